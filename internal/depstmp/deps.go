@@ -1,0 +1,27 @@
+package depstmp
+
+import (
+	_ "github.com/HdrHistogram/hdrhistogram-go"
+	_ "github.com/Masterminds/semver/v3"
+	_ "github.com/anishathalye/porcupine"
+	_ "github.com/chromedp/chromedp"
+	_ "github.com/go-sql-driver/mysql"
+	_ "github.com/goccy/go-yaml"
+	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/jackc/pgx/v5/stdlib"
+	_ "github.com/miekg/dns"
+	_ "github.com/pressly/goose/v3"
+	_ "github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "github.com/rickar/cal/v2"
+	_ "github.com/rickar/cal/v2/us"
+	_ "github.com/rickar/cal/v2/de"
+	_ "github.com/robfig/cron/v3"
+	_ "github.com/rogpeppe/go-internal/testscript"
+	_ "github.com/spf13/cobra"
+	_ "golang.org/x/mod/semver"
+	_ "golang.org/x/sync/errgroup"
+	_ "golang.org/x/term"
+	_ "golang.org/x/time/rate"
+	_ "modernc.org/sqlite"
+	_ "pgregory.net/rapid"
+)
