@@ -1,0 +1,136 @@
+// Package bluegreen holds the handlers of the bluegreen strategy's steps over small capabilities, which the drivers give.
+//
+// The capabilities are declared here, where they are used. Every call that changes something carries the term, is
+// safe to repeat, blocks no longer than its context, and answers engine.ErrFenced if the target has seen a higher term.
+package bluegreen
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/windlass-db/windlass/internal/campaign"
+	"github.com/windlass-db/windlass/internal/check"
+	"github.com/windlass-db/windlass/internal/engine"
+	"github.com/windlass-db/windlass/internal/fleet"
+)
+
+// Provisioner makes and removes nodes and gateways. The process and exec drivers give it.
+type Provisioner interface {
+	// Observe tells what is there under the resource's id.
+	Observe(ctx context.Context, r Resource) (ResourceState, error)
+	// Create makes it, or adopts what an earlier try with the same id and mark left (trap 34).
+	Create(ctx context.Context, r Resource) (ResourceState, error)
+	// Delete stops, quarantines and deletes it. It refuses what does not carry the mark (trap 36).
+	Delete(ctx context.Context, r Resource) error
+}
+
+// Resource is a node or gateway to be made. Its id is deterministic: a retry finds what the first try left.
+type Resource struct {
+	ID      string   `json:"id"`   // such as "qa-orders-green-1" or "qa-orders-green-gateway"
+	Kind    string   `json:"kind"` // "node" or "gateway"
+	Env     string   `json:"env"`
+	Cluster string   `json:"cluster"`
+	Cell    string   `json:"cell"`
+	Product string   `json:"product"`
+	Version string   `json:"version"`
+	Mark    string   `json:"mark"` // ownership: the campaign's name and the cluster
+	Term    int64    `json:"term"`
+	Local   []string `json:"local,omitempty"`   // for a gateway: SQL addresses of its own cell's nodes
+	Servers []string `json:"servers,omitempty"` // for a gateway: SQL addresses of every node of the cluster
+}
+
+// ResourceState is what a provisioner sees.
+type ResourceState struct {
+	Exists  bool           `json:"exists"`
+	Running bool           `json:"running"`
+	Mark    string         `json:"mark,omitempty"`
+	Node    *fleet.Node    `json:"node,omitempty"`
+	Gateway *fleet.Gateway `json:"gateway,omitempty"`
+	Version string         `json:"version,omitempty"` // full version, such as "11.8.6"
+}
+
+// Storage moves data and the primary's role. The mysql driver gives it.
+type Storage interface {
+	// Observe asks every node of the cluster for its role, version and position. Nodes that can't be read are unknown.
+	Observe(ctx context.Context, c fleet.Cluster) (fleet.Observation, error)
+	// Fence raises the term on every node that is reachable and ends the predecessor's connections. A node that
+	// can't be reached is an error: hold.
+	Fence(ctx context.Context, c fleet.Cluster, term int64) error
+	// Seeded tells whether the node has a complete copy.
+	Seeded(ctx context.Context, s SeedRequest) (bool, check.Results, error)
+	// Seed copies the data; save persists progress, and what it saved last is given back as status after a kill.
+	Seed(ctx context.Context, s SeedRequest, status json.RawMessage, save Save) error
+	// Replicate makes every node of the cell replicate from the source. Forget undoes it.
+	Replicate(ctx context.Context, c fleet.Cluster, cell string, term int64) error
+	Replicating(ctx context.Context, c fleet.Cluster, cell string, maxLag time.Duration) (check.Results, error)
+	Forget(ctx context.Context, c fleet.Cluster, cell string, term int64) error
+}
+
+// SeedRequest says which node gets its data from where.
+type SeedRequest struct {
+	Cluster  fleet.Cluster
+	FromCell string
+	ToCell   string
+	Node     fleet.Node
+	Term     int64
+}
+
+// Save persists a step's own status in the middle of a long act.
+type Save func(ctx context.Context, status any, progress float64, message string) error
+
+// Switcher moves the primary into another cell, without a client noticing. The mysql driver gives it, over the
+// gateways' admin API.
+type Switcher interface {
+	// Preflight looks at every safety rule and changes nothing.
+	Preflight(ctx context.Context, s SwitchRequest) (check.Results, error)
+	// Switch makes a node of the cell the primary. Run again after a kill it observes where the last try stopped and
+	// goes on or goes back; a nil error means that it observed one writable primary in the cell and every
+	// other node replicating from it. On any failure the old primary is writable again, or a new one is.
+	Switch(ctx context.Context, s SwitchRequest) (engine.SwitchoverOutput, error)
+	// Prove writes one marked row through the primary and waits for it on every replica.
+	Prove(ctx context.Context, c fleet.Cluster, term int64) (check.Results, error)
+	// WayBack looks at replication to the old version, and at what would break it.
+	WayBack(ctx context.Context, c fleet.Cluster, oldCell string) (fleet.WayBack, check.Results, error)
+	// CloseWayBack stops replication to the old cell, for ever.
+	CloseWayBack(ctx context.Context, c fleet.Cluster, oldCell string, term int64) error
+	// SafeToRemove looks whether anything still needs the cell (trap 36).
+	SafeToRemove(ctx context.Context, c fleet.Cluster, cell string) (check.Results, error)
+}
+
+// SwitchRequest says where the primary goes.
+type SwitchRequest struct {
+	Cluster  fleet.Cluster
+	ToCell   string
+	Term     int64
+	ID       string // of the switch: the same after a kill
+	Settings campaign.Switch
+	Back     bool // the way back: into the old version's cell
+	Point    func(name string)
+}
+
+// DataChecker compares the rows of two cells at one position (B6). The datacheck package gives it.
+type DataChecker interface {
+	// Compare goes on from status and returns what it found; differences name table and key range. Resumable and
+	// throttled. An error means unknown.
+	Compare(ctx context.Context, c fleet.Cluster, fromCell, toCell string, v campaign.Verify, status json.RawMessage, save Save) (check.Results, error)
+}
+
+// Gateways talks to the cells' gateways.
+type Gateways interface {
+	Observe(ctx context.Context, c fleet.Cluster) ([]fleet.GatewayObservation, error)
+	// SetServers tells a gateway of every node, and which are its own cell's.
+	SetServers(ctx context.Context, g fleet.Gateway, local, all []string, term int64) error
+	// Check looks whether the gateway is fit to take the cluster's clients.
+	Check(ctx context.Context, c fleet.Cluster, g fleet.Gateway) (check.Results, error)
+	// Clients counts client connections, with the addresses of the ones left.
+	Clients(ctx context.Context, g fleet.Gateway) (n int, addresses []string, err error)
+}
+
+// Records switches a DNS record by compare-and-swap. The dns driver gives it.
+type Records interface {
+	// Lookup asks the zone's server itself.
+	Lookup(ctx context.Context, env, record string) (address string, err error)
+	// Swap sets the record from one address to another. It answers ErrRecordMoved if it was neither.
+	Swap(ctx context.Context, env, record, from, to string, ttl time.Duration, term int64) error
+}
