@@ -1,0 +1,43 @@
+# Windlass: `make demo` runs the main job, `make test` passes the tests; both set up what they need.
+SHELL := /bin/bash
+GO ?= go
+GOFLAGS ?=
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+BIN := bin
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test race lint bench generate clean setup
+
+help: ## show this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+build: ## build windlass and windlass-gateway into bin/
+	@mkdir -p $(BIN)
+	$(GO) build -o $(BIN)/ ./cmd/...
+
+demo: build ## raise a local fleet from MariaDB 10.11 to 11.8, on real servers
+	./$(BIN)/windlass demo bluegreen
+
+setup: ## install the programs that the tests drive
+	./scripts/setup
+
+test: setup build ## all tests, on real servers
+	$(GO) vet ./...
+	$(GO) test -timeout 20m ./...
+
+race: setup ## the concurrent packages under the race detector
+	$(GO) test -race -timeout 30m ./internal/...
+
+lint: ## gofmt, vet and staticcheck
+	@test -z "$$(gofmt -l cmd internal)" || { gofmt -l cmd internal; echo "gofmt would change these files"; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+bench: setup build ## the performance claims, as ratios within one run
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./internal/gateway/... ./internal/campaign/...
+
+generate: ## make the golden files again
+	$(GO) generate ./...
+
+clean: ## remove what build made
+	rm -rf $(BIN)
