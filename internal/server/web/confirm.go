@@ -1,0 +1,104 @@
+package web
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/windlass-db/windlass/internal/fleet"
+)
+
+// Operation is what an operator asks for on a page.
+type Operation struct {
+	Verb     string           // "pause", "resume", "abort" or "rollback"
+	Campaign string           // always set
+	Ref      fleet.ClusterRef // empty: the whole campaign
+	To       string           // rollback: the stage to be back at; "" is the beginning
+	Who      string
+	Why      string
+}
+
+// verbs says of each operation what it does, for the page that asks.
+var verbs = map[string]struct{ title, effect, button string }{
+	"pause":    {"Pause", "Nothing new starts. Actions that run go on to their end.", "Pause"},
+	"resume":   {"Resume", "The launcher may start the next stage again, within all other rules.", "Resume"},
+	"abort":    {"Abort", "Actions that run turn round and are undone, and nothing starts again in this campaign.", "Abort the campaign"},
+	"rollback": {"Roll back", "Each completed stage is undone in reverse order. Writes made on the new version are kept: the old version replicates them. The cluster then stays until you resume it.", "Roll back"},
+}
+
+type confirmView struct {
+	Operation
+	Title, Effect, Button string
+	Scope                 string
+	Error                 string
+	Back                  string
+}
+
+// operationOf reads the operation from a form or a query; false if it makes no sense.
+func operationOf(v url.Values) (Operation, bool) {
+	op := Operation{Verb: v.Get("verb"), Campaign: v.Get("campaign"), To: v.Get("to"), Why: strings.TrimSpace(v.Get("why"))}
+	op.Ref = fleet.ClusterRef{Env: v.Get("env"), Name: v.Get("cluster")}
+	_, known := verbs[op.Verb]
+	whole := op.Ref == fleet.ClusterRef{}
+	switch {
+	case !known, op.Campaign == "":
+		return op, false
+	case op.Verb == "rollback" && (whole || op.Ref.Name == ""), op.Verb == "abort" && !whole:
+		return op, false
+	}
+	return op, true
+}
+
+func (op Operation) scope() string {
+	switch {
+	case op.Ref.Name != "":
+		return "cluster " + op.Ref.String()
+	case op.Ref.Env != "":
+		return "environment " + op.Ref.Env
+	}
+	return "the whole campaign " + op.Campaign
+}
+
+func (op Operation) page() string {
+	if op.Ref.Name != "" {
+		return "/clusters/" + url.PathEscape(op.Ref.Env) + "/" + url.PathEscape(op.Ref.Name)
+	}
+	return "/campaigns/" + url.PathEscape(op.Campaign)
+}
+
+func (h *Handler) askFor(w http.ResponseWriter, r *http.Request, op Operation, status int, problem string) {
+	v := verbs[op.Verb]
+	h.render(w, r, status, "confirm", page{Title: v.title, Data: confirmView{Operation: op, Title: v.title, Effect: v.effect, Button: v.button, Scope: op.scope(), Error: problem, Back: op.page()}})
+}
+
+func (h *Handler) confirm(w http.ResponseWriter, r *http.Request) {
+	op, ok := operationOf(r.URL.Query())
+	if !ok {
+		h.fail(w, r, ErrNotFound)
+		return
+	}
+	h.askFor(w, r, op, http.StatusOK, "")
+}
+
+func (h *Handler) perform(w http.ResponseWriter, r *http.Request) {
+	op, ok := operationOf(r.PostForm)
+	if !ok {
+		h.fail(w, r, ErrNotFound)
+		return
+	}
+	if op.Why == "" {
+		h.askFor(w, r, op, http.StatusUnprocessableEntity, "Say why: it is kept with the event.")
+		return
+	}
+	s, _ := h.session(r)
+	op.Who = s.name
+	if err := h.cfg.Operator.Operate(r.Context(), op); err != nil {
+		h.cfg.Log.Warn("operation refused", "verb", op.Verb, "campaign", op.Campaign, "cluster", op.Ref.String(), "err", err)
+		h.askFor(w, r, op, http.StatusConflict, fmt.Sprintf("Refused: %v", err))
+		return
+	}
+	http.Redirect(w, r, op.page(), http.StatusSeeOther)
+}
+
+func escapePath(p string) string { return url.QueryEscape(p) }

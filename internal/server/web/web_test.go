@@ -1,0 +1,149 @@
+package web
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// visitor is a browser without JavaScript.
+type visitor struct {
+	t    *testing.T
+	c    *http.Client
+	base string
+}
+
+func newVisitor(t *testing.T, base string) *visitor {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &visitor{t, &http.Client{Jar: jar}, base}
+}
+
+func (v *visitor) get(path string) (int, string) {
+	v.t.Helper()
+	r, err := v.c.Get(v.base + path)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return v.read(r)
+}
+
+func (v *visitor) post(path string, form url.Values) (int, string) {
+	v.t.Helper()
+	r, err := v.c.PostForm(v.base+path, form)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return v.read(r)
+}
+
+func (v *visitor) read(r *http.Response) (int, string) {
+	v.t.Helper()
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return r.StatusCode, string(b)
+}
+
+var csrfField = regexp.MustCompile(`name="csrf" value="([^"]+)"`)
+
+const pausePath = "/confirm?verb=pause&campaign=mariadb-11.8&env=qa&cluster=stock"
+
+func TestReadingNeedsAToken(t *testing.T) {
+	_, base := serve(t, false)
+	for _, path := range []string{"/", "/campaigns/mariadb-11.8", "/clusters/qa/stock", "/events", "/live"} {
+		v := newVisitor(t, base)
+		if _, body := v.get(path); !strings.Contains(body, "<h1>Log in</h1>") {
+			t.Errorf("%s was shown without a token", path)
+		}
+	}
+	v := newVisitor(t, base)
+	if code, body := v.post("/login", url.Values{"token": {"wrong"}, "next": {"/"}}); code != http.StatusUnauthorized || strings.Contains(body, "wrong") {
+		t.Errorf("wrong token: %d, %s", code, body)
+	}
+	if code, body := v.post("/login", url.Values{"token": {"view-token"}, "next": {"/clusters/qa/stock"}}); code != http.StatusOK || !strings.Contains(body, "qa/stock") {
+		t.Errorf("viewer: %d", code)
+	}
+	if _, body := v.get(pausePath); !strings.Contains(body, "<h1>Log in</h1>") {
+		t.Error("a viewer's token reached an operation")
+	}
+}
+
+func TestOperationAsksAndNeedsTheFormOfThisSession(t *testing.T) {
+	f, base := serve(t, true)
+	v := newVisitor(t, base)
+	form := url.Values{"verb": {"pause"}, "campaign": {"mariadb-11.8"}, "env": {"qa"}, "cluster": {"stock"}, "why": {"because"}}
+	if _, body := v.post("/confirm", form); !strings.Contains(body, "<h1>Log in</h1>") {
+		t.Error("an operation went through without a login")
+	}
+	v.post("/login", url.Values{"token": {"op-token"}, "next": {pausePath}})
+	form.Set("csrf", "made-up")
+	if code, _ := v.post("/confirm", form); code != http.StatusForbidden {
+		t.Errorf("a made-up form was taken: %d", code)
+	}
+	_, body := v.get(pausePath)
+	m := csrfField.FindStringSubmatch(body)
+	if m == nil {
+		t.Fatal("the page has no csrf field")
+	}
+	form.Set("csrf", m[1])
+	form.Set("why", " ")
+	if code, body := v.post("/confirm", form); code != http.StatusUnprocessableEntity || !strings.Contains(body, "Say why") {
+		t.Errorf("no reason was asked for: %d", code)
+	}
+	if len(f.operations) != 0 {
+		t.Fatalf("done too early: %+v", f.operations)
+	}
+	form.Set("why", "because")
+	f.refuse = errors.New("the way back is broken")
+	if code, body := v.post("/confirm", form); code != http.StatusConflict || !strings.Contains(body, "the way back is broken") {
+		t.Errorf("the refusal is not shown: %d", code)
+	}
+	f.refuse = nil
+	if code, _ := v.post("/confirm", form); code != http.StatusOK || len(f.operations) != 1 {
+		t.Errorf("not done: %d %+v", code, f.operations)
+	}
+	v.post("/logout", nil)
+	if _, body := v.get(pausePath); !strings.Contains(body, "<h1>Log in</h1>") {
+		t.Error("still logged in after the log-out")
+	}
+}
+
+func TestOperationsThatMakeNoSense(t *testing.T) {
+	for _, q := range []string{"", "verb=explode&campaign=c", "verb=pause", "verb=rollback&campaign=c", "verb=rollback&campaign=c&env=qa", "verb=abort&campaign=c&env=qa&cluster=x"} {
+		v, err := url.ParseQuery(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := operationOf(v); ok {
+			t.Errorf("%q was taken", q)
+		}
+	}
+}
+
+func TestRedirectStaysHere(t *testing.T) {
+	for in, want := range map[string]string{"/a?b": "/a?b", "": "/", "//evil.test": "/", "https://evil.test": "/", `/\evil.test`: "/"} {
+		if got := localPath(in); got != want {
+			t.Errorf("localPath(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestUnknownPages(t *testing.T) {
+	_, base := serve(t, true)
+	v := newVisitor(t, base)
+	for _, path := range []string{"/clusters/qa/nobody", "/campaigns/nothing"} {
+		if code, body := v.get(path); code != http.StatusNotFound || !strings.Contains(body, "nothing here") {
+			t.Errorf("%s: %d", path, code)
+		}
+	}
+}
