@@ -7,6 +7,7 @@ package bluegreen
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/windlass-db/windlass/internal/campaign"
@@ -126,6 +127,9 @@ type Gateways interface {
 	// Clients counts client connections, with the addresses of the ones left.
 	Clients(ctx context.Context, g fleet.Gateway) (n int, addresses []string, err error)
 }
+
+// ErrRecordMoved says that a record is neither at the old nor at the new address: somebody else set it.
+var ErrRecordMoved = errors.New("the record is at neither address")
 
 // Records switches a DNS record by compare-and-swap. The dns driver gives it.
 type Records interface {

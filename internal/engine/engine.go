@@ -81,11 +81,13 @@ type StepRecord struct {
 
 // Outputs are facts that a step makes known to the rest; the state merges them in the same transaction as the record.
 type Outputs struct {
-	Cells      []fleet.Cell       `json:"cells,omitempty"`       // cells made or changed
-	RemoveCell string             `json:"remove_cell,omitempty"` // cell that is gone
-	WayBack    *fleet.WayBack     `json:"way_back,omitempty"`
-	Switchover *SwitchoverOutput  `json:"switchover,omitempty"`
-	Observed   *fleet.Observation `json:"observed,omitempty"`
+	Cells      []fleet.Cell   `json:"cells,omitempty"`       // cells made or changed
+	RemoveCell string         `json:"remove_cell,omitempty"` // cell that is gone
+	WayBack    *fleet.WayBack `json:"way_back,omitempty"`
+	// ClearWayBack forgets the way back, because the primary is in the old cell again: nothing is left to watch.
+	ClearWayBack bool               `json:"clear_way_back,omitempty"`
+	Switchover   *SwitchoverOutput  `json:"switchover,omitempty"`
+	Observed     *fleet.Observation `json:"observed,omitempty"`
 }
 
 // SwitchoverOutput is the measured outcome of a storage or gateway switch.
@@ -127,10 +129,13 @@ type Call struct {
 
 // Observation answers whether the outcome that a step is for is already there.
 type Observation struct {
-	There  bool          // the outcome is there: nothing to do
-	Checks check.Results // what was looked at
-	Status json.RawMessage
-	Output *Outputs
+	There      bool            // the outcome is there: nothing to do
+	Checks     check.Results   // what was looked at
+	Status     json.RawMessage // persisted unless nil
+	Output     *Outputs
+	Message    string        // one line: what is there, or what is missing
+	Progress   float64       // 0 to 1 where it can be told
+	RetryAfter time.Duration // of a step that only looks, when it is not there; 0: the engine's default
 }
 
 // Result is what an act, or its undo, came to.
@@ -147,9 +152,11 @@ type Result struct {
 // Act is one half of a handler: the way forward, or the way back. Both halves may be called again at any time, after
 // a kill at any point, also when their outcome is already there.
 type Act struct {
-	// Observe only looks. An error means unknown: the engine waits and looks again, and never acts on it.
+	// Observe only looks. An error means unknown: the engine waits and looks again, and never acts on it. A *Refusal
+	// says that what was seen can't be mended by waiting.
 	Observe func(ctx context.Context, c *Call) (Observation, error)
 	// Do changes the world. A plain error is tried again until the deadline; a *Refusal turns the action round at once.
+	// Nil: the step only looks, and waits until the outcome is there.
 	Do func(ctx context.Context, c *Call) (Result, error)
 }
 
@@ -159,6 +166,9 @@ type Handler struct {
 	Version int
 	Forward Act
 	Back    Act // zero: nothing to undo
+	// Points lists every name that the forward act gives to Call.Point, BackPoints those of its undo: a fault matrix
+	// is made of them.
+	Points, BackPoints []string
 }
 
 // Refusal is an error that no waiting will mend, such as a data difference: the action turns round at once.

@@ -63,6 +63,8 @@ type Plan struct {
 	Stage     string    `json:"stage"`
 	Direction Direction `json:"direction"`
 	Steps     []Step    `json:"steps"`
+	// PointOfNoReturn is the stage's: once begun, the action never turns round.
+	PointOfNoReturn bool `json:"point_of_no_return,omitempty"`
 }
 
 // Expand makes the plan of one stage: its steps forward, or in reverse order back.
@@ -79,5 +81,5 @@ func (s Strategy) Expand(stage string, dir Direction) (Plan, bool) {
 			steps[j] = step
 		}
 	}
-	return Plan{Strategy: s.Name, Stage: stage, Direction: dir, Steps: steps}, true
+	return Plan{Strategy: s.Name, Stage: stage, Direction: dir, Steps: steps, PointOfNoReturn: st.PointOfNoReturn}, true
 }
