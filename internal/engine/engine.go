@@ -169,6 +169,8 @@ type Handler struct {
 	// Points lists every name that the forward act gives to Call.Point, BackPoints those of its undo: a fault matrix
 	// is made of them.
 	Points, BackPoints []string
+	// Saves and BackSaves tell whether they call Call.Save.
+	Saves, BackSaves bool
 }
 
 // Refusal is an error that no waiting will mend, such as a data difference: the action turns round at once.

@@ -1,0 +1,56 @@
+package engine
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Options are what Run needs beside the action. The zero value is good for production.
+type Options struct {
+	Clock    Clock        // nil: SystemClock
+	Log      *slog.Logger // nil: nothing is logged
+	LeasedAt time.Time    // on Clock, from before the request that gave the lease; zero: when Run begins
+
+	// A wait lasts a quarter of the time that the step has been waiting, within these bounds, unless the handler
+	// says how long. Zero: half a second and 30 seconds.
+	RetryMin, RetryMax time.Duration
+	// KeepUnder is the longest wait that is waited out under the lease; for a longer one the lease is given back.
+	// Zero: half the lease.
+	KeepUnder time.Duration
+	// LookTimeout bounds one observation. Zero: two minutes.
+	LookTimeout time.Duration
+
+	// At is called at every edge. Tests inject faults there. Nil: nothing.
+	At func(Edge)
+}
+
+// defaultDeadline bounds the wait of a step whose plan gives it no deadline.
+const defaultDeadline = 10 * time.Minute
+
+func (o Options) filled(ttl time.Duration) Options {
+	if o.Clock == nil {
+		o.Clock = SystemClock{}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.LeasedAt.IsZero() {
+		o.LeasedAt = o.Clock.Now()
+	}
+	if o.RetryMin <= 0 {
+		o.RetryMin = 500 * time.Millisecond
+	}
+	if o.RetryMax <= 0 {
+		o.RetryMax = 30 * time.Second
+	}
+	if o.KeepUnder <= 0 {
+		o.KeepUnder = ttl / 2
+	}
+	if o.LookTimeout <= 0 {
+		o.LookTimeout = 2 * time.Minute
+	}
+	if o.At == nil {
+		o.At = func(Edge) {}
+	}
+	return o
+}
