@@ -1,0 +1,222 @@
+// Package state keeps what the control plane knows: fleet, campaigns, progress, actions with their journals, events.
+//
+// Model: every transition happens in one transaction together with its event row. An action is leased under a term that
+// grows with every lease of its cluster; each journal write checks the term in its own transaction and answers
+// engine.ErrFenced to a holder whose term is old. A unique index allows one live action for a cluster.
+//
+// Failure handling: a write that is cut off by a kill is not there after the restart, and its caller repeats it; all
+// of them are safe to repeat. A file that a newer release has written is refused. After a start no lease is taken over
+// for one lease time, because holders could not heartbeat while the server was away (trap 6).
+package state
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // the driver
+
+	"github.com/windlass-db/windlass/internal/campaign"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Sentinels that callers decide by.
+var (
+	ErrNotFound = errors.New("not found")
+	ErrConflict = errors.New("not possible now")
+	ErrLaunched = errors.New("this launch has been done already")
+)
+
+// Refused is a request that the state's rules forbid, with the safe alternative.
+type Refused struct {
+	What string
+	Hint string
+}
+
+// Error says what is refused.
+func (r *Refused) Error() string { return r.What }
+
+// ErrorHint says what to do instead.
+func (r *Refused) ErrorHint() string { return r.Hint }
+
+// Is makes every refusal an ErrConflict.
+func (r *Refused) Is(target error) bool { return target == ErrConflict }
+
+// DecideFunc is campaign.Decide.
+type DecideFunc func(s campaign.Snapshot, now time.Time) []campaign.Decision
+
+// Options are settings of Open.
+type Options struct {
+	LeaseTTL time.Duration    // how long a lease lasts without a heartbeat; 0: 15 s
+	Now      func() time.Time // the state's clock; nil: time.Now
+}
+
+// Store is the state in one SQLite file. Its methods may be called from anywhere.
+type Store struct {
+	write, read *sql.DB
+	leaseTTL    time.Duration
+	now         func() time.Time
+	opened      time.Time
+	wake        *notifier
+}
+
+// Open opens the file, makes it if it is not there, and brings its tables up to date.
+func Open(ctx context.Context, path string, o Options) (*Store, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.LeaseTTL == 0 {
+		o.LeaseTTL = 15 * time.Second
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the state: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return nil, fmt.Errorf("open the state: %w", err)
+	}
+	pragmas := "_pragma=journal_mode(WAL)&_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)"
+	file := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath()}).String()
+	write, err := sql.Open("sqlite", file+"?_txlock=immediate&"+pragmas)
+	if err != nil {
+		return nil, fmt.Errorf("open the state: %w", err)
+	}
+	write.SetMaxOpenConns(1)
+	read, err := sql.Open("sqlite", file+"?"+pragmas)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open the state: %w", err), write.Close())
+	}
+	read.SetMaxOpenConns(4)
+	s := &Store{write: write, read: read, leaseTTL: o.LeaseTTL, now: o.Now, opened: o.Now(), wake: newNotifier()}
+	if err := s.migrate(ctx, path); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// Close closes the file.
+func (s *Store) Close() error { return errors.Join(s.write.Close(), s.read.Close()) }
+
+func (s *Store) migrate(ctx context.Context, path string) error {
+	sub, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, s.write, sub)
+	if err != nil {
+		return fmt.Errorf("prepare the state's tables: %w", err)
+	}
+	known := p.ListSources()
+	newest := known[len(known)-1].Version
+	version, err := p.GetDBVersion(ctx)
+	if err != nil {
+		return fmt.Errorf("read the version of the state %s: %w", path, err)
+	}
+	if version > newest {
+		return &Refused{fmt.Sprintf("the state %s was written by a newer release: its version is %d, this release knows up to %d", path, version, newest), "run the newer release, or restore the file from a backup made before it"}
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("bring the state %s up to date: %w", path, err)
+	}
+	return nil
+}
+
+// update runs fn in one write transaction.
+func (s *Store) update(ctx context.Context, fn func(*sql.Tx) error) error {
+	tx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	if err := fn(tx); err != nil {
+		return errors.Join(err, ignoreDone(tx.Rollback()))
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	s.wake.tell()
+	return nil
+}
+
+// view runs fn in one read transaction: all that it reads is of one moment.
+func (s *Store) view(ctx context.Context, fn func(*sql.Tx) error) error {
+	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	return errors.Join(fn(tx), ignoreDone(tx.Rollback()))
+}
+
+func ignoreDone(err error) error {
+	if errors.Is(err, sql.ErrTxDone) {
+		return nil
+	}
+	return err
+}
+
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromMicros(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(n).UTC()
+}
+
+// text encodes a value for a column. The types that are kept are ours and always encode.
+func text(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("state: %T can't be encoded: %v", v, err))
+	}
+	return string(b)
+}
+
+func decode[T any](s string) (T, error) {
+	var v T
+	if err := json.Unmarshal([]byte(s), &v); err != nil {
+		return v, fmt.Errorf("the state holds an unreadable %T: %w", v, err)
+	}
+	return v, nil
+}
+
+// optional decodes a column that may be empty.
+func optional[T any](s sql.NullString) (*T, error) {
+	if !s.Valid || s.String == "" || s.String == "null" {
+		return nil, nil
+	}
+	v, err := decode[T](s.String)
+	return &v, err
+}
+
+// rows scans every row of a query.
+func rows[T any](ctx context.Context, tx *sql.Tx, scan func(*sql.Rows) (T, error), query string, args ...any) ([]T, error) {
+	r, err := tx.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	var all []T
+	for r.Next() {
+		v, err := scan(r)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, r.Err()
+}
