@@ -5,11 +5,7 @@
 // recount inside its transaction, `windlass why`, the forecast and the simulation call the same function.
 package campaign
 
-import (
-	"time"
-
-	"github.com/windlass-db/windlass/internal/fleet"
-)
+import "time"
 
 // Campaign raises the clusters that it selects from one version to another.
 type Campaign struct {
@@ -19,6 +15,7 @@ type Campaign struct {
 	From         string   `json:"from"`         // version prefix, such as "10.11"
 	To           string   `json:"to"`           // version prefix, such as "11.8"
 	Environments []string `json:"environments"` // in the order in which they go
+	Order        string   `json:"order"`        // OrderStage (also ""), OrderCampaign or OrderNone: what an environment waits for in the ones before it
 	Clusters     []string `json:"clusters"`     // glob patterns over "env/name"; empty means all
 	Exclude      []string `json:"exclude,omitempty"`
 	FromCell     string   `json:"from_cell"` // "blue"
@@ -33,13 +30,21 @@ type Campaign struct {
 	Switch   Switch   `json:"switch"`
 	Verify   Verify   `json:"verify"`
 	Drain    Drain    `json:"drain"`
+	Approve  []string `json:"approve,omitempty"` // stages that a person approves, for each cluster, environment or all: an Override of CodeApproval
 }
+
+// What an environment waits for in the environments before it.
+const (
+	OrderStage    = "stage"    // a stage starts when every cluster before has completed that stage
+	OrderCampaign = "campaign" // it starts when every cluster before has arrived
+	OrderNone     = "none"     // nothing
+)
 
 // Limits says how many clusters of one environment may be in one stage at the same time.
 type Limits struct {
-	PerStage     int                       `json:"per_stage"`              // default for every stage
-	Stages       map[string]int            `json:"stages,omitempty"`       // by stage
-	Environments map[string]map[string]int `json:"environments,omitempty"` // by environment, then stage ("*" for all)
+	PerStage     int                       `json:"per_stage"`              // default for every stage; 0: DefaultLimit
+	Stages       map[string]int            `json:"stages,omitempty"`       // by stage; 0 shuts it
+	Environments map[string]map[string]int `json:"environments,omitempty"` // by environment, then stage ("*" for all); 0 shuts it
 	PerLaunch    int                       `json:"per_launch,omitempty"`   // most starts in one run of the launcher for one environment; 0: no limit
 }
 
@@ -53,7 +58,7 @@ type Soak struct {
 type Schedule struct {
 	TimeZone string        `json:"time_zone"`          // IANA name
 	Start    string        `json:"start"`              // "09:00", start of the workday, when the launcher runs
-	End      string        `json:"end"`                // "17:00", no stage starts after it
+	End      string        `json:"end"`                // "17:00", no stage starts from then on; not after Start: of the next day
 	Workdays []string      `json:"workdays"`           // "mon" … "sun"
 	Holidays []string      `json:"holidays,omitempty"` // dates "2026-12-24"
 	Calendar string        `json:"calendar,omitempty"` // a country's public holidays, such as "us" or "de"
@@ -70,7 +75,8 @@ type Freeze struct {
 	Who          string    `json:"who,omitempty"`
 }
 
-// Budget is how many clusters may have failed before nothing more starts. A negative number means no budget is set.
+// Budget is how many clusters may have failed, and wait for a person, before nothing more starts: with 2, the third failure
+// stops the line; with 0 the first one does. A negative number means no budget is set.
 type Budget struct {
 	Campaign    int `json:"campaign"`
 	Environment int `json:"environment"`
@@ -98,92 +104,4 @@ type Verify struct {
 // Drain holds the settings of the gateway switch.
 type Drain struct {
 	TTL time.Duration `json:"ttl"` // of the DNS record
-}
-
-// Progress is how far one cluster of a campaign is.
-type Progress struct {
-	Ref       fleet.ClusterRef `json:"ref"`
-	Stage     string           `json:"stage"`               // last stage that it completed; "" before the first
-	Since     time.Time        `json:"since"`               // when it completed it
-	Action    *ActionState     `json:"action,omitempty"`    // the one live action, if any
-	Failure   *Failure         `json:"failure,omitempty"`   // set by a failed action, cleared by a person's resume
-	Attention string           `json:"attention,omitempty"` // a person's word is needed, and why (rolled back, paused by rule)
-	WayBack   *fleet.WayBack   `json:"way_back,omitempty"`
-	Version   string           `json:"version,omitempty"` // version of the cell that has the primary, once observed
-}
-
-// ActionState is a live action, as Decide sees it.
-type ActionState struct {
-	ID        int64     `json:"id"`
-	Stage     string    `json:"stage"`
-	Direction string    `json:"direction"`
-	Status    string    `json:"status"`
-	Step      string    `json:"step,omitempty"`
-	Message   string    `json:"message,omitempty"` // what it waits for
-	StartedAt time.Time `json:"started_at"`
-}
-
-// Failure is an action that ended badly.
-type Failure struct {
-	Stage   string    `json:"stage"`
-	Message string    `json:"message"`
-	At      time.Time `json:"at"`
-}
-
-// Pause stops new starts in a scope. Empty fields match everything.
-type Pause struct {
-	ID      int64     `json:"id"`
-	Env     string    `json:"env,omitempty"`
-	Cluster string    `json:"cluster,omitempty"`
-	Stage   string    `json:"stage,omitempty"`
-	Who     string    `json:"who"`
-	Why     string    `json:"why"`
-	At      time.Time `json:"at"`
-	Until   time.Time `json:"until,omitzero"` // zero: until resumed
-}
-
-// Override lets one rule pass in a scope for a time.
-type Override struct {
-	ID      int64     `json:"id"`
-	Rule    string    `json:"rule"` // a reason's code, such as "soak" or "freeze"
-	Env     string    `json:"env,omitempty"`
-	Cluster string    `json:"cluster,omitempty"`
-	Stage   string    `json:"stage,omitempty"`
-	Who     string    `json:"who"`
-	Why     string    `json:"why"`
-	At      time.Time `json:"at"`
-	Expires time.Time `json:"expires"` // never zero
-}
-
-// Snapshot is all that Decide looks at, read in one transaction.
-type Snapshot struct {
-	Campaign  Campaign   `json:"campaign"`
-	Status    string     `json:"status"`   // "running", "paused", "aborted", "completed"
-	Clusters  []Progress `json:"clusters"` // those that the campaign selects
-	Pauses    []Pause    `json:"pauses"`
-	Freezes   []Freeze   `json:"freezes"` // beside those of the campaign file
-	Overrides []Override `json:"overrides"`
-}
-
-// Decision is for one cluster either a stage to start, or a hold; or that it has arrived.
-type Decision struct {
-	Ref     fleet.ClusterRef `json:"ref"`
-	Start   string           `json:"start,omitempty"` // stage to start
-	Hold    *Hold            `json:"hold,omitempty"`
-	Arrived bool             `json:"arrived,omitempty"` // nothing is left to do
-}
-
-// Hold says why a cluster does not move.
-type Hold struct {
-	Next     string    `json:"next"`              // the stage that it waits for
-	Reasons  []Reason  `json:"reasons"`           // never empty; the most important first
-	Earliest time.Time `json:"earliest,omitzero"` // when it could move at the earliest; zero: unknown, an event has to come first
-}
-
-// Reason is one cause of a hold.
-type Reason struct {
-	Code    string    `json:"code"`           // stable: "limit", "soak", "environment-order", "window", "freeze", "budget", "paused", "failed", "running", "way-back-broken", …
-	Message string    `json:"message"`        // what holds, with names and numbers
-	Release string    `json:"release"`        // what would release it
-	Until   time.Time `json:"until,omitzero"` // when it ends by itself; zero: it does not
 }

@@ -10,14 +10,14 @@ import "fmt"
 
 // Fleet is everything that Windlass is told about.
 type Fleet struct {
-	Name         string        `json:"name"`
-	Environments []Environment `json:"environments"`
+	Name         string        `json:"name" yaml:"name" rule:"required name" doc:"the fleet's name" example:"shop"`
+	Environments []Environment `json:"environments" yaml:"environments" rule:"required nonempty" doc:"sets of clusters with a supervisor and secrets of their own, such as qa and prod"`
 }
 
 // Environment is a set of clusters with a supervisor and secrets of its own, such as qa or prod.
 type Environment struct {
-	Name     string    `json:"name"`
-	Clusters []Cluster `json:"clusters"`
+	Name     string    `json:"name" yaml:"name" rule:"required name" doc:"the environment's name" example:"prod"`
+	Clusters []Cluster `json:"clusters" yaml:"clusters" rule:"required nonempty" doc:"the clusters of the environment"`
 }
 
 // ClusterRef names a cluster.
@@ -31,12 +31,12 @@ func (r ClusterRef) String() string { return r.Env + "/" + r.Name }
 
 // Cluster is one primary with its replicas, served under one DNS record.
 type Cluster struct {
-	Name    string            `json:"name"`    // unique in its environment
-	Env     string            `json:"env"`     // the environment's name
-	Product string            `json:"product"` // "mariadb" or "mysql"
-	Record  string            `json:"record"`  // DNS name that clients resolve, fully qualified, such as "orders.qa.example.test."
-	Labels  map[string]string `json:"labels,omitempty"`
-	Cells   []Cell            `json:"cells"`
+	Name    string            `json:"name" yaml:"name" rule:"required name" doc:"the cluster's name, unique in its environment" example:"orders"`                                // unique in its environment
+	Env     string            `json:"env"`                                                                                                                                       // the environment's name
+	Product string            `json:"product" yaml:"product" rule:"required oneof=mariadb|mysql" doc:"what its servers run" example:"mariadb"`                                   // "mariadb" or "mysql"
+	Record  string            `json:"record" yaml:"record" rule:"required fqdn" doc:"the DNS name that clients resolve, with its final dot" example:"orders.prod.example.test."` // DNS name that clients resolve, fully qualified
+	Labels  map[string]string `json:"labels,omitempty" yaml:"labels" doc:"anything that is worth knowing about the cluster" example:"{team: checkout}"`
+	Cells   []Cell            `json:"cells" yaml:"cells" rule:"required nonempty" doc:"the cells that exist today, mostly one"`
 }
 
 // Ref returns the cluster's name with its environment.
@@ -54,26 +54,26 @@ func (c Cluster) Cell(name string) (Cell, bool) {
 
 // Cell is a whole set of nodes and a gateway that run one version.
 type Cell struct {
-	Name    string   `json:"name"`            // "blue", "green", or any other
-	Version string   `json:"version"`         // the version that its nodes are meant to run, such as "10.11"
-	Owner   string   `json:"owner,omitempty"` // mark of who made it; empty: not made by Windlass, so only ever released, never deleted
-	Nodes   []Node   `json:"nodes"`
-	Gateway *Gateway `json:"gateway,omitempty"`
+	Name    string   `json:"name" yaml:"name" rule:"required name" doc:"the cell's name" example:"blue"`                          // "blue", "green", or any other
+	Version string   `json:"version" yaml:"version" rule:"required version" doc:"the version that its nodes run" example:"10.11"` // the version that its nodes are meant to run, such as "10.11"
+	Owner   string   `json:"owner,omitempty"`                                                                                     // mark of who made it; empty: not made by Windlass, so only ever released, never deleted
+	Nodes   []Node   `json:"nodes" yaml:"nodes" rule:"required nonempty" doc:"the cell's database servers"`
+	Gateway *Gateway `json:"gateway,omitempty" yaml:"gateway" doc:"the cell's entry for clients"`
 }
 
 // Node is one database server.
 type Node struct {
-	Name    string `json:"name"`
-	Address string `json:"address"`        // host:port of the SQL port
-	UUID    string `json:"uuid,omitempty"` // the server's own identity once observed; tear-down compares it
+	Name    string `json:"name" yaml:"name" rule:"required name" doc:"the server's name, unique in its cluster" example:"orders-1"`
+	Address string `json:"address" yaml:"address" rule:"required hostport" doc:"host and port of the server's SQL port" example:"10.0.1.1:3306"` // host:port of the SQL port
+	UUID    string `json:"uuid,omitempty"`                                                                                                       // the server's own identity once observed; tear-down compares it
 }
 
 // Gateway is the cell's entry for clients.
 type Gateway struct {
-	Name     string `json:"name"`
-	Address  string `json:"address"`             // host:port of the writer endpoint
-	ReadOnly string `json:"read_only,omitempty"` // host:port of the read-only endpoint
-	Admin    string `json:"admin"`               // base URL of the admin API, such as "http://127.0.0.1:4101"
+	Name     string `json:"name" yaml:"name" rule:"required name" doc:"the gateway's name, unique in its cluster" example:"orders-gateway"`
+	Address  string `json:"address" yaml:"address" rule:"required hostport" doc:"host and port of the writer endpoint" example:"10.0.1.9:3306"`         // host:port of the writer endpoint
+	ReadOnly string `json:"read_only,omitempty" yaml:"read_only" rule:"hostport" doc:"host and port of the read-only endpoint" example:"10.0.1.9:3307"` // host:port of the read-only endpoint
+	Admin    string `json:"admin" yaml:"admin" rule:"required url" doc:"base URL of the admin API" example:"http://10.0.1.9:4101"`                      // base URL of the admin API
 }
 
 // FindCluster returns the cluster of that reference.

@@ -1,0 +1,43 @@
+package campaign
+
+import (
+	"time"
+
+	"github.com/windlass-db/windlass/internal/strategy"
+)
+
+// DefaultLimit is how many clusters of an environment may be in one stage where the campaign says nothing: the number that
+// HubSpot began with.
+const DefaultLimit = 10
+
+// Defaults is a campaign with everything set that a file may leave out.
+//
+// Storage soaks for a day, and the gateway for two: as long as the way back stays open before tear-down. The switch's
+// timeout is the 300 s of RDS blue/green.
+func Defaults() Campaign {
+	return Campaign{
+		Strategy: strategy.BlueGreen().Name,
+		Order:    OrderStage,
+		FromCell: "blue",
+		ToCell:   "green",
+		Limits:   Limits{PerStage: DefaultLimit},
+		Soak: Soak{
+			Stages:       map[string]time.Duration{strategy.StageSwitchStorage: 24 * time.Hour, strategy.StageSwitchGateway: 48 * time.Hour},
+			Environments: 24 * time.Hour,
+		},
+		Schedule: Schedule{TimeZone: "UTC", Start: "09:00", End: "17:00", Workdays: []string{"mon", "tue", "wed", "thu", "fri"}},
+		Budget:   Budget{Campaign: 3, Environment: 2, Stage: 1},
+		Switch: Switch{
+			HoldTTL: 10 * time.Second, Drain: time.Second, Tries: 3, OnOpenTransaction: OnOpenCallOff,
+			MaxLag: 5 * time.Second, Timeout: 300 * time.Second, MinInterval: 10 * time.Minute,
+		},
+		Verify: Verify{ChunkRows: 1000, MaxLag: 5 * time.Second, Pause: 10 * time.Millisecond},
+		Drain:  Drain{TTL: time.Minute},
+	}
+}
+
+// What a switch does with a transaction that is still open at the end of the drain.
+const (
+	OnOpenCallOff = "call-off" // the switch is called off and tried again later
+	OnOpenFail    = "fail"     // the transaction fails with a clear error
+)

@@ -1,0 +1,47 @@
+package campaign
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// unknownPlace holds a cluster of which it can't be told what comes next.
+func (t *tick) unknownPlace(c *candidate, _ time.Time) (Reason, bool) {
+	if !t.known {
+		return Reason{Code: CodeUnknown, Message: fmt.Sprintf("the strategy %q is not known to this release", t.Campaign.Strategy), Release: "run the release that the campaign was made with"}, true
+	}
+	if _, ok := t.done(c.Progress); !ok {
+		return Reason{Code: CodeUnknown, Message: fmt.Sprintf("the stage %q that it completed is not one of the strategy %s", c.Stage, t.Campaign.Strategy), Release: "run the release that the campaign was made with"}, true
+	}
+	if _, ok := t.ranks[c.Ref.Env]; !ok {
+		return Reason{Code: CodeUnknown, Message: fmt.Sprintf("the campaign has no environment %q", c.Ref.Env), Release: "apply the campaign with this environment, or without this cluster"}, true
+	}
+	if c.next < 0 {
+		return Reason{}, false // arrived, and held by what came before
+	}
+	return Reason{}, false
+}
+
+// wrongVersion holds a cluster whose primary was seen on another version than the stage leaves it with: somebody moved it by hand.
+// An observation that is older than the end of its last stage judges nothing.
+func (t *tick) wrongVersion(c *candidate, _ time.Time) (Reason, bool) {
+	if c.Version == "" || c.next < 0 || !c.Observed.After(c.Since) || t.Campaign.From == "" || t.Campaign.To == "" {
+		return Reason{}, false
+	}
+	want := t.Campaign.From
+	if i, ok := t.index["switch-storage"]; ok && c.next > i {
+		want = t.Campaign.To
+	}
+	if hasVersion(c.Version, want) {
+		return Reason{}, false
+	}
+	return Reason{Code: CodeVersion, Message: fmt.Sprintf("its primary runs %s; before %s it should be %s", c.Version, c.name, want),
+		Release: "it is seen on " + want + " again, or a person takes it out of the campaign"}, true
+}
+
+// hasVersion reports whether the full version, such as "10.11.18-MariaDB", begins with the numbers of the prefix "10.11".
+func hasVersion(full, prefix string) bool {
+	rest, ok := strings.CutPrefix(full, prefix)
+	return ok && (rest == "" || rest[0] < '0' || rest[0] > '9')
+}
