@@ -62,8 +62,15 @@ func (r *run) stuck(ctx context.Context, i int, h half, v verdict) (Ending, erro
 	if err := r.record(ctx, i, h, Failed, n); err != nil {
 		return Ending{}, err
 	}
+	return r.human(ctx, i)
+}
+
+// human ends an action whose step the journal says has failed. A holder that was killed between the two writes
+// leaves this to the next one.
+func (r *run) human(ctx context.Context, i int) (Ending, error) {
+	rec := r.a.Steps[i]
 	message := fmt.Sprintf("%s can't go on: %s", rec.Kind, rec.Message)
-	if h.undo {
+	if r.a.Turned {
 		message = fmt.Sprintf("the undo of %s can't go on: %s (the action went back because %s)", rec.Kind, rec.Message, r.a.Reason)
 	}
 	r.log.Error("a person is needed", "step", rec.Kind, "reason", message)

@@ -72,6 +72,9 @@ func (r *run) action(ctx context.Context) (Ending, error) {
 		end, rerr := r.release(ctx, -1, forwardHalf(Act{}), r.o.RetryMax)
 		return end, errors.Join(err, rerr)
 	}
+	if i := slices.IndexFunc(r.a.Steps, func(rec StepRecord) bool { return rec.Phase == Failed }); i >= 0 {
+		return r.human(ctx, i)
+	}
 	if r.a.Turned {
 		return r.back(ctx)
 	}
@@ -165,6 +168,10 @@ func (r *run) step(ctx context.Context, i int, h half) (verdict, Ending, error) 
 			return refused, Ending{}, r.record(ctx, i, h, h.waiting, n)
 		}
 		if left := r.deadlineLeft(i, h); left <= 0 {
+			// Why the last try failed tells more than that the outcome is not there.
+			if last := r.a.Steps[i].Message; n.act && last != "" && !r.turning(i, h) {
+				n.Message = last
+			}
 			n.Message = fmt.Sprintf("waited longer than %v: %s", r.deadline(i), n.Message)
 			return overdue, Ending{}, r.record(ctx, i, h, h.waiting, n)
 		}

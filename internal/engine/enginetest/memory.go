@@ -88,6 +88,13 @@ func (m *Memory) Action(id int64) (engine.Assignment, engine.Outcome, string) {
 	return clone(x.a), x.outcome, x.message
 }
 
+// Ended tells how the action ended; the outcome is empty while it has not.
+func (m *Memory) Ended(id int64) (engine.Outcome, string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.actions[id].outcome, m.actions[id].message
+}
+
 // Rows returns every accepted write in order.
 func (m *Memory) Rows() []Row {
 	m.mu.Lock()
@@ -96,7 +103,10 @@ func (m *Memory) Rows() []Row {
 }
 
 // held returns the action if that term holds it.
-func (m *Memory) held(id, term int64) (*action, error) {
+func (m *Memory) held(ctx context.Context, id, term int64) (*action, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	x := m.actions[id]
 	if x == nil {
 		return nil, fmt.Errorf("no action %d", id)
@@ -108,10 +118,10 @@ func (m *Memory) held(id, term int64) (*action, error) {
 }
 
 // Heartbeat prolongs the lease.
-func (m *Memory) Heartbeat(_ context.Context, id, term int64) (bool, error) {
+func (m *Memory) Heartbeat(ctx context.Context, id, term int64) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	x, err := m.held(id, term)
+	x, err := m.held(ctx, id, term)
 	if err != nil {
 		return false, err
 	}
@@ -120,10 +130,10 @@ func (m *Memory) Heartbeat(_ context.Context, id, term int64) (bool, error) {
 }
 
 // Record persists one step's row, and merges its outputs into the cluster.
-func (m *Memory) Record(_ context.Context, id, term int64, rec engine.StepRecord) error {
+func (m *Memory) Record(ctx context.Context, id, term int64, rec engine.StepRecord) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	x, err := m.held(id, term)
+	x, err := m.held(ctx, id, term)
 	if err != nil {
 		return err
 	}
@@ -149,10 +159,10 @@ func (m *Memory) Record(_ context.Context, id, term int64, rec engine.StepRecord
 }
 
 // Turn persists that the action goes back. The first reason stays.
-func (m *Memory) Turn(_ context.Context, id, term int64, reason string) error {
+func (m *Memory) Turn(ctx context.Context, id, term int64, reason string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	x, err := m.held(id, term)
+	x, err := m.held(ctx, id, term)
 	if err != nil {
 		return err
 	}
@@ -164,13 +174,13 @@ func (m *Memory) Turn(_ context.Context, id, term int64, reason string) error {
 }
 
 // Release gives the lease back.
-func (m *Memory) Release(_ context.Context, id, term int64, retryAfter time.Duration) error {
+func (m *Memory) Release(ctx context.Context, id, term int64, retryAfter time.Duration) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if x := m.actions[id]; x != nil && !x.leased && x.released == term && x.a.Term == term {
 		return nil // the answer to the first try was lost
 	}
-	x, err := m.held(id, term)
+	x, err := m.held(ctx, id, term)
 	if err != nil {
 		return err
 	}
@@ -180,13 +190,13 @@ func (m *Memory) Release(_ context.Context, id, term int64, retryAfter time.Dura
 }
 
 // Finish ends the action.
-func (m *Memory) Finish(_ context.Context, id, term int64, outcome engine.Outcome, message string) error {
+func (m *Memory) Finish(ctx context.Context, id, term int64, outcome engine.Outcome, message string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if x := m.actions[id]; x != nil && x.outcome == outcome && x.a.Term == term {
 		return nil
 	}
-	x, err := m.held(id, term)
+	x, err := m.held(ctx, id, term)
 	if err != nil {
 		return err
 	}
