@@ -23,7 +23,9 @@ type fixture struct {
 	refuse     error
 }
 
-func newFixture() *fixture { return &fixture{seq: 1, changed: make(chan struct{}), stage: "seed-nodes"} }
+func newFixture() *fixture {
+	return &fixture{seq: 1, changed: make(chan struct{}), stage: "seed-nodes"}
+}
 
 func (f *fixture) move(stage string) {
 	f.mu.Lock()
@@ -82,12 +84,12 @@ func (f *fixture) Cluster(_ context.Context, ref fleet.ClusterRef) (Cluster, err
 			{Name: "blue", Version: "10.11", Nodes: []fleet.NodeObservation{{Node: "stock-blue-1", Address: "127.0.0.1:3301", Version: "10.11.18-MariaDB", Role: fleet.RolePrimary}, {Node: "stock-blue-2", Address: "127.0.0.1:3302", Version: "10.11.18-MariaDB", Role: fleet.RoleReplica, Source: "127.0.0.1:3301", Lag: 0}}, Gateways: []fleet.GatewayObservation{{Gateway: "stock-blue", Sessions: 42, Primary: "127.0.0.1:3301"}}},
 			{Name: "green", Version: "11.8", Owner: "mariadb-11.8", Nodes: []fleet.NodeObservation{{Node: "stock-green-1", Address: "127.0.0.1:3303", Version: "11.8.6-MariaDB", Role: fleet.RoleReplica, Source: "127.0.0.1:3301", Lag: 3 * time.Second}, {Node: "stock-green-2", Address: "127.0.0.1:3304", Role: fleet.RoleUnknown, Lag: -1, Error: "dial tcp: connection refused"}}},
 		},
-		WayBack:   &fleet.WayBack{Open: false, Detail: "10.11 stopped on Error 1062", Risks: []string{"table shop.emoji has collation uca1400_ai_ci"}},
-		Hold:      &campaign.Hold{Next: "switch-storage", Earliest: noon.Add(3 * time.Hour), Reasons: []campaign.Reason{{Code: "failed", Message: "preflight failed", Release: "windlass resume qa/stock"}, {Code: "window", Message: "outside the workday", Release: "09:00 on Monday", Until: noon.Add(3 * time.Hour)}}},
-		Failure:   &campaign.Failure{Stage: "switch-storage", Message: "errant GTID 0-7-12", At: noon.Add(-time.Hour)},
-		Action:    &Action{ID: 7, Stage: "switch-storage", Direction: "forward", Status: "waiting", Holder: "supervisor-qa-1", Term: 4, Started: noon.Add(-2 * time.Hour), Steps: []Step{{Kind: "preflight", Does: "looks at every safety rule", Phase: "waiting", Message: "1 of 22 checks fails", Checks: check.Results{check.Passed("one-primary", "stock-blue-1", noon), check.Failed("errant-gtid", "0-7-12 on stock-green-1", "seed it again", noon)}}, {Kind: "switch-storage", Does: "moves the primary", Phase: "pending"}}},
-		Events:    []Event{event(9, true, "way-back-broken", "replication to 10.11 stopped")},
-		Observed:  noon.Add(-4 * time.Second), CanRollback: true, RollbackTo: []string{"", "create"},
+		WayBack:  &fleet.WayBack{Open: false, Detail: "10.11 stopped on Error 1062", Risks: []string{"table shop.emoji has collation uca1400_ai_ci"}},
+		Hold:     &campaign.Hold{Next: "switch-storage", Earliest: noon.Add(3 * time.Hour), Reasons: []campaign.Reason{{Code: "failed", Message: "preflight failed", Release: "windlass resume qa/stock"}, {Code: "window", Message: "outside the workday", Release: "09:00 on Monday", Until: noon.Add(3 * time.Hour)}}},
+		Failure:  &campaign.Failure{Stage: "switch-storage", Message: "errant GTID 0-7-12", At: noon.Add(-time.Hour)},
+		Action:   &Action{ID: 7, Stage: "switch-storage", Direction: "forward", Status: "waiting", Holder: "supervisor-qa-1", Term: 4, Started: noon.Add(-2 * time.Hour), Steps: []Step{{Kind: "preflight", Does: "looks at every safety rule", Phase: "waiting", Message: "1 of 22 checks fails", Checks: check.Results{check.Passed("one-primary", "stock-blue-1", noon), check.Failed("errant-gtid", "0-7-12 on stock-green-1", "seed it again", noon)}}, {Kind: "switch-storage", Does: "moves the primary", Phase: "pending"}}},
+		Events:   []Event{event(9, true, "way-back-broken", "replication to 10.11 stopped")},
+		Observed: noon.Add(-4 * time.Second), CanRollback: true, RollbackTo: []string{"", "create"},
 	}, nil
 }
 

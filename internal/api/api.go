@@ -1,0 +1,130 @@
+// Package api holds what goes over the wire between the server, its supervisors and its operators: plain JSON over HTTP,
+// so that curl is a client too. The types are the schema; the server and the client share them.
+package api
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/windlass-db/windlass/internal/campaign"
+	"github.com/windlass-db/windlass/internal/engine"
+	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/state"
+)
+
+// Problem is the body of every answer that is no success.
+type Problem struct {
+	Code    string `json:"code"`    // stable: "fenced", "not-found", "refused", "unauthorized", "forbidden", "bad-request", "internal"
+	Message string `json:"message"` // what is wrong
+	Hint    string `json:"hint,omitempty"`
+}
+
+// The codes of problems.
+const (
+	CodeFenced       = "fenced"
+	CodeNotFound     = "not-found"
+	CodeRefused      = "refused"
+	CodeUnauthorized = "unauthorized"
+	CodeForbidden    = "forbidden"
+	CodeBadRequest   = "bad-request"
+	CodeInternal     = "internal"
+)
+
+// LeaseRequest asks for work.
+type LeaseRequest struct {
+	Holder string              `json:"holder"` // the supervisor's name, unique in its environment
+	Kinds  []state.KindVersion `json:"kinds"`  // what it can run
+}
+
+// HeartbeatRequest prolongs a lease.
+type HeartbeatRequest struct {
+	Term int64 `json:"term"`
+}
+
+// HeartbeatReply tells whether the action is to turn round.
+type HeartbeatReply struct {
+	Abort bool `json:"abort"`
+}
+
+// RecordRequest persists a step's row.
+type RecordRequest struct {
+	Term   int64             `json:"term"`
+	Record engine.StepRecord `json:"record"`
+}
+
+// TurnRequest turns an action round.
+type TurnRequest struct {
+	Term   int64  `json:"term"`
+	Reason string `json:"reason"`
+}
+
+// ReleaseRequest gives a lease back.
+type ReleaseRequest struct {
+	Term       int64         `json:"term"`
+	RetryAfter time.Duration `json:"retry_after"` // nanoseconds
+}
+
+// FinishRequest ends an action.
+type FinishRequest struct {
+	Term    int64          `json:"term"`
+	Outcome engine.Outcome `json:"outcome"`
+	Message string         `json:"message"`
+}
+
+// Watched is a cluster that a supervisor observes.
+type Watched struct {
+	Cluster fleet.Cluster `json:"cluster"`
+	// OldCell is set from the storage switch until tear-down: replication to it is watched.
+	OldCell string `json:"old_cell,omitempty"`
+}
+
+// ObservationRequest tells what was seen of a cluster.
+type ObservationRequest struct {
+	Cluster     string            `json:"cluster"`
+	Observation fleet.Observation `json:"observation"`
+}
+
+// ApplyRequest stores a fleet, a campaign, or both.
+type ApplyRequest struct {
+	Fleet    *fleet.Fleet       `json:"fleet,omitempty"`
+	Campaign *campaign.Campaign `json:"campaign,omitempty"`
+	Who      string             `json:"who,omitempty"`
+}
+
+// ScopeRequest pauses or resumes a scope; empty fields match everything.
+type ScopeRequest struct {
+	Env     string    `json:"env,omitempty"`
+	Cluster string    `json:"cluster,omitempty"`
+	Stage   string    `json:"stage,omitempty"`
+	Why     string    `json:"why"`
+	Until   time.Time `json:"until,omitzero"`
+}
+
+// RollbackRequest takes a cluster back to the end of a stage; "" is the beginning.
+type RollbackRequest struct {
+	Ref fleet.ClusterRef `json:"ref"`
+	To  string           `json:"to"`
+	Why string           `json:"why"`
+}
+
+// CampaignStatus is a campaign with all its clusters, and what Decide says of each now.
+type CampaignStatus struct {
+	Snapshot  campaign.Snapshot   `json:"snapshot"`
+	Decisions []campaign.Decision `json:"decisions"`
+	Stages    []string            `json:"stages"`
+	At        time.Time           `json:"at"`
+	NextRun   time.Time           `json:"next_run,omitzero"` // of the launcher
+}
+
+// ClusterStatus is all that is known of a cluster.
+type ClusterStatus struct {
+	Cluster     fleet.Cluster      `json:"cluster"`
+	Campaign    string             `json:"campaign,omitempty"`
+	Progress    *campaign.Progress `json:"progress,omitempty"`
+	Decision    *campaign.Decision `json:"decision,omitempty"`
+	Actions     []state.ActionInfo `json:"actions"`
+	Observation *fleet.Observation `json:"observation,omitempty"`
+}
+
+// raw keeps a body as it came.
+type raw = json.RawMessage

@@ -1,0 +1,94 @@
+// Package launcher starts what Decide lets start, at the campaign's time, and nothing at any other.
+//
+// Each run has a key, made of the date in the campaign's zone, and the state does a key once: neither a restart, nor a
+// second server, nor a clock that is put back doubles a run. Several servers elect one launcher by a row in the
+// state; if two believe in it at once, the transaction that launches still keeps every limit.
+package launcher
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/windlass-db/windlass/internal/campaign"
+	"github.com/windlass-db/windlass/internal/state"
+)
+
+// Store is what the launcher reads and writes.
+type Store interface {
+	Campaigns(ctx context.Context) ([]state.CampaignInfo, error)
+	Launch(ctx context.Context, name, key, who string, decide state.DecideFunc) (state.Launched, error)
+	LaunchedKey(ctx context.Context, name, key string) (bool, error)
+	Lead(ctx context.Context, name, holder string, until time.Time) (bool, error)
+}
+
+// Launcher runs campaigns at their times.
+type Launcher struct {
+	Store  Store
+	Decide state.DecideFunc
+	Holder string // this server's name, unique among servers of one state
+	Log    *slog.Logger
+	Now    func() time.Time
+	Every  time.Duration // how often it looks whether a run is due; 0: 1 s
+}
+
+// lead is how long a server stays the launcher without saying so again.
+const lead = 30 * time.Second
+
+// Run looks for due runs until the context ends.
+func (l Launcher) Run(ctx context.Context) error {
+	every := l.Every
+	if every == 0 {
+		every = time.Second
+	}
+	t := time.NewTicker(every)
+	defer t.Stop()
+	for {
+		if err := l.Tick(ctx); err != nil && ctx.Err() == nil {
+			l.Log.Error("launcher: nothing was started this time", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+	}
+}
+
+// Tick launches every running campaign whose run is due and not done.
+func (l Launcher) Tick(ctx context.Context) error {
+	now := l.Now()
+	leads, err := l.Store.Lead(ctx, "launcher", l.Holder, now.Add(lead))
+	if err != nil || !leads {
+		return err
+	}
+	infos, err := l.Store.Campaigns(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, info := range infos {
+		if info.Status != "running" {
+			continue
+		}
+		key := campaign.LaunchKey(info.Campaign, now)
+		if key == "" {
+			continue
+		}
+		done, err := l.Store.LaunchedKey(ctx, info.Campaign.Name, key)
+		if err != nil || done {
+			errs = append(errs, err)
+			continue
+		}
+		out, err := l.Store.Launch(ctx, info.Campaign.Name, key, "launcher", l.Decide)
+		switch {
+		case errors.Is(err, state.ErrLaunched):
+		case err != nil:
+			errs = append(errs, err)
+		case len(out.Started) > 0:
+			l.Log.Info("launched", "campaign", info.Campaign.Name, "key", key, "started", len(out.Started), "held", out.Held, "arrived", out.Arrived)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,158 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/windlass-db/windlass/internal/api"
+	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/strategy"
+)
+
+// The supervisors' half of the API. The guard has checked that the token is of the path's environment; what is left is
+// that the action is of it too.
+
+func (s *Server) lease(_ http.ResponseWriter, r *http.Request, _ caller) (any, error) {
+	req, err := body[api.LeaseRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	if req.Holder == "" {
+		return nil, badRequest{fmt.Errorf("a lease needs a holder's name")}
+	}
+	a, err := s.cfg.Store.Lease(r.Context(), r.PathValue("env"), req.Holder, req.Kinds)
+	if err != nil || a == nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// own reads the action's number and checks that it belongs to the path's environment.
+func (s *Server) own(r *http.Request) (int64, error) {
+	id, err := actionID(r)
+	if err != nil {
+		return 0, err
+	}
+	env, err := s.cfg.Store.ActionEnv(r.Context(), id)
+	if err != nil {
+		return 0, err
+	}
+	if env != r.PathValue("env") {
+		return 0, errForbidden
+	}
+	return id, nil
+}
+
+func (s *Server) heartbeat(_ http.ResponseWriter, r *http.Request, _ caller) (any, error) {
+	id, err := s.own(r)
+	if err != nil {
+		return nil, err
+	}
+	req, err := body[api.HeartbeatRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	abort, err := s.cfg.Store.Heartbeat(r.Context(), id, req.Term)
+	if err != nil {
+		return nil, err
+	}
+	return api.HeartbeatReply{Abort: abort}, nil
+}
+
+func (s *Server) record(_ http.ResponseWriter, r *http.Request, _ caller) (any, error) {
+	id, err := s.own(r)
+	if err != nil {
+		return nil, err
+	}
+	req, err := body[api.RecordRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.cfg.Store.Record(r.Context(), id, req.Term, req.Record)
+}
+
+func (s *Server) turn(_ http.ResponseWriter, r *http.Request, _ caller) (any, error) {
+	id, err := s.own(r)
+	if err != nil {
+		return nil, err
+	}
+	req, err := body[api.TurnRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.cfg.Store.Turn(r.Context(), id, req.Term, req.Reason)
+}
+
+func (s *Server) release(_ http.ResponseWriter, r *http.Request, _ caller) (any, error) {
+	id, err := s.own(r)
+	if err != nil {
+		return nil, err
+	}
+	req, err := body[api.ReleaseRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.cfg.Store.Release(r.Context(), id, req.Term, req.RetryAfter)
+}
+
+func (s *Server) finish(_ http.ResponseWriter, r *http.Request, _ caller) (any, error) {
+	id, err := s.own(r)
+	if err != nil {
+		return nil, err
+	}
+	req, err := body[api.FinishRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.cfg.Store.Finish(r.Context(), id, req.Term, req.Outcome, req.Message)
+}
+
+func (s *Server) observe(_ http.ResponseWriter, r *http.Request, _ caller) (any, error) {
+	req, err := body[api.ObservationRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	ref := fleet.ClusterRef{Env: r.PathValue("env"), Name: req.Cluster}
+	if _, err := s.cfg.Store.Cluster(r.Context(), ref); err != nil {
+		return nil, err
+	}
+	return nil, s.cfg.Store.Observe(r.Context(), ref, req.Observation)
+}
+
+// watched lists the environment's clusters, and of each the old cell while the way back is to be watched.
+func (s *Server) watched(_ http.ResponseWriter, r *http.Request, _ caller) (any, error) {
+	clusters, err := s.cfg.Store.Clusters(r.Context(), r.PathValue("env"))
+	if err != nil {
+		return nil, err
+	}
+	infos, err := s.cfg.Store.Campaigns(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	old := map[string]string{}
+	for _, info := range infos {
+		snap, err := s.cfg.Store.Snapshot(r.Context(), info.Campaign.Name)
+		if err != nil {
+			return nil, err
+		}
+		st, ok := strategy.ByName(info.Campaign.Strategy)
+		if !ok || info.Status == "completed" {
+			continue
+		}
+		_, storage := st.Stage(strategy.StageSwitchStorage)
+		for _, p := range snap.Clusters {
+			_, at := st.Stage(p.Stage)
+			if at >= storage && at < len(st.Stages)-1 && p.Action == nil {
+				old[p.Ref.Name] = info.Campaign.FromCell
+			}
+			if p.Ref.Env != r.PathValue("env") {
+				delete(old, p.Ref.Name)
+			}
+		}
+	}
+	out := make([]api.Watched, len(clusters))
+	for i, c := range clusters {
+		out[i] = api.Watched{Cluster: c, OldCell: old[c.Name]}
+	}
+	return out, nil
+}

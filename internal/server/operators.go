@@ -1,0 +1,178 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/windlass-db/windlass/internal/api"
+	"github.com/windlass-db/windlass/internal/campaign"
+	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/state"
+	"github.com/windlass-db/windlass/internal/strategy"
+)
+
+// The people's half of the API.
+
+func (s *Server) apply(_ http.ResponseWriter, r *http.Request, who caller) (any, error) {
+	req, err := body[api.ApplyRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	if req.Fleet == nil && req.Campaign == nil {
+		return nil, badRequest{errors.New("there is nothing to apply: neither a fleet nor a campaign")}
+	}
+	if req.Fleet != nil {
+		if err := s.cfg.Store.ApplyFleet(r.Context(), *req.Fleet, who.Name); err != nil {
+			return nil, err
+		}
+	}
+	if req.Campaign == nil {
+		return nil, nil
+	}
+	clusters, err := s.cfg.Store.Clusters(r.Context(), "")
+	if err != nil {
+		return nil, err
+	}
+	var selected []fleet.ClusterRef
+	for _, c := range clusters {
+		if req.Campaign.Selects(c.Ref()) {
+			selected = append(selected, c.Ref())
+		}
+	}
+	if len(selected) == 0 {
+		return nil, &state.Refused{What: fmt.Sprintf("campaign %s selects no cluster of the %d that are known", req.Campaign.Name, len(clusters)), Hint: "apply the fleet first, or look at the campaign's environments and clusters"}
+	}
+	return nil, s.cfg.Store.ApplyCampaign(r.Context(), *req.Campaign, selected, who.Name)
+}
+
+func (s *Server) newToken(_ http.ResponseWriter, r *http.Request, _ caller) (any, error) {
+	t, err := body[state.Token](r)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := s.cfg.Store.NewToken(r.Context(), t)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{"token": secret}, nil
+}
+
+func (s *Server) launch(_ http.ResponseWriter, r *http.Request, who caller) (any, error) {
+	l, err := s.cfg.Store.Launch(r.Context(), r.PathValue("name"), "", who.Name, s.cfg.Decide)
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func (s *Server) pause(_ http.ResponseWriter, r *http.Request, who caller) (any, error) {
+	req, err := body[api.ScopeRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.cfg.Store.Pause(r.Context(), r.PathValue("name"), campaign.Pause{Env: req.Env, Cluster: req.Cluster, Stage: req.Stage, Who: who.Name, Why: req.Why, Until: req.Until})
+}
+
+func (s *Server) resume(_ http.ResponseWriter, r *http.Request, who caller) (any, error) {
+	req, err := body[api.ScopeRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.cfg.Store.Resume(r.Context(), r.PathValue("name"), campaign.Pause{Env: req.Env, Cluster: req.Cluster, Stage: req.Stage, Who: who.Name, Why: req.Why})
+}
+
+func (s *Server) abort(_ http.ResponseWriter, r *http.Request, who caller) (any, error) {
+	req, err := body[api.ScopeRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.cfg.Store.Abort(r.Context(), r.PathValue("name"), who.Name, req.Why)
+}
+
+func (s *Server) rollback(_ http.ResponseWriter, r *http.Request, who caller) (any, error) {
+	req, err := body[api.RollbackRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.cfg.Store.Rollback(r.Context(), r.PathValue("name"), req.Ref, req.To, who.Name, req.Why)
+}
+
+func (s *Server) freeze(_ http.ResponseWriter, r *http.Request, who caller) (any, error) {
+	req, err := body[campaign.Freeze](r)
+	if err != nil {
+		return nil, err
+	}
+	req.Who = who.Name
+	return nil, s.cfg.Store.Freeze(r.Context(), r.PathValue("name"), req)
+}
+
+func (s *Server) override(_ http.ResponseWriter, r *http.Request, who caller) (any, error) {
+	req, err := body[campaign.Override](r)
+	if err != nil {
+		return nil, err
+	}
+	req.Who = who.Name
+	return nil, s.cfg.Store.Override(r.Context(), r.PathValue("name"), req)
+}
+
+func (s *Server) campaigns(_ http.ResponseWriter, r *http.Request, _ caller) (any, error) {
+	all, err := s.cfg.Store.Campaigns(r.Context())
+	if all == nil {
+		all = []state.CampaignInfo{}
+	}
+	return all, err
+}
+
+func (s *Server) campaign(_ http.ResponseWriter, r *http.Request, _ caller) (any, error) {
+	snap, err := s.cfg.Store.Snapshot(r.Context(), r.PathValue("name"))
+	if err != nil {
+		return nil, err
+	}
+	now := s.cfg.Now()
+	st, _ := strategy.ByName(snap.Campaign.Strategy)
+	out := api.CampaignStatus{Snapshot: snap, Decisions: s.cfg.Decide(snap, now), Stages: st.StageNames(), At: now}
+	if snap.Status == "running" {
+		out.NextRun = campaign.NextLaunch(snap.Campaign, now)
+	}
+	return out, nil
+}
+
+func (s *Server) switchovers(_ http.ResponseWriter, r *http.Request, _ caller) (any, error) {
+	all, err := s.cfg.Store.Switchovers(r.Context(), r.PathValue("name"))
+	if all == nil {
+		all = []state.Switchover{}
+	}
+	return all, err
+}
+
+func (s *Server) cluster(_ http.ResponseWriter, r *http.Request, _ caller) (any, error) {
+	return s.clusterStatus(r.Context(), fleet.ClusterRef{Env: r.PathValue("env"), Name: r.PathValue("name")})
+}
+
+func (s *Server) events(_ http.ResponseWriter, r *http.Request, _ caller) (any, error) {
+	q := r.URL.Query()
+	f := state.EventFilter{Campaign: q.Get("campaign"), Ref: fleet.ClusterRef{Env: q.Get("env"), Name: q.Get("cluster")}, Newest: q.Get("newest") == "true"}
+	for name, to := range map[string]*int64{"after": &f.After, "before": &f.Before} {
+		if v := q.Get(name); v != "" {
+			n, err := strconv.ParseInt(v, 10, 64)
+			if err != nil {
+				return nil, badRequest{fmt.Errorf("%s=%q is no number", name, v)}
+			}
+			*to = n
+		}
+	}
+	if v := q.Get("limit"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 0 || n > 10000 {
+			return nil, badRequest{fmt.Errorf("limit=%q is no number from 0 to 10000", v)}
+		}
+		f.Limit = n
+	}
+	all, err := s.cfg.Store.Events(r.Context(), f)
+	if all == nil {
+		all = []state.Event{}
+	}
+	return all, err
+}

@@ -1,0 +1,236 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/windlass-db/windlass/internal/api"
+	"github.com/windlass-db/windlass/internal/campaign"
+	"github.com/windlass-db/windlass/internal/engine"
+	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/state"
+	"github.com/windlass-db/windlass/internal/strategy"
+)
+
+var ctx = context.Background()
+
+type fixture struct {
+	t      *testing.T
+	store  *state.Store
+	url    string
+	tokens map[string]string // by role, supervisors as "qa" and "prod"
+}
+
+func start(t *testing.T, open bool) fixture {
+	t.Helper()
+	store, err := state.Open(ctx, filepath.Join(t.TempDir(), "state.db"), state.Options{LeaseTTL: 10 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	s, err := New(Config{Store: store, Decide: campaign.Decide, Log: slog.New(slog.DiscardHandler), Now: time.Now, OpenReads: open})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(s)
+	t.Cleanup(srv.Close)
+	f := fixture{t, store, srv.URL, map[string]string{"none": "", "wrong": "wl_this-token-was-never-made-by-anybody"}}
+	for name, tok := range map[string]state.Token{"operator": {Role: "operator", Name: "mira"}, "viewer": {Role: "viewer", Name: "noor"}, "qa": {Role: "supervisor", Env: "qa", Name: "qa-1"}, "prod": {Role: "supervisor", Env: "prod", Name: "prod-1"}} {
+		if f.tokens[name], err = store.NewToken(ctx, tok); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return f
+}
+
+func (f fixture) client(role string) *api.Client {
+	f.t.Helper()
+	c, err := api.NewClient(f.url, f.tokens[role], "")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return c
+}
+
+// TestEveryRouteTakesOnlyItsTokens asks every route, in both environments, with every kind of token.
+func TestEveryRouteTakesOnlyItsTokens(t *testing.T) {
+	f := start(t, false)
+	may := map[access][]string{anyone: {"none", "wrong", "operator", "viewer", "qa", "prod"}, viewer: {"viewer", "operator"}, operator: {"operator"}}
+	for _, rt := range routes {
+		method, path, _ := strings.Cut(rt.pattern, " ")
+		for _, env := range []string{"qa", "prod"} {
+			allowed := may[rt.access]
+			if rt.access == supervisor {
+				allowed = []string{env}
+			}
+			for role, token := range f.tokens {
+				p := strings.NewReplacer("{env}", env, "{id}", "1", "{name}", "nothing").Replace(path)
+				req, err := http.NewRequest(method, f.url+p, strings.NewReader("{}"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if token != "" {
+					req.Header.Set("Authorization", "Bearer "+token)
+				}
+				resp, err := http.DefaultClient.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b, _ := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				refused := resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden
+				want := true
+				for _, a := range allowed {
+					want = want && a != role
+				}
+				if refused != want {
+					t.Errorf("%s %s as %s: %d %s", method, p, role, resp.StatusCode, b)
+				}
+			}
+		}
+	}
+}
+
+func demoFleet() fleet.Fleet {
+	f := fleet.Fleet{Name: "f"}
+	for _, env := range []string{"qa", "prod"} {
+		e := fleet.Environment{Name: env}
+		for _, n := range []string{"a", "b"} {
+			e.Clusters = append(e.Clusters, fleet.Cluster{Name: n, Env: env, Product: "mariadb", Record: n + ".", Cells: []fleet.Cell{{Name: "blue", Version: "10.11"}}})
+		}
+		f.Environments = append(f.Environments, e)
+	}
+	return f
+}
+
+func demoCampaign() campaign.Campaign {
+	c := campaign.Defaults()
+	c.Name, c.Strategy, c.Product, c.From, c.To = "c", "bluegreen", "mariadb", "10.11", "11.8"
+	c.Environments, c.FromCell, c.ToCell = []string{"qa", "prod"}, "blue", "green"
+	c.Schedule = campaign.Schedule{TimeZone: "UTC", Always: true}
+	return c
+}
+
+func kinds() []state.KindVersion {
+	var all []state.KindVersion
+	for _, st := range strategy.BlueGreen().Stages {
+		for _, step := range st.Steps {
+			all = append(all, state.KindVersion{Kind: step.Kind, Version: step.Version})
+		}
+	}
+	return all
+}
+
+// TestTheWholeWayOverTheAPI applies, launches, and lets both supervisors work; qa's can't touch what is prod's.
+func TestTheWholeWayOverTheAPI(t *testing.T) {
+	f := start(t, false)
+	op := f.client("operator")
+	fl, c := demoFleet(), demoCampaign()
+	if err := op.Apply(ctx, api.ApplyRequest{Fleet: &fl, Campaign: &c}); err != nil {
+		t.Fatal(err)
+	}
+	out, err := op.Launch(ctx, "c")
+	if err != nil || len(out.Started) != 2 {
+		t.Fatalf("launched %+v, %v", out, err)
+	}
+	for _, d := range out.Started {
+		if d.Ref.Env != "qa" {
+			t.Errorf("prod was started before qa: %+v", d)
+		}
+	}
+	qa, prod := f.client("qa").Agent("qa"), f.client("prod").Agent("prod")
+	a, err := qa.Lease(ctx, "qa-1", kinds())
+	if err != nil || a == nil {
+		t.Fatal(a, err)
+	}
+	if _, err := prod.Heartbeat(ctx, a.ActionID, a.Term); !isForbidden(err) {
+		t.Errorf("prod's supervisor reached qa's action through its own path: %v", err)
+	}
+	if _, err := f.client("qa").Agent("prod").Lease(ctx, "x", kinds()); !isForbidden(err) {
+		t.Errorf("qa's token leased in prod: %v", err)
+	}
+	if _, err := qa.Heartbeat(ctx, a.ActionID, a.Term); err != nil {
+		t.Error(err)
+	}
+	if _, err := qa.Heartbeat(ctx, a.ActionID, a.Term-1); !errors.Is(err, engine.ErrFenced) {
+		t.Errorf("old term: %v", err)
+	}
+	if err := qa.Observe(ctx, "a", fleet.Observation{At: time.Now(), Nodes: []fleet.NodeObservation{{Cell: "blue", Node: "n", Role: fleet.RolePrimary, Version: "10.11.18"}}}); err != nil {
+		t.Error(err)
+	}
+	if err := qa.Finish(ctx, a.ActionID, a.Term, engine.Completed, ""); err != nil {
+		t.Fatal(err)
+	}
+	cs, err := f.client("viewer").Cluster(ctx, a.Cluster.Ref())
+	if err != nil || cs.Progress.Stage != strategy.StageCreate || cs.Decision == nil {
+		t.Errorf("cluster: %+v, %v", cs, err)
+	}
+	status, err := f.client("viewer").Campaign(ctx, "c")
+	if err != nil || len(status.Decisions) != 4 || len(status.Stages) != 5 {
+		t.Errorf("campaign: %+v, %v", status, err)
+	}
+	for _, d := range status.Decisions {
+		if d.Ref.Env == "prod" && (d.Hold == nil || len(d.Hold.Reasons) == 0) {
+			t.Errorf("prod is not held: %+v", d)
+		}
+	}
+	events, err := op.Events(ctx, state.EventFilter{Campaign: "c"})
+	if err != nil || len(events) < 4 {
+		t.Errorf("events: %+v, %v", events, err)
+	}
+	w, err := qa.Watched(ctx)
+	if err != nil || len(w) != 2 {
+		t.Errorf("watched: %+v, %v", w, err)
+	}
+}
+
+func isForbidden(err error) bool {
+	var e *api.Error
+	return errors.As(err, &e) && e.Code == api.CodeForbidden
+}
+
+func TestMetricsAndPagesAreServed(t *testing.T) {
+	f := start(t, true)
+	fl, c := demoFleet(), demoCampaign()
+	if err := f.client("operator").Apply(ctx, api.ApplyRequest{Fleet: &fl, Campaign: &c}); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{"/metrics": `windlass_clusters{campaign="c",env="qa",stage="none"} 2`, "/": "10.11", "/campaigns/c": "switch-storage", "/clusters/qa/a": "qa/a", "/events": "campaign-applied", "/healthz": "ok"} {
+		resp, err := http.Get(f.url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK || !strings.Contains(string(b), want) {
+			t.Errorf("%s: %d, without %q: %.400s", path, resp.StatusCode, want, b)
+		}
+	}
+}
+
+func TestBadBodiesAndUnknownFields(t *testing.T) {
+	f := start(t, false)
+	for _, body := range []string{"{", `{"fleat": {}}`, `[]`, `{}`} {
+		req, err := http.NewRequest("POST", f.url+"/v1/apply", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+f.tokens["operator"])
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s: %d", body, resp.StatusCode)
+		}
+	}
+}
