@@ -1,0 +1,81 @@
+// Command windlass-gateway is the data plane alone: the MySQL gateway of one cell. It knows nothing of campaigns, and a release of
+// the rest of Windlass never restarts it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/windlass-db/windlass/internal/gateway"
+)
+
+const usage = `windlass-gateway serves clients of a MySQL or MariaDB cluster, and keeps their sessions while the primary moves.
+
+  windlass-gateway --config FILE          serve
+  windlass-gateway --config FILE --check  read the configuration and the secrets, and stop
+  windlass-gateway --version
+
+SIGHUP reads the accounts again. SIGTERM takes no new client, lets transactions end, and stops.
+
+`
+
+func main() {
+	if err := run(os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "windlass-gateway:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	flags := flag.NewFlagSet("windlass-gateway", flag.ContinueOnError)
+	flags.Usage = func() {
+		fmt.Fprint(flags.Output(), usage)
+		flags.PrintDefaults()
+	}
+	path := flags.String("config", "", "the gateway's configuration `file`")
+	check := flags.Bool("check", false, "check the configuration and stop")
+	version := flags.Bool("version", false, "print the version and stop")
+	level := slog.LevelInfo
+	flags.TextVar(&level, "log-level", level, "debug, info, warn or error")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *version {
+		fmt.Println("windlass-gateway", gateway.Version)
+		return nil
+	}
+	if *path == "" || flags.NArg() > 0 {
+		return errors.New("name the configuration: windlass-gateway --config FILE")
+	}
+	cfg, err := gateway.LoadConfig(*path)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if *check {
+		_, err := gateway.LoadAccounts(ctx, cfg)
+		return err
+	}
+	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	g, err := gateway.New(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	go func() {
+		for range hup {
+			if err := g.ReloadAccounts(ctx); err != nil {
+				log.Error("accounts were not read again: the old ones stay", "err", err)
+			}
+		}
+	}()
+	return g.Run(ctx)
+}

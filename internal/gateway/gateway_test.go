@@ -1,0 +1,16 @@
+package gateway
+
+import "testing"
+
+// TestOnRealServers runs everything that needs a cluster of two versions, one after the other on the same one.
+func TestOnRealServers(t *testing.T) {
+	c := newCluster(t)
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, *cluster)
+	}{
+		{"SwitchUnderLoad", testSwitchUnderLoad},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, c) })
+	}
+}

@@ -1,0 +1,213 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/windlass-db/windlass/internal/gateway/adminapi"
+	"github.com/windlass-db/windlass/internal/wire"
+)
+
+// retryMove is how long a session waits before it tries again to move to a server that could not be reached.
+const retryMove = 100 * time.Millisecond
+
+// errRetry marks a move that failed without harm: the session is where it was.
+var errRetry = errors.New("try again")
+
+// shadow is a connection to another server, with the session's state as of a harvest.
+type shadow struct {
+	back  *backend
+	state *state
+	epoch uint64 // of the session when its state was harvested
+}
+
+// blockedError says that a session can't move, and why.
+type blockedError struct{ blockers []adminapi.Blocker }
+
+func (e *blockedError) Error() string {
+	text := "the session can't move"
+	for _, b := range e.blockers {
+		text += ": " + b.Detail
+	}
+	return text
+}
+
+// open logs the session's account in on a server, with what was agreed with the client.
+func (s *session) open(ctx context.Context, srv *server, schema string) (*backend, error) {
+	d := s.gw.dial
+	d.Address, d.User, d.Passwords, d.Schema = srv.address, s.account.User, s.account.Passwords, schema
+	d.Charset, d.Attrs, d.MaxPacket = s.login.Charset, s.login.Attrs, s.login.MaxPacket
+	d.Caps, d.Ext, d.Optional = s.caps|wire.CapSessionTrack, s.login.Ext, wire.CapSessionTrack
+	d.Caps &^= wire.CapSSL
+	d.Limit = s.gw.cfg.MaxPacket
+	if s.gw.cfg.ProxyProtocol {
+		d.Preamble = proxyHeader(s.conn.Net())
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.gw.cfg.Timeouts.Connect.D())
+	defer cancel()
+	b, err := d.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	srv.sessions.Add(1)
+	return &backend{Backend: b, srv: srv}, nil
+}
+
+// move puts the session on another server, with all of its state. mu is held and the session is not pinned. errRetry:
+// nothing has changed. errGone: the session is lost.
+func (s *session) move(ctx context.Context, target *server) error {
+	ctx, cancel := context.WithTimeout(ctx, s.gw.cfg.Timeouts.Move.D())
+	defer cancel()
+	err := s.ready(ctx, target)
+	if err == nil {
+		s.swap()
+		s.gw.counts.moves.Add(1)
+		return nil
+	}
+	var blocked *blockedError
+	switch {
+	case errors.Is(err, errRetry):
+		return err
+	case errors.As(err, &blocked):
+		s.gw.counts.movesFailed.Add(1)
+		s.gw.log.Warn("session can't move, and is closed", "session", s.id, "user", s.account.User, "client", s.address, "from", s.back.srv.address, "to", target.address, "err", err)
+		s.say(1, &wire.ServerError{Code: wire.ErrConnectionKilled, State: "70100", Message: "windlass: the primary has moved and this session can't follow, connect again: " + err.Error()})
+		return errGone
+	}
+	s.gw.counts.movesFailed.Add(1)
+	s.gw.log.Warn("session lost its server, and is closed", "session", s.id, "user", s.account.User, "client", s.address, "from", s.back.srv.address, "err", err)
+	return errGone
+}
+
+// ready makes the shadow on the target have the session's present state. mu is held and the session is not pinned.
+func (s *session) ready(ctx context.Context, target *server) error {
+	if s.shadow != nil && s.shadow.back.srv != target {
+		s.dropShadow()
+	}
+	if s.shadow != nil && s.shadow.epoch == s.epoch {
+		return nil
+	}
+	release := s.back.Bound(ctx)
+	st, err := harvest(s.back.Backend)
+	if cut := release(); err == nil && cut != nil {
+		err = cut
+	}
+	var no *unreadable
+	if errors.As(err, &no) {
+		return s.blocked(adminapi.Blocker{Kind: adminapi.BlockUnknown, Detail: no.why})
+	}
+	if err != nil {
+		return fmt.Errorf("read the session's state on %s: %w", s.back.srv.address, err)
+	}
+	if bs := st.blockers(); len(bs) > 0 {
+		return s.blocked(bs...)
+	}
+	if s.shadow != nil {
+		if err := s.restore(ctx, s.shadow.back, s.shadow.state, st); err == nil {
+			s.shadow.state, s.shadow.epoch = st, s.epoch
+			return nil
+		}
+		s.dropShadow() // perhaps its connection was old: once more on a new one
+	}
+	b, err := s.open(ctx, target, st.schema.value)
+	if err != nil {
+		return s.unopened(target, err)
+	}
+	fresh := &state{schema: st.schema, role: text{null: true}}
+	if err := s.restore(ctx, b, fresh, st); err != nil {
+		b.close()
+		return err
+	}
+	s.shadow = &shadow{back: b, state: st, epoch: s.epoch}
+	s.locate()
+	return nil
+}
+
+// unopened tells a refusal that stands from one that passes.
+func (s *session) unopened(target *server, err error) error {
+	var refused *wire.ServerError
+	var missing *wire.MissingError
+	switch {
+	case errors.As(err, &missing):
+		return s.blocked(adminapi.Blocker{Kind: adminapi.BlockCapabilities, Detail: err.Error()})
+	case errors.As(err, &refused) && (refused.Code == wire.ErrAccessDenied || refused.Code == wire.ErrUnknownDatabase || refused.Code == 1044):
+		return s.blocked(adminapi.Blocker{Kind: adminapi.BlockLogin, Detail: err.Error()})
+	}
+	return fmt.Errorf("%w: %w", errRetry, err)
+}
+
+// restore makes the state on a connection, in one round trip.
+func (s *session) restore(ctx context.Context, b *backend, from, to *state) error {
+	changes := to.restore(from)
+	sql := make([]string, len(changes))
+	for i, c := range changes {
+		sql[i] = c.sql
+	}
+	release := b.Bound(ctx)
+	defer release()
+	res, refused, err := b.QueryMany(sql...)
+	if err != nil {
+		return fmt.Errorf("%w: restore the session on %s: %w", errRetry, b.srv.address, err)
+	}
+	var bs []adminapi.Blocker
+	for i, c := range changes {
+		if refused[i] != nil {
+			bs = append(bs, adminapi.Blocker{Kind: c.kind, Names: []string{c.name}, Detail: fmt.Sprintf("%s does not take %s: %v", b.srv.address, c.name, refused[i])})
+		} else if res[i].OK.Warnings > 0 && c.name != "sql_mode" {
+			bs = append(bs, adminapi.Blocker{Kind: c.kind, Names: []string{c.name}, Detail: fmt.Sprintf("%s changes the value of %s", b.srv.address, c.name)})
+		}
+	}
+	if len(bs) > 0 {
+		return s.blocked(bs...)
+	}
+	if s.multi != nil {
+		option := byte(1)
+		if *s.multi {
+			option = 0
+		}
+		if _, err := b.Simple([]byte{byte(wire.ComSetOption), option, 0}); err != nil {
+			return fmt.Errorf("%w: restore the session on %s: %w", errRetry, b.srv.address, err)
+		}
+	}
+	return nil
+}
+
+// swap steps over to the shadow. mu is held.
+func (s *session) swap() {
+	old := s.back
+	s.back, s.shadow = s.shadow.back, nil
+	s.status &^= wire.StatusInTrans
+	s.unsure = false
+	s.locate()
+	old.quit()
+}
+
+// quit ends a connection in good order.
+func (b *backend) quit() {
+	b.SetDeadline(time.Now().Add(100 * time.Millisecond))
+	b.Seq = 0
+	b.WritePacket([]byte{byte(wire.ComQuit)})
+	b.close()
+}
+
+// dropShadow closes the shadow, if there is one. mu is held.
+func (s *session) dropShadow() {
+	if s.shadow != nil {
+		s.shadow.back.quit()
+		s.shadow = nil
+		s.locate()
+	}
+}
+
+// blocked names the session in its blockers.
+func (s *session) blocked(bs ...adminapi.Blocker) error {
+	for i := range bs {
+		bs[i].Session, bs[i].User, bs[i].Client = s.id, s.account.User, s.address
+		if s.back != nil {
+			bs[i].Server, bs[i].ThreadID = s.back.srv.address, s.back.Greeting.ThreadID
+		}
+	}
+	return &blockedError{bs}
+}
