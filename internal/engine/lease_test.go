@@ -190,6 +190,52 @@ func TestAHolderThatWakesAfterItsLeaseWritesNothing(t *testing.T) {
 	}
 }
 
+// A process that stood still looks at the clock before it writes: nothing but its own look tells it, for its heartbeat
+// has not run yet. // trap 1
+func TestAHolderThatWakesLooksAtTheClockFirst(t *testing.T) {
+	bubble(t, func(t *testing.T, w *toy) {
+		w.add(plan(strategy.Forward, "a"))
+		w.do = func(context.Context, strategy.Kind) error { time.Sleep(2 * ttl); return nil }
+		j := &away{Journal: w.mem}
+		_, err := w.run(t.Context(), j, engine.Options{Clock: stillClock{}})
+		if !errors.Is(err, engine.ErrLeaseLost) || j.writes.Load() != 1 {
+			t.Fatalf("%v after %d writes", err, j.writes.Load())
+		}
+	})
+}
+
+// stillClock never gets round to running what should run beside.
+type stillClock struct{ engine.SystemClock }
+
+func (stillClock) Beside(_ context.Context, _ func(context.Context), main func()) { main() }
+
+// A heartbeat whose answer never comes does not keep the act alive.
+func TestAHeartbeatThatHangsLosesTheLeaseInTime(t *testing.T) {
+	bubble(t, func(t *testing.T, w *toy) {
+		w.add(plan(strategy.Forward, "a"))
+		began := time.Now()
+		w.do = func(ctx context.Context, _ strategy.Kind) error { <-ctx.Done(); return ctx.Err() }
+		_, err := w.run(t.Context(), deafHeartbeat{&away{Journal: w.mem}}, engine.Options{})
+		if took := time.Since(began); !errors.Is(err, engine.ErrLeaseLost) || took >= ttl {
+			t.Fatalf("%v after %v", err, took)
+		}
+	})
+}
+
+// A write that can't get through is given up with the lease.
+func TestAWriteIsGivenUpWithTheLease(t *testing.T) {
+	bubble(t, func(t *testing.T, w *toy) {
+		w.add(plan(strategy.Forward, "a"))
+		j := &away{Journal: w.mem}
+		w.do = func(context.Context, strategy.Kind) error { j.down.Store(true); return nil }
+		began := time.Now()
+		_, err := w.run(t.Context(), j, engine.Options{})
+		if took := time.Since(began); !errors.Is(err, engine.ErrLeaseLost) || took >= ttl {
+			t.Fatalf("%v after %v", err, took)
+		}
+	})
+}
+
 // deafHeartbeat sends no heartbeat, as a process that stands still.
 type deafHeartbeat struct{ *away }
 

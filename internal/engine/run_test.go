@@ -25,6 +25,11 @@ func wantStrings(t *testing.T, what string, got []string, want ...string) {
 func TestForwardWritesBeforeAndAfterEveryAct(t *testing.T) {
 	bubble(t, func(t *testing.T, w *toy) {
 		w.add(plan(strategy.Forward, "a", "look", "save"))
+		w.call = func(c *engine.Call) {
+			if _, ok := c.Cluster.Cell("a"); !ok && c.Step.Kind == "save" {
+				t.Errorf("a later step does not see the cell of an earlier one: %+v", c.Cluster)
+			}
+		}
 		end, err := w.run(t.Context(), w.mem, engine.Options{Log: testLog(t)})
 		if err != nil || end.Outcome != engine.Completed {
 			t.Fatalf("ended %+v, %v", end, err)
@@ -132,8 +137,10 @@ func TestAnAbortCancelsTheActAndGoesBack(t *testing.T) {
 			}
 			w.mem.Abort(1)
 			<-ctx.Done()
+			w.is["c"] = true // it got through all the same
 			return ctx.Err()
 		}
+		w.gate = func(k strategy.Kind) (bool, check.Results, string) { return false, nil, "" }
 		began := time.Now()
 		o, m := w.finish(engine.Options{})
 		if o != engine.Aborted || !strings.Contains(m, "a person asked") {
@@ -142,7 +149,7 @@ func TestAnAbortCancelsTheActAndGoesBack(t *testing.T) {
 		if time.Since(began) > ttl/2 {
 			t.Errorf("the abort took %v to arrive, heartbeats come every %v", time.Since(began), ttl/3)
 		}
-		wantStrings(t, "acts", w.did(), "do a", "undo a")
+		wantStrings(t, "acts", w.did(), "do a", "undo c", "undo a")
 	})
 }
 

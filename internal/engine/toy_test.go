@@ -41,6 +41,7 @@ type toy struct {
 	term int64                  // the highest that the world has seen
 
 	look func(k strategy.Kind, back bool) error              // before an observation
+	call func(c *engine.Call)                                // before an act
 	do   func(ctx context.Context, k strategy.Kind) error    // before an act
 	wait func(k strategy.Kind) (engine.Result, bool)         // instead of an act
 	undo func(ctx context.Context, k strategy.Kind) error    // before an undo
@@ -107,6 +108,9 @@ func (w *toy) handler(k strategy.Kind) engine.Handler {
 	h.Forward.Do = func(ctx context.Context, c *engine.Call) (engine.Result, error) {
 		if err := w.begun(c, engine.Intent); err != nil {
 			return engine.Result{}, err
+		}
+		if w.call != nil {
+			w.call(c)
 		}
 		if k == "save" {
 			if err := c.Save(ctx, "half-way", 0.5, "half-way"); err != nil {
