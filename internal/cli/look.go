@@ -1,0 +1,277 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/windlass-db/windlass/internal/api"
+	"github.com/windlass-db/windlass/internal/campaign"
+	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/state"
+)
+
+func campaignFlag(cmd *cobra.Command, name *string) {
+	cmd.Flags().StringVar(name, "campaign", "", "`NAME` of the campaign; not needed if there is only one")
+}
+
+func statusCommand(o *Options) *cobra.Command {
+	var name string
+	cmd := &cobra.Command{
+		Use: "status", Short: "Show where every cluster of a campaign is",
+		Args: exactly(0, "no argument"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := o.connect()
+			if err != nil {
+				return err
+			}
+			if name, err = campaignName(cmd, c, name); err != nil {
+				return err
+			}
+			s, err := c.Campaign(cmd.Context(), name)
+			if err != nil {
+				return err
+			}
+			return o.printer(cmd).value(s, func(w io.Writer) error { return printStatus(w, s) })
+		},
+	}
+	campaignFlag(cmd, &name)
+	return cmd
+}
+
+func printStatus(w io.Writer, s api.CampaignStatus) error {
+	c := s.Snapshot.Campaign
+	decisions := map[fleet.ClusterRef]campaign.Decision{}
+	arrived := 0
+	for _, d := range s.Decisions {
+		decisions[d.Ref] = d
+		if d.Arrived {
+			arrived++
+		}
+	}
+	fmt.Fprintf(w, "%s: %s %s → %s, %s, %d of %d clusters have arrived\n", c.Name, c.Product, c.From, c.To, s.Snapshot.Status, arrived, len(s.Snapshot.Clusters))
+	for _, p := range s.Snapshot.Pauses {
+		fmt.Fprintf(w, "paused by %s: %s\n", p.Who, p.Why)
+	}
+	var rows [][]string
+	for _, env := range c.Environments {
+		for _, p := range s.Snapshot.Clusters {
+			if p.Ref.Env == env {
+				rows = append(rows, statusRow(p, decisions[p.Ref], s.At))
+			}
+		}
+	}
+	fmt.Fprintln(w)
+	return table(w, []string{"CLUSTER", "VERSION", "COMPLETED", "NOW", "DETAIL"}, rows)
+}
+
+func statusRow(p campaign.Progress, d campaign.Decision, now time.Time) []string {
+	completed := p.Stage
+	if completed == "" {
+		completed = "-"
+	}
+	version := p.Version
+	if version == "" {
+		version = "unknown"
+	}
+	state, detail := "", ""
+	switch {
+	case p.Action != nil:
+		state = p.Action.Stage
+		if p.Action.Direction == "back" {
+			state += " (back)"
+		}
+		detail = p.Action.Message
+	case d.Arrived:
+		state = "arrived"
+	case p.Failure != nil:
+		state, detail = "FAILED", p.Failure.Stage+": "+p.Failure.Message
+	case d.Hold != nil && len(d.Hold.Reasons) > 0:
+		state, detail = "held: "+d.Hold.Reasons[0].Code, d.Hold.Reasons[0].Message
+	case d.Start != "":
+		state = "ready for " + d.Start
+	}
+	if len(detail) > 100 {
+		detail = detail[:97] + "..."
+	}
+	return []string{p.Ref.String(), version, completed, state, strings.ReplaceAll(detail, "\n", " ")}
+}
+
+// parseRef reads "env/cluster".
+func parseRef(s string) (fleet.ClusterRef, error) {
+	env, name, ok := strings.Cut(s, "/")
+	if !ok || env == "" || name == "" || strings.Contains(name, "/") {
+		return fleet.ClusterRef{}, Failf(ExitUsage, "write it as ENV/CLUSTER, such as prod/orders; `windlass status` lists them", "%q names no cluster", s)
+	}
+	return fleet.ClusterRef{Env: env, Name: name}, nil
+}
+
+func whyCommand(o *Options) *cobra.Command {
+	return &cobra.Command{
+		Use: "why ENV/CLUSTER", Short: "Say why a cluster does not move, what would let it, and when at the earliest",
+		Long:    "Exits 0 if the cluster moves or has arrived, and 3 if it is held.",
+		Example: "  windlass why prod/orders",
+		Args:    exactly(1, "one cluster"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ref, err := parseRef(args[0])
+			if err != nil {
+				return err
+			}
+			c, err := o.connect()
+			if err != nil {
+				return err
+			}
+			s, err := c.Cluster(cmd.Context(), ref)
+			if err != nil {
+				return err
+			}
+			if err := o.printer(cmd).value(s, func(w io.Writer) error { return printWhy(w, s) }); err != nil {
+				return err
+			}
+			if s.Decision != nil && s.Decision.Hold != nil && (s.Progress == nil || s.Progress.Action == nil) {
+				return &Error{Code: ExitFinding, Err: errSilent}
+			}
+			return nil
+		},
+	}
+}
+
+// errSilent ends the command with its exit code and no further word.
+var errSilent = fmt.Errorf("")
+
+func printWhy(w io.Writer, s api.ClusterStatus) error {
+	ref := s.Cluster.Ref()
+	switch {
+	case s.Progress == nil:
+		fmt.Fprintf(w, "%s is in no campaign.\n", ref)
+		return nil
+	case s.Progress.Action != nil:
+		a := s.Progress.Action
+		fmt.Fprintf(w, "%s moves: it is in %s (%s) since %s.\n", ref, a.Stage, a.Direction, a.StartedAt.Format(time.RFC3339))
+		if a.Message != "" {
+			fmt.Fprintf(w, "It waits: %s\n", a.Message)
+		}
+		for _, act := range s.Actions {
+			if act.ID != a.ID {
+				continue
+			}
+			for _, step := range act.Steps {
+				for _, ck := range step.Checks.Bad() {
+					fmt.Fprintf(w, "  - %s (%s): %s\n", ck.Name, ck.Verdict, ck.Detail)
+					if ck.Remedy != "" {
+						fmt.Fprintf(w, "      to do: %s\n", ck.Remedy)
+					}
+				}
+			}
+		}
+		return nil
+	case s.Decision == nil:
+		fmt.Fprintf(w, "%s: nothing is known of its next step.\n", ref)
+		return nil
+	case s.Decision.Arrived:
+		fmt.Fprintf(w, "%s has arrived.\n", ref)
+		return nil
+	case s.Decision.Start != "":
+		fmt.Fprintf(w, "Nothing holds %s: the launcher starts %s at its next run.\n", ref, s.Decision.Start)
+		return nil
+	}
+	h := s.Decision.Hold
+	fmt.Fprintf(w, "%s is held before %s.\n", ref, h.Next)
+	for _, r := range h.Reasons {
+		fmt.Fprintf(w, "  - %s: %s\n      released by: %s\n", r.Code, r.Message, r.Release)
+		if !r.Until.IsZero() {
+			fmt.Fprintf(w, "      ends by itself at %s\n", r.Until.Format(time.RFC3339))
+		}
+	}
+	if h.Earliest.IsZero() {
+		fmt.Fprintln(w, "At the earliest: unknown, something has to happen first.")
+	} else {
+		fmt.Fprintf(w, "At the earliest: %s\n", h.Earliest.Format(time.RFC3339))
+	}
+	return nil
+}
+
+func eventsCommand(o *Options) *cobra.Command {
+	var f state.EventFilter
+	var follow bool
+	var ref string
+	cmd := &cobra.Command{
+		Use: "events", Short: "Show what has happened, the audit trail",
+		Args: exactly(0, "no argument"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if ref != "" {
+				r, err := parseRef(ref)
+				if err != nil {
+					return err
+				}
+				f.Ref = r
+			}
+			c, err := o.connect()
+			if err != nil {
+				return err
+			}
+			f.Newest = !follow
+			for {
+				all, err := c.Events(cmd.Context(), f)
+				if err != nil {
+					return err
+				}
+				if !follow {
+					reverse(all)
+				}
+				if err := o.printer(cmd).value(all, func(w io.Writer) error { return printEvents(w, all) }); err != nil || !follow {
+					return err
+				}
+				if len(all) > 0 {
+					f.After = all[len(all)-1].Seq
+				}
+				select {
+				case <-cmd.Context().Done():
+					return nil
+				case <-time.After(time.Second):
+				}
+			}
+		},
+	}
+	cmd.Flags().StringVar(&f.Campaign, "campaign", "", "only of this campaign")
+	cmd.Flags().StringVar(&ref, "cluster", "", "only of this `ENV/CLUSTER`")
+	cmd.Flags().IntVar(&f.Limit, "limit", 100, "most events")
+	cmd.Flags().BoolVar(&follow, "follow", false, "go on with what happens next")
+	return cmd
+}
+
+func reverse(all []state.Event) {
+	for i, j := 0, len(all)-1; i < j; i, j = i+1, j-1 {
+		all[i], all[j] = all[j], all[i]
+	}
+}
+
+func printEvents(w io.Writer, all []state.Event) error {
+	for _, e := range all {
+		where := e.Campaign
+		if e.Ref.Name != "" {
+			where = e.Ref.String()
+		}
+		if e.Stage != "" {
+			where += " " + e.Stage
+		}
+		if e.Step != "" {
+			where += "/" + e.Step
+		}
+		who := ""
+		if e.Who != "" {
+			who = " (" + e.Who + ")"
+		}
+		mark := " "
+		if e.Loud {
+			mark = "!"
+		}
+		if _, err := fmt.Fprintf(w, "%6d %s %s %-20s %s: %s%s\n", e.Seq, e.At.Format("2006-01-02 15:04:05"), mark, e.Kind, where, e.Message, who); err != nil {
+			return err
+		}
+	}
+	return nil
+}

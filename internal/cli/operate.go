@@ -1,0 +1,292 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/windlass-db/windlass/internal/api"
+	"github.com/windlass-db/windlass/internal/campaign"
+	"github.com/windlass-db/windlass/internal/config"
+	"github.com/windlass-db/windlass/internal/state"
+)
+
+// operation is a verb that changes something: it says what it will do, asks, and does it.
+type operation struct {
+	campaign string
+	scope    api.ScopeRequest
+	why      string
+}
+
+func (op *operation) flags(cmd *cobra.Command, o *Options, scoped bool) {
+	campaignFlag(cmd, &op.campaign)
+	cmd.Flags().StringVar(&op.why, "why", "", "the `REASON`; it is kept with the event")
+	cmd.Flags().BoolVarP(&o.Yes, "yes", "y", false, "don't ask")
+	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "say what would be done, and stop")
+	if scoped {
+		cmd.Flags().StringVar(&op.scope.Env, "env", "", "only this `ENVIRONMENT`")
+		cmd.Flags().StringVar(&op.scope.Stage, "stage", "", "only this `STAGE`")
+	}
+}
+
+// do connects, says what will happen, asks, and acts.
+func (op *operation) do(cmd *cobra.Command, o *Options, what func(campaign string) string, act func(ctx context.Context, c *api.Client, campaign string) error) error {
+	if op.why == "" {
+		return Failf(ExitUsage, "say it with --why: it is kept with the event, for those who ask later", "a reason is needed")
+	}
+	c, err := o.connect()
+	if err != nil {
+		return err
+	}
+	name, err := campaignName(cmd, c, op.campaign)
+	if err != nil {
+		return err
+	}
+	ok, err := confirm(cmd, o, what(name))
+	if err != nil || !ok {
+		return err
+	}
+	if err := act(cmd.Context(), c, name); err != nil {
+		return err
+	}
+	return o.printer(cmd).value(map[string]bool{"done": true}, func(w io.Writer) error { _, err := fmt.Fprintln(w, "Done."); return err })
+}
+
+func (op *operation) target(args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	ref, err := parseRef(args[0])
+	if err != nil {
+		return err
+	}
+	op.scope.Env, op.scope.Cluster = ref.Env, ref.Name
+	return nil
+}
+
+func scopeText(name string, s api.ScopeRequest) string {
+	out := "campaign " + name
+	switch {
+	case s.Cluster != "":
+		out = "cluster " + s.Env + "/" + s.Cluster + " of " + out
+	case s.Env != "":
+		out = "environment " + s.Env + " of " + out
+	}
+	if s.Stage != "" {
+		out = "stage " + s.Stage + " in " + out
+	}
+	return out
+}
+
+func atMostOne(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return Failf(ExitUsage, "usage: "+cmd.UseLine(), "one cluster at the most is wanted, %d arguments were given", len(args))
+	}
+	return nil
+}
+
+func pauseCommand(o *Options) *cobra.Command {
+	op := &operation{}
+	cmd := &cobra.Command{
+		Use: "pause [ENV/CLUSTER] --why REASON", Short: "Start nothing new in a campaign, an environment, a stage, or a cluster", Args: atMostOne,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := op.target(args); err != nil {
+				return err
+			}
+			op.scope.Why = op.why
+			return op.do(cmd, o, func(n string) string {
+				return "Pause " + scopeText(n, op.scope) + ": nothing new starts there; actions that run go on to their end."
+			},
+				func(ctx context.Context, c *api.Client, n string) error { return c.Pause(ctx, n, op.scope) })
+		},
+	}
+	op.flags(cmd, o, true)
+	return cmd
+}
+
+func resumeCommand(o *Options) *cobra.Command {
+	op := &operation{}
+	cmd := &cobra.Command{
+		Use: "resume [ENV/CLUSTER] --why REASON", Short: "End a pause; for one cluster also clear its failure", Args: atMostOne,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := op.target(args); err != nil {
+				return err
+			}
+			op.scope.Why = op.why
+			return op.do(cmd, o, func(n string) string {
+				return "Resume " + scopeText(n, op.scope) + ": the launcher may start its next stage again."
+			},
+				func(ctx context.Context, c *api.Client, n string) error { return c.Resume(ctx, n, op.scope) })
+		},
+	}
+	op.flags(cmd, o, true)
+	return cmd
+}
+
+func abortCommand(o *Options) *cobra.Command {
+	op := &operation{}
+	cmd := &cobra.Command{
+		Use: "abort --why REASON", Short: "End a campaign: what runs turns round, nothing starts again", Args: exactly(0, "no argument"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return op.do(cmd, o, func(n string) string {
+				return "Abort campaign " + n + ": actions that run turn round and are undone, except past the point of no return; nothing starts again."
+			},
+				func(ctx context.Context, c *api.Client, n string) error { return c.Abort(ctx, n, op.why) })
+		},
+	}
+	op.flags(cmd, o, false)
+	return cmd
+}
+
+func rollbackCommand(o *Options) *cobra.Command {
+	op := &operation{}
+	var to string
+	cmd := &cobra.Command{
+		Use: "rollback ENV/CLUSTER [--to STAGE] --why REASON", Short: "Take one cluster back, stage by stage, without losing a write",
+		Example: "  windlass rollback prod/orders --to verify --why 'slow queries on 11.8'", Args: exactly(1, "one cluster"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ref, err := parseRef(args[0])
+			if err != nil {
+				return err
+			}
+			end := "the end of " + to
+			if to == "" {
+				end = "the beginning"
+			}
+			return op.do(cmd, o, func(string) string {
+				return fmt.Sprintf("Roll %s back to %s: each completed stage after it is undone in reverse order. Writes made on the new version are kept. The cluster then stays until you resume it.", ref, end)
+			}, func(ctx context.Context, c *api.Client, n string) error {
+				return c.Rollback(ctx, n, api.RollbackRequest{Ref: ref, To: to, Why: op.why})
+			})
+		},
+	}
+	op.flags(cmd, o, false)
+	cmd.Flags().StringVar(&to, "to", "", "`STAGE` at whose end it is to be; empty: the beginning")
+	return cmd
+}
+
+func overrideRun(op *operation, o *Options, rule *string, length *string) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := op.target(args); err != nil {
+			return err
+		}
+		d, err := config.ParseDuration(*length)
+		if err != nil {
+			return Failf(ExitUsage, "write it as 2h or 1d", "--for: %w", err)
+		}
+		if *rule != campaign.CodeApproval {
+			if _, ok := campaign.Overridable()[*rule]; !ok {
+				return Failf(ExitUsage, "`windlass why` names the rule that holds", "rule %q is not known, or can't be overridden", *rule)
+			}
+		}
+		return op.do(cmd, o, func(n string) string {
+			return fmt.Sprintf("Let the rule %q pass for %s, for %s.", *rule, scopeText(n, op.scope), config.FormatDuration(d))
+		}, func(ctx context.Context, c *api.Client, n string) error {
+			return c.Override(ctx, n, campaign.Override{Rule: *rule, Env: op.scope.Env, Cluster: op.scope.Cluster, Stage: op.scope.Stage, Why: op.why, Expires: time.Now().Add(d)})
+		})
+	}
+}
+
+func approveCommand(o *Options) *cobra.Command {
+	op := &operation{}
+	rule, length := campaign.CodeApproval, ""
+	cmd := &cobra.Command{Use: "approve [ENV/CLUSTER] --stage STAGE --why REASON", Short: "Approve a stage that waits for a person's approval", Args: atMostOne}
+	cmd.RunE = overrideRun(op, o, &rule, &length)
+	op.flags(cmd, o, true)
+	cmd.Flags().StringVar(&length, "for", "1d", "how long the approval is good")
+	return cmd
+}
+
+func overrideCommand(o *Options) *cobra.Command {
+	op := &operation{}
+	var rule, length string
+	cmd := &cobra.Command{Use: "override RULE [--env ENV] [--stage STAGE] --for DURATION --why REASON", Short: "Let one rule pass for a time; who and why are kept", Args: exactly(1, "one rule")}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		rule = args[0]
+		return overrideRun(op, o, &rule, &length)(cmd, nil)
+	}
+	op.flags(cmd, o, true)
+	cmd.Flags().StringVar(&op.scope.Cluster, "cluster", "", "only this `CLUSTER` of --env")
+	cmd.Flags().StringVar(&length, "for", "1h", "how long")
+	return cmd
+}
+
+func freezeCommand(o *Options) *cobra.Command {
+	op := &operation{}
+	var length string
+	cmd := &cobra.Command{
+		Use: "freeze --for DURATION --why REASON", Short: "Start nothing for a time", Args: exactly(0, "no argument"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d, err := config.ParseDuration(length)
+			if err != nil {
+				return Failf(ExitUsage, "write it as 2h or 1d", "--for: %w", err)
+			}
+			f := campaign.Freeze{From: time.Now(), To: time.Now().Add(d), Reason: op.why}
+			if op.scope.Env != "" {
+				f.Environments = []string{op.scope.Env}
+			}
+			return op.do(cmd, o, func(n string) string {
+				return fmt.Sprintf("Freeze %s until %s: nothing new starts.", scopeText(n, op.scope), f.To.Format(time.RFC3339))
+			},
+				func(ctx context.Context, c *api.Client, n string) error { return c.Freeze(ctx, n, f) })
+		},
+	}
+	op.flags(cmd, o, true)
+	cmd.Flags().StringVar(&length, "for", "1d", "how long")
+	return cmd
+}
+
+func launchCommand(o *Options) *cobra.Command {
+	var name string
+	cmd := &cobra.Command{
+		Use: "launch", Short: "Run the launcher now, within every rule", Args: exactly(0, "no argument"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := o.connect()
+			if err != nil {
+				return err
+			}
+			if name, err = campaignName(cmd, c, name); err != nil {
+				return err
+			}
+			out, err := c.Launch(cmd.Context(), name)
+			if err != nil {
+				return err
+			}
+			return o.printer(cmd).value(out, func(w io.Writer) error {
+				for _, d := range out.Started {
+					fmt.Fprintf(w, "%s: %s\n", d.Ref, d.Start)
+				}
+				_, err := fmt.Fprintf(w, "%d started, %d held, %d arrived\n", len(out.Started), out.Held, out.Arrived)
+				return err
+			})
+		},
+	}
+	campaignFlag(cmd, &name)
+	return cmd
+}
+
+func tokenCommand(o *Options) *cobra.Command {
+	var t state.Token
+	cmd := &cobra.Command{
+		Use: "token --role ROLE [--env ENV] --name NAME", Short: "Make a token and print it, this once", Args: exactly(0, "no argument"),
+		Example: "  windlass token --role supervisor --env prod --name prod-1 > token && chmod 600 token",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := o.connect()
+			if err != nil {
+				return err
+			}
+			secret, err := c.NewToken(cmd.Context(), t)
+			if err != nil {
+				return err
+			}
+			return o.printer(cmd).value(map[string]string{"token": secret}, func(w io.Writer) error { _, err := fmt.Fprintln(w, secret); return err })
+		},
+	}
+	cmd.Flags().StringVar(&t.Role, "role", "", "operator, viewer or supervisor")
+	cmd.Flags().StringVar(&t.Env, "env", "", "a supervisor's `ENVIRONMENT`")
+	cmd.Flags().StringVar(&t.Name, "name", "", "whom it is for")
+	return cmd
+}

@@ -1,0 +1,64 @@
+package cli
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// Version is the release's version.
+var Version = "0.1.0-dev"
+
+// New makes the command with every verb that talks to a server. The caller adds those that are one: server, supervisor, demo.
+func New() *cobra.Command {
+	o := &Options{}
+	root := &cobra.Command{
+		Use:   "windlass",
+		Short: "Raise a fleet of stateful clusters from one version to the next, without downtime",
+		Long: `Windlass raises a fleet of stateful database clusters from one version to the next, with zero
+downtime and a way back at every step.
+
+Try it on this machine:      windlass demo bluegreen
+What moves, what is held:    windlass status
+Why it does not move:        windlass why ENV/CLUSTER`,
+		SilenceUsage: true, SilenceErrors: true, Version: Version,
+	}
+	f := root.PersistentFlags()
+	f.StringVarP(&o.Output, "output", "o", "table", "`FORMAT` of the result: table or json")
+	f.StringVar(&o.Server, "server", envOr("WINDLASS_SERVER", "http://127.0.0.1:8480"), "`URL` of the server (WINDLASS_SERVER)")
+	f.StringVar(&o.TokenFile, "token-file", os.Getenv("WINDLASS_TOKEN_FILE"), "`FILE` with your token, mode 0600 (WINDLASS_TOKEN_FILE)")
+	f.StringVar(&o.CAFile, "ca-file", os.Getenv("WINDLASS_CA_FILE"), "PEM `FILE` that the server's certificate must come from (WINDLASS_CA_FILE)")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		if o.Output != "table" && o.Output != "json" {
+			return Failf(ExitUsage, "give table or json", "--output can't be %q", o.Output)
+		}
+		return nil
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return Failf(ExitUsage, cmd.CommandPath()+" --help lists the flags", "%w", err)
+	})
+	root.AddCommand(applyCommand(o), planCommand(o), statusCommand(o), whyCommand(o), launchCommand(o), pauseCommand(o), resumeCommand(o), abortCommand(o),
+		rollbackCommand(o), approveCommand(o), overrideCommand(o), freezeCommand(o), eventsCommand(o), tokenCommand(o))
+	return root
+}
+
+func envOr(name, other string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return other
+}
+
+func (o *Options) printer(cmd *cobra.Command) printer {
+	return printer{cmd.OutOrStdout(), o.Output == "json"}
+}
+
+// exactly is cobra.ExactArgs with an error that says what is wanted.
+func exactly(n int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != n {
+			return Failf(ExitUsage, "usage: "+cmd.UseLine(), "%s is wanted, %d arguments were given", what, len(args))
+		}
+		return nil
+	}
+}
