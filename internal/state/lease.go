@@ -13,10 +13,7 @@ import (
 )
 
 // KindVersion is a step kind in one of its versions, which a supervisor declares that it can run (trap 9).
-type KindVersion struct {
-	Kind    strategy.Kind `json:"kind"`
-	Version int           `json:"version"`
-}
+type KindVersion = engine.KindVersion
 
 // Lease gives the holder the oldest action of its environment that may run and whose every step it declares; nil if there
 // is none. The cluster's term grows with it. A lease that ran out is taken over, but not within one lease time of the
@@ -68,7 +65,7 @@ type candidate struct {
 
 func runnable(p strategy.Plan, known map[KindVersion]bool) bool {
 	for _, step := range p.Steps {
-		if !known[KindVersion{step.Kind, step.Version}] {
+		if !known[KindVersion{Kind: step.Kind, Version: step.Version}] {
 			return false
 		}
 	}

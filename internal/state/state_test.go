@@ -112,7 +112,7 @@ func kinds() []KindVersion {
 	var all []KindVersion
 	for _, st := range strategy.BlueGreen().Stages {
 		for _, step := range st.Steps {
-			all = append(all, KindVersion{step.Kind, step.Version})
+			all = append(all, KindVersion{Kind: step.Kind, Version: step.Version})
 		}
 	}
 	return all

@@ -1,0 +1,174 @@
+// Package supervisor is the agent of one environment: it pulls actions from the server, runs them with the engine, and tells
+// the server what it sees of every cluster.
+//
+// Several supervisors of one environment share the work; leases keep them apart. When the server is away a supervisor waits,
+// longer and longer up to a bound, and asks again; nothing that it does or leaves undone then touches traffic. Its end is in
+// good order: acts under way are cancelled, what they came to is written, leases are given back.
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/windlass-db/windlass/internal/api"
+	"github.com/windlass-db/windlass/internal/engine"
+	"github.com/windlass-db/windlass/internal/fleet"
+)
+
+// Server is what the supervisor asks of the server; *api.Agent gives it.
+type Server interface {
+	engine.Journal
+	// Lease asks for work; nil if there is none.
+	Lease(ctx context.Context, holder string, kinds []engine.KindVersion) (*engine.Assignment, error)
+	Watched(ctx context.Context) ([]api.Watched, error)
+	Observe(ctx context.Context, cluster string, o fleet.Observation) error
+}
+
+// Observer looks at one cluster and changes nothing. What could not be read is unknown in what it returns.
+type Observer interface {
+	Observe(ctx context.Context, w api.Watched) fleet.Observation
+}
+
+// Config is a supervisor.
+type Config struct {
+	Name     string // unique in the environment
+	Env      string
+	Server   Server
+	Handlers engine.Handlers
+	Observer Observer
+	Log      *slog.Logger
+	Now      func() time.Time
+
+	Slots      int           // actions at once; 0: 4
+	Poll       time.Duration // between two questions for work; 0: 1 s
+	WatchEvery time.Duration // between two looks at a cluster; 0: 10 s
+	Engine     engine.Options
+}
+
+// Supervisor runs one environment's actions.
+type Supervisor struct{ cfg Config }
+
+// New makes a supervisor. Run starts it.
+func New(cfg Config) *Supervisor {
+	if cfg.Slots == 0 {
+		cfg.Slots = 4
+	}
+	if cfg.Poll == 0 {
+		cfg.Poll = time.Second
+	}
+	if cfg.WatchEvery == 0 {
+		cfg.WatchEvery = 10 * time.Second
+	}
+	return &Supervisor{cfg}
+}
+
+// Run works until the context ends, then gives back what it holds.
+func (s *Supervisor) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for slot := range s.cfg.Slots {
+		g.Go(func() error { s.work(ctx, slot); return nil })
+	}
+	g.Go(func() error { s.watch(ctx); return nil })
+	return g.Wait()
+}
+
+// mostBackoff bounds the wait while the server is away.
+const mostBackoff = 30 * time.Second
+
+// work is one slot: lease, run, again.
+func (s *Supervisor) work(ctx context.Context, slot int) {
+	pause := s.cfg.Poll
+	for ctx.Err() == nil {
+		busy, err := s.once(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			s.cfg.Log.Warn("no work could be had or done", "env", s.cfg.Env, "slot", slot, "err", err)
+			pause = min(2*pause, mostBackoff)
+		case busy:
+			pause = s.cfg.Poll
+			continue
+		default:
+			pause = s.cfg.Poll
+		}
+		if sleep(ctx, pause) != nil {
+			return
+		}
+	}
+}
+
+// once leases an action and runs it as far as it goes.
+func (s *Supervisor) once(ctx context.Context) (bool, error) {
+	asked := time.Now() // the lease counts from before the request (trap 6)
+	request, cancel := context.WithTimeout(ctx, 30*time.Second)
+	a, err := s.cfg.Server.Lease(request, s.cfg.Name, s.cfg.Handlers.Kinds())
+	cancel()
+	if err != nil || a == nil {
+		return false, err
+	}
+	o := s.cfg.Engine
+	o.LeasedAt, o.Log = asked, s.cfg.Log
+	_, err = engine.Run(ctx, s.cfg.Server, s.cfg.Handlers, *a, o)
+	if errors.Is(err, engine.ErrFenced) || errors.Is(err, engine.ErrLeaseLost) {
+		s.cfg.Log.Warn("somebody else may have the action now", "env", s.cfg.Env, "cluster", a.Cluster.Name, "action", a.ActionID, "term", a.Term, "err", err)
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("action %d of %s: %w", a.ActionID, a.Cluster.Ref(), err)
+	}
+	return true, nil
+}
+
+// watch looks at every cluster of the environment, a few at a time, and tells the server.
+func (s *Supervisor) watch(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := s.look(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.Log.Warn("clusters were not observed", "env", s.cfg.Env, "err", err)
+		}
+		if sleep(ctx, s.cfg.WatchEvery) != nil {
+			return
+		}
+	}
+}
+
+func (s *Supervisor) look(ctx context.Context) error {
+	all, err := s.cfg.Server.Watched(ctx)
+	if err != nil {
+		return err
+	}
+	const atOnce = 8
+	var mu sync.Mutex
+	var errs []error
+	g := new(errgroup.Group)
+	g.SetLimit(atOnce)
+	for _, w := range all {
+		g.Go(func() error {
+			look, cancel := context.WithTimeout(ctx, 30*time.Second)
+			defer cancel()
+			o := s.cfg.Observer.Observe(look, w)
+			if err := s.cfg.Server.Observe(look, w.Cluster.Name, o); err != nil {
+				mu.Lock()
+				errs = append(errs, err)
+				mu.Unlock()
+			}
+			return nil
+		})
+	}
+	return errors.Join(g.Wait(), errors.Join(errs...))
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
