@@ -35,6 +35,7 @@ var recipes = map[string]recipe{
 	"mysql-9.7":     {"sid", false, []string{"mysql-server-core", "mysql-client-core"}, "mysql-server-core"},
 	"bind9":         {"bookworm", true, []string{"bind9", "bind9-utils"}, "bind9"},
 	"sysbench":      {"bookworm", true, []string{"sysbench"}, "sysbench"},
+	"postgresql-15": {"bookworm", true, []string{"postgresql-15"}, "postgresql-15"},
 }
 
 // Build is a version's programs on this machine.
@@ -64,7 +65,7 @@ func DefaultCache() (string, error) {
 
 // Names lists the builds that can be fetched.
 func Names() []string {
-	return []string{"bind9", "mariadb-10.11", "mariadb-11.8", "mysql-9.7", "sysbench"}
+	return []string{"bind9", "mariadb-10.11", "mariadb-11.8", "mysql-9.7", "postgresql-15", "sysbench"}
 }
 
 // Fetch returns the build, fetching it first if it is not there. It takes seconds to a minute when it has to fetch.
@@ -143,7 +144,7 @@ var ErrNoProgram = errors.New("no such program")
 
 // Path finds a program of the build.
 func (b Build) Path(program string) (string, error) {
-	for _, dir := range []string{"usr/sbin", "usr/bin", "usr/local/sbin", "sbin", "bin"} {
+	for _, dir := range []string{"usr/sbin", "usr/bin", "usr/local/sbin", "sbin", "bin", "usr/lib/postgresql/15/bin"} {
 		p := filepath.Join(b.Root, dir, program)
 		if info, err := os.Stat(p); err == nil && info.Mode().IsRegular() {
 			return p, nil
