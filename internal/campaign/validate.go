@@ -54,8 +54,9 @@ func build(f *file, r *config.Report) Campaign {
 }
 
 func checkVersions(f *file, r *config.Report) {
-	switch order := compareVersions(f.From, f.To); {
-	case f.From == "" || f.To == "":
+	order, ok := compareVersions(f.From, f.To)
+	switch {
+	case !ok: // one of them is missing or wrong, and said to be
 	case order == 0:
 		r.At("to").Problem(config.CodeContradiction, fmt.Sprintf("\"to\" is the version that the clusters have: %s", f.To), "write the version that they are to be raised to")
 	case order > 0:
@@ -70,20 +71,21 @@ func checkVersions(f *file, r *config.Report) {
 	}
 }
 
-// compareVersions compares numbers with dots; what one of them lacks is not compared, as 10.11 is a prefix of 10.11.18.
-func compareVersions(a, b string) int {
+// compareVersions compares numbers with dots; what one of them lacks is not compared, as 10.11 is a prefix of 10.11.18. It is
+// false if one of them is no version.
+func compareVersions(a, b string) (int, bool) {
 	as, bs := strings.Split(a, "."), strings.Split(b, ".")
 	for i := range min(len(as), len(bs)) {
 		x, errA := strconv.Atoi(as[i])
 		y, errB := strconv.Atoi(bs[i])
 		if errA != nil || errB != nil {
-			return 0
+			return 0, false
 		}
 		if x != y {
-			return x - y
+			return x - y, true
 		}
 	}
-	return 0
+	return 0, true
 }
 
 func checkSelection(f *file, r *config.Report) {
@@ -118,7 +120,7 @@ func checkStages(f *file, r *config.Report) {
 		return false
 	}
 	isEnvironment := func(at config.Spot, name string) {
-		if !slices.Contains(f.Environments, name) {
+		if len(f.Environments) > 0 && !slices.Contains(f.Environments, name) {
 			at.KeyProblem(config.CodeReference, fmt.Sprintf("the campaign has no environment %q", name), config.Suggest(name, environments))
 		}
 	}
@@ -206,7 +208,7 @@ func checkBudget(f *file, r *config.Report) {
 			continue
 		}
 		if at.At(p.wide).Given() && *p.n > *p.w {
-			at.At(p.narrow).Problem(config.CodeContradiction, fmt.Sprintf("%d failures for %s can never be reached: %s stops everything after %d", *p.n, p.narrow, p.wide, *p.w), fmt.Sprintf("write at most %d, or raise %q", *p.w, p.wide))
+			at.At(p.narrow).Problem(config.CodeContradiction, fmt.Sprintf("a budget of %d is never used up: %q stops everything after %d", *p.n, p.wide, *p.w), fmt.Sprintf("write at most %d, or raise %q", *p.w, p.wide))
 		}
 	}
 }

@@ -79,6 +79,14 @@ func add(f *field) string {
 	return fmt.Sprintf("add %q with %s%s", f.key, typeName(f.typ), what)
 }
 
+// orRemove ends a hint where the key may be absent too.
+func orRemove(f *field) string {
+	if f.required || f.key == "-" {
+		return ""
+	}
+	return ", or remove the key"
+}
+
 // like shows how the value is written.
 func like(f *field, wanted string) string {
 	if f.example != "" {
@@ -120,7 +128,7 @@ func (d *document) value(v reflect.Value, f *field, n *node, path []any) {
 		return
 	}
 	if n.form == formNull {
-		d.add(n.line, n.column, pathString(path), CodeType, fmt.Sprintf("the key %q has no value", f.key), like(f, typeName(t))+", or remove the key")
+		d.add(n.line, n.column, pathString(path), CodeType, fmt.Sprintf("the key %q has no value", f.key), like(f, typeName(t))+orRemove(f))
 		return
 	}
 	switch {
@@ -219,8 +227,11 @@ func (d *document) unique(v reflect.Value, path []any) {
 
 func (d *document) mismatch(f *field, n *node, path []any, t reflect.Type) {
 	hint := like(f, typeName(t))
-	if t.Kind() == reflect.Slice && n.form != formMap {
-		hint = fmt.Sprintf("write a list, such as \"[%s]\"", n.text)
+	if t.Kind() == reflect.Slice {
+		hint = "write a list: begin each element with \"- \""
+		if isScalar(t.Elem()) && n.form != formMap {
+			hint = fmt.Sprintf("write a list, such as \"[%s]\"", n.text)
+		}
 	}
 	d.add(n.line, n.column, pathString(path), CodeType, fmt.Sprintf("%s is wanted here, not %s", typeName(t), n.describe()), hint)
 }

@@ -117,7 +117,9 @@ func (d *document) header(kinds []Kind) (Kind, bool) {
 	}
 	if e, ok := d.root.get("version"); !ok {
 		d.add(d.root.line, d.root.column, "version", CodeMissing, "the key \"version\" is missing", fmt.Sprintf("add \"version: %d\": the version of the file's format", FormatVersion))
-	} else if e.value.text != strconv.Itoa(FormatVersion) || e.value.form == formText {
+	} else if e.value.form != formNumber {
+		d.add(e.value.line, e.value.column, "version", CodeType, fmt.Sprintf("the version of the file format is a number, not %s", e.value.describe()), fmt.Sprintf("write \"version: %d\", without quotes", FormatVersion))
+	} else if e.value.text != strconv.Itoa(FormatVersion) {
 		d.add(e.value.line, e.value.column, "version", CodeValue, fmt.Sprintf("this release reads version %d of the file format, not %s", FormatVersion, e.value.describe()), fmt.Sprintf("write \"version: %d\"", FormatVersion))
 	}
 	e, ok := d.root.get("kind")

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // rule is one word of a `rule` tag, applied to a value that could be read.
@@ -64,6 +65,9 @@ func ruleOf(shape reflect.Type, sf reflect.StructField, word string) rule {
 	switch name {
 	case "nonempty":
 		return rule{code: CodeMissing, wanted: "at least one", check: func(v reflect.Value) (string, string) {
+			if v.Kind() == reflect.String && strings.TrimSpace(v.String()) == "" {
+				return "this is empty", "write something"
+			}
 			if v.Len() == 0 {
 				return "this is empty", ""
 			}
@@ -194,7 +198,11 @@ func bound(shape reflect.Type, sf reflect.StructField, name, arg string) rule {
 		case v.CanFloat():
 			got, said = v.Float(), strconv.FormatFloat(v.Float(), 'g', -1, 64)
 		default:
-			got, said = float64(v.Len()), fmt.Sprintf("a length of %d", v.Len())
+			n := v.Len()
+			if v.Kind() == reflect.String {
+				n = utf8.RuneCountInString(v.String())
+			}
+			got, said = float64(n), fmt.Sprintf("a length of %d", n)
 		}
 		if bad(got, limit) {
 			size := map[string]string{"min": "small", "max": "large"}[name]

@@ -152,12 +152,13 @@ func syntaxHint(msg, line string) string {
 type builder struct {
 	doc     *document
 	anchors map[string]ast.Node
-	nodes   int
+	copied  int  // nodes made from aliases
+	full    bool // and too many of them
 	alias   *node // while an alias is resolved: its place, which everything below it has
 }
 
-// maxNodes bounds what aliases may blow a document up to.
-const maxNodes = 20_000_000
+// maxCopied bounds what aliases may add to a document.
+const maxCopied = 200_000
 
 func (b *builder) build(n ast.Node, path []any, depth int) *node {
 	out := &node{}
@@ -170,9 +171,18 @@ func (b *builder) build(n ast.Node, path []any, depth int) *node {
 	if b.alias != nil {
 		out.line, out.column = b.alias.line, b.alias.column
 	}
-	b.nodes++
-	if depth > maxDepth || b.nodes > maxNodes {
-		b.doc.add(out.line, out.column, pathString(path), CodeSyntax, "nested too deep, or grown too large by aliases", "write the values out, without aliases")
+	if b.full {
+		return out
+	}
+	if b.alias != nil {
+		if b.copied++; b.copied > maxCopied {
+			b.full = true
+			b.doc.add(out.line, out.column, pathString(path), CodeSyntax, "the document is grown too large by aliases", "write the values out, without aliases")
+			return out
+		}
+	}
+	if depth > maxDepth {
+		b.doc.add(out.line, out.column, pathString(path), CodeSyntax, "nested too deep", "no file of this program is nested that deep: check the brackets")
 		return out
 	}
 	switch v := n.(type) {

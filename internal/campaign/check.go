@@ -1,0 +1,125 @@
+package campaign
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/windlass-db/windlass/internal/config"
+	"github.com/windlass-db/windlass/internal/fleet"
+)
+
+// Check holds the campaign against the fleet: environments, patterns, cells and versions that do not fit. The findings are
+// named by their paths in the campaign's file; config.Object.Locate finds their lines. No finding means that the campaign can be applied.
+//
+// Clusters that a campaign has already given cells are judged by their patterns alone: what they run is known from observation.
+func (c Campaign) Check(f fleet.Fleet) []config.Finding {
+	var found []config.Finding
+	add := func(path, code, hint, format string, args ...any) {
+		found = append(found, config.Finding{Path: path, Code: code, Message: fmt.Sprintf(format, args...), Hint: hint})
+	}
+	var environments []string
+	for _, e := range f.Environments {
+		environments = append(environments, e.Name)
+	}
+	missing := false
+	for i, name := range c.Environments {
+		if !slices.Contains(environments, name) {
+			missing = true
+			add(fmt.Sprintf("environments[%d]", i), config.CodeReference, config.Suggest(name, environments), "the fleet %s has no environment %q", f.Name, name)
+		}
+	}
+	c.checkPatterns(f, add)
+	selected := c.Select(f)
+	if len(selected) == 0 && !missing {
+		add("product", config.CodeReference, "write the product and the patterns of clusters that the fleet has", "the campaign selects no cluster of the fleet %s: none of product %q fits its environments and patterns", f.Name, c.Product)
+	}
+	c.checkCells(selected, add)
+	return found
+}
+
+type adder func(path, code, hint, format string, args ...any)
+
+// checkPatterns finds patterns that fit nothing: a misspelt one would silently leave a cluster out, or take it in.
+func (c Campaign) checkPatterns(f fleet.Fleet, add adder) {
+	for key, patterns := range map[string][]string{"clusters": c.Clusters, "exclude": c.Exclude} {
+		for i, pattern := range patterns {
+			if fits(pattern, c.Environments, f) {
+				continue
+			}
+			var names []string
+			for _, e := range f.Environments {
+				for _, cl := range e.Clusters {
+					names = append(names, cl.Ref().String())
+				}
+			}
+			hint := "write a pattern that fits, such as \"*/*\""
+			if len(names) <= 2000 { // the nearest of very many names is dear to find, and rarely the one that was meant
+				if s := config.Suggest(pattern, names); strings.HasPrefix(s, "did") {
+					hint = s
+				}
+			}
+			add(fmt.Sprintf("%s[%d]", key, i), config.CodeReference, hint, "the pattern %q fits no cluster of the campaign's environments", pattern)
+		}
+	}
+}
+
+func fits(pattern string, environments []string, f fleet.Fleet) bool {
+	for _, e := range f.Environments {
+		if !slices.Contains(environments, e.Name) {
+			continue
+		}
+		for _, cl := range e.Clusters {
+			if ok, err := path.Match(pattern, cl.Ref().String()); err == nil && ok {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// checkCells looks whether every selected cluster has what the strategy begins with.
+func (c Campaign) checkCells(selected []fleet.Cluster, add adder) {
+	var noCell, version, taken, noGateway named
+	for _, cl := range selected {
+		if slices.ContainsFunc(cl.Cells, func(cell fleet.Cell) bool { return cell.Owner != "" }) {
+			continue
+		}
+		name := cl.Ref().String()
+		if _, ok := cl.Cell(c.ToCell); ok {
+			taken.add(name)
+		}
+		from, ok := cl.Cell(c.FromCell)
+		if !ok {
+			noCell.add(name)
+			continue
+		}
+		if !hasVersion(from.Version, c.From) {
+			version.add(name + " (" + from.Version + ")")
+		}
+		if from.Gateway == nil {
+			noGateway.add(name)
+		}
+	}
+	if noCell.n > 0 {
+		add("cells.from", config.CodeReference, "name the cell that is in service, or exclude these clusters", "%s no cell %q: %s", have(noCell.n), c.FromCell, &noCell)
+	}
+	if version.n > 0 {
+		add("from", config.CodeContradiction, "correct the version here or in the fleet, or exclude these clusters", "%s another version than %s in the cell %q: %s", have(version.n), c.From, c.FromCell, &version)
+	}
+	if taken.n > 0 {
+		add("cells.to", config.CodeContradiction, "give the new cell a name that is free", "%s a cell %q that Windlass did not make: %s", have(taken.n), c.ToCell, &taken)
+	}
+	if noGateway.n > 0 {
+		add("clusters", config.CodeMissing, "add \"gateway\" to the cell in the fleet file: the strategy "+c.Strategy+" holds and moves clients with it", "%s no gateway in the cell %q: %s", have(noGateway.n), c.FromCell, &noGateway)
+	}
+}
+
+// have is "1 cluster has" or "3 clusters have".
+func have(n int) string {
+	if n == 1 {
+		return "1 cluster has"
+	}
+	return plural(n, "cluster") + " have"
+}

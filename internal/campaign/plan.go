@@ -1,0 +1,101 @@
+package campaign
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/windlass-db/windlass/internal/config"
+	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/strategy"
+)
+
+// Plan is what a campaign would do to a fleet, before anything runs. WriteText shows it.
+type Plan struct {
+	Campaign     Campaign          `json:"campaign"`
+	Fleet        string            `json:"fleet"`
+	Stages       []PlanStage       `json:"stages"`
+	Environments []PlanEnvironment `json:"environments"`
+	NoReturn     string            `json:"no_return"` // the stage with whose beginning the way back ends; "" if there is none
+	Findings     []config.Finding  `json:"findings"`  // why it can't be applied as it is
+}
+
+// PlanStage is one stage, with the steps that every cluster goes through.
+type PlanStage struct {
+	Name       string          `json:"name"`
+	Summary    string          `json:"summary"`
+	Disruptive bool            `json:"disruptive"` // it touches traffic
+	NoReturn   bool            `json:"no_return"`
+	Approval   bool            `json:"approval"` // a person approves it first
+	Steps      []strategy.Step `json:"steps"`
+	Soak       time.Duration   `json:"soak"` // after its end, before the cluster's next stage
+}
+
+// PlanEnvironment is one environment's share.
+type PlanEnvironment struct {
+	Name     string             `json:"name"`
+	Known    bool               `json:"known"` // the fleet has it
+	Clusters []fleet.ClusterRef `json:"clusters"`
+	Limits   []StageLimit       `json:"limits"`
+	Waits    string             `json:"waits"` // what it waits for in the environments before it; "" for the first one
+}
+
+// StageLimit is how many clusters may be in a stage at the same time.
+type StageLimit struct {
+	Stage string `json:"stage"`
+	Limit int    `json:"limit"`
+}
+
+// PlanOf lays out what the campaign would do to the fleet.
+func PlanOf(c Campaign, f fleet.Fleet) Plan {
+	p := Plan{Campaign: c, Fleet: f.Name, Findings: c.Check(f)}
+	strat, ok := strategy.ByName(c.Strategy)
+	if !ok {
+		p.Findings = append(p.Findings, config.Finding{Path: "strategy", Code: config.CodeReference, Message: fmt.Sprintf("there is no strategy %q", c.Strategy), Hint: "write bluegreen"})
+		return p
+	}
+	p.NoReturn = strat.PointOfNoReturn()
+	for i, st := range strat.Stages {
+		stage := PlanStage{Name: st.Name, Summary: st.Summary, Disruptive: st.Disruptive, NoReturn: st.PointOfNoReturn, Steps: st.Steps}
+		if i < len(strat.Stages)-1 {
+			stage.Soak = c.Soak.Stages[st.Name]
+		}
+		for _, a := range c.Approve {
+			stage.Approval = stage.Approval || a == st.Name
+		}
+		p.Stages = append(p.Stages, stage)
+	}
+	byEnv := map[string][]fleet.ClusterRef{}
+	for _, cl := range c.Select(f) {
+		byEnv[cl.Env] = append(byEnv[cl.Env], cl.Ref())
+	}
+	before := ""
+	for _, name := range c.Environments {
+		e := PlanEnvironment{Name: name, Clusters: byEnv[name], Waits: c.waits(before)}
+		for _, fe := range f.Environments {
+			e.Known = e.Known || fe.Name == name
+		}
+		for _, st := range strat.Stages {
+			e.Limits = append(e.Limits, StageLimit{st.Name, c.Limits.Of(name, st.Name)})
+		}
+		p.Environments = append(p.Environments, e)
+		if len(e.Clusters) > 0 {
+			before = name
+		}
+	}
+	return p
+}
+
+// waits says what an environment waits for in the one before it.
+func (c Campaign) waits(before string) string {
+	if before == "" || c.Order == OrderNone {
+		return ""
+	}
+	what := "each stage starts when every cluster of " + before + " has completed it"
+	if c.Order == OrderCampaign {
+		what = "starts when every cluster of " + before + " has arrived"
+	}
+	if c.Soak.Environments > 0 {
+		what += ", " + human(c.Soak.Environments) + " after the last of them"
+	}
+	return what
+}
