@@ -142,11 +142,8 @@ func (s *Server) watched(_ http.ResponseWriter, r *http.Request, _ caller) (any,
 		_, storage := st.Stage(strategy.StageSwitchStorage)
 		for _, p := range snap.Clusters {
 			_, at := st.Stage(p.Stage)
-			if at >= storage && at < len(st.Stages)-1 && p.Action == nil {
+			if p.Ref.Env == r.PathValue("env") && at >= storage && at < len(st.Stages)-1 && p.Action == nil {
 				old[p.Ref.Name] = info.Campaign.FromCell
-			}
-			if p.Ref.Env != r.PathValue("env") {
-				delete(old, p.Ref.Name)
 			}
 		}
 	}

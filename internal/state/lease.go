@@ -222,6 +222,11 @@ func (s *Store) merge(ctx context.Context, tx *sql.Tx, h held, action int64, rec
 			return err
 		}
 	}
+	if o.ClearWayBack {
+		if _, err := tx.ExecContext(ctx, `UPDATE progress SET way_back = NULL WHERE campaign = $1 AND env = $2 AND cluster = $3`, h.campaign, h.ref.Env, h.ref.Name); err != nil {
+			return err
+		}
+	}
 	if o.Switchover != nil {
 		if _, err := tx.ExecContext(ctx, `INSERT INTO switchovers (campaign, env, cluster, action_id, idx, spec) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (action_id, idx) DO UPDATE SET spec = excluded.spec`,
 			h.campaign, h.ref.Env, h.ref.Name, action, rec.Index, text(*o.Switchover)); err != nil {
