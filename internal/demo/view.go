@@ -1,0 +1,116 @@
+package demo
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/windlass-db/windlass/internal/api"
+	"github.com/windlass-db/windlass/internal/campaign"
+)
+
+// view shows progress: on a terminal a table that is drawn over itself, else one line for each change.
+type view struct {
+	out   io.Writer
+	live  bool
+	lines int
+	last  map[string]string
+}
+
+func newView(out io.Writer, live bool) *view {
+	return &view{out: out, live: live, last: map[string]string{}}
+}
+
+func (v *view) show(s api.CampaignStatus) {
+	var lines []string
+	for _, env := range s.Snapshot.Campaign.Environments {
+		for _, p := range s.Snapshot.Clusters {
+			if p.Ref.Env == env {
+				lines = append(lines, fmt.Sprintf("  %-14s %s  %s", p.Ref, bar(p, s.Stages), now(p, s)))
+			}
+		}
+	}
+	if !v.live {
+		for i, p := range s.Snapshot.Clusters {
+			short := p.Stage + "|" + stageOf(p)
+			if v.last[p.Ref.String()] != short {
+				v.last[p.Ref.String()] = short
+				fmt.Fprintln(v.out, lines[indexOf(lines, p.Ref.String(), i)])
+			}
+		}
+		return
+	}
+	if v.lines > 0 {
+		fmt.Fprintf(v.out, "\x1b[%dA", v.lines)
+	}
+	for _, l := range lines {
+		if len(l) > 118 {
+			l = l[:115] + "..."
+		}
+		fmt.Fprintf(v.out, "\x1b[2K%s\n", l)
+	}
+	v.lines = len(lines)
+}
+
+func indexOf(lines []string, ref string, or int) int {
+	for i, l := range lines {
+		if strings.HasPrefix(strings.TrimSpace(l), ref+" ") {
+			return i
+		}
+	}
+	return or
+}
+
+func stageOf(p campaign.Progress) string {
+	if p.Action == nil {
+		return ""
+	}
+	return p.Action.Stage + p.Action.Direction
+}
+
+// bar is a mark for each stage: done, in it, to come.
+func bar(p campaign.Progress, stages []string) string {
+	var b strings.Builder
+	done := p.Stage != ""
+	for _, stage := range stages {
+		switch {
+		case p.Action != nil && p.Action.Stage == stage:
+			b.WriteString("▸")
+		case done:
+			b.WriteString("■")
+		default:
+			b.WriteString("·")
+		}
+		if stage == p.Stage {
+			done = false
+		}
+	}
+	return b.String()
+}
+
+func now(p campaign.Progress, s api.CampaignStatus) string {
+	if p.Action != nil {
+		text := p.Action.Stage
+		if p.Action.Direction == "back" {
+			text += " (back)"
+		}
+		if p.Action.Message != "" {
+			text += ": " + strings.ReplaceAll(p.Action.Message, "\n", " ")
+		}
+		return text
+	}
+	for _, d := range s.Decisions {
+		if d.Ref != p.Ref {
+			continue
+		}
+		switch {
+		case d.Arrived:
+			return "arrived, runs " + p.Version
+		case d.Hold != nil && len(d.Hold.Reasons) > 0:
+			return "held: " + d.Hold.Reasons[0].Message
+		case d.Start != "":
+			return "next: " + d.Start
+		}
+	}
+	return ""
+}
