@@ -1,0 +1,95 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/windlass-db/windlass/internal/fleet"
+)
+
+// Fence raises the term on every node and ends the predecessor's connections: every connection of the admin account
+// that this driver did not open, but for replicas reading the binary log. It repeats safely. It answers
+// engine.ErrFenced if a node has seen a higher term, and an error that names every node that it could not fence.
+func (d *Driver) Fence(ctx context.Context, c fleet.Cluster, term int64) error {
+	ps := places(c)
+	errs := make([]error, len(ps))
+	var g errgroup.Group
+	for i, p := range ps {
+		g.Go(func() error {
+			errs[i] = d.fenceNode(ctx, p, term)
+			return nil
+		})
+	}
+	_ = g.Wait() // every error is in errs
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("fence %s with term %d: %w", c.Ref(), term, err)
+	}
+	return nil
+}
+
+func (d *Driver) fenceNode(ctx context.Context, p place, term int64) error {
+	s, err := d.dialTo(ctx, p)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnknown, err)
+	}
+	defer s.close()
+	if err := s.ensure(ctx); err != nil {
+		return err
+	}
+	err = s.act(ctx, term, "raise the term", "DO 0")
+	if errors.Is(err, ErrBusy) {
+		// The predecessor is in the middle of an act: end it, and see it gone, before the term is raised.
+		if err := s.endHolder(ctx); err != nil {
+			return err
+		}
+		err = s.act(ctx, term, "raise the term", "DO 0")
+	}
+	if err != nil {
+		return err
+	}
+	return s.endPredecessors(ctx)
+}
+
+// endHolder kills whoever holds the guard's lock.
+func (s *session) endHolder(ctx context.Context) error {
+	rs, err := s.rows(ctx, "SELECT IS_USED_LOCK('windlass.act') AS id")
+	if err != nil || len(rs) == 0 || rs[0]["id"] == "" {
+		return err
+	}
+	id, err := strconv.ParseUint(rs[0]["id"], 10, 64)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.d.cfg.Query)
+	defer cancel()
+	return s.end(ctx, id)
+}
+
+// endPredecessors kills the admin account's other connections and sees them gone.
+func (s *session) endPredecessors(ctx context.Context) error {
+	rs, err := s.rows(ctx, "SELECT ID, COMMAND FROM information_schema.PROCESSLIST WHERE USER="+quote(s.d.cfg.Admin.User))
+	if err != nil {
+		return err
+	}
+	var ids []uint64
+	for _, r := range rs {
+		id, err := strconv.ParseUint(r["ID"], 10, 64)
+		if err != nil {
+			return fmt.Errorf("%s: process list: %w", s.place, err)
+		}
+		if !strings.HasPrefix(r["COMMAND"], "Binlog Dump") && !s.d.mine(s.node.Address, id) {
+			ids = append(ids, id)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*s.d.cfg.Query)
+	defer cancel()
+	if err := s.end(ctx, ids...); err != nil {
+		return fmt.Errorf("end the predecessor's connections: %w", err)
+	}
+	return nil
+}

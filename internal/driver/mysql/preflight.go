@@ -1,0 +1,78 @@
+package mysql
+
+import (
+	"context"
+
+	"github.com/windlass-db/windlass/internal/bluegreen"
+	"github.com/windlass-db/windlass/internal/check"
+)
+
+// preflight is every safety rule, in the order in which they are shown.
+var preflight = []namedCheck{
+	{"nodes-reachable", (*inspection).nodesReachable},
+	{"one-primary", (*inspection).onePrimary},
+	{"elect", (*inspection).electFit},
+	{"identity", (*inspection).identity},
+	{"versions", (*inspection).versions},
+	{"last-switch", (*inspection).lastSwitch},
+	{"hold-budget", (*inspection).holdBudget},
+
+	{"replication-running", (*inspection).replicationRunning},
+	{"replica-lag", (*inspection).replicaLag},
+	{"errant-gtid", (*inspection).errantGTID},
+	{"gtid-ready", (*inspection).gtidReady},
+	{"binlog-format", (*inspection).binlogFormat},
+	{"skip-counter", (*inspection).skipCounter},
+	{"replication-filters", (*inspection).replicationFilters},
+	{"external-replicas", (*inspection).externalReplicas},
+
+	{"green-read-only", (*inspection).readOnlyElsewhere},
+	{"boot-read-only", (*inspection).bootReadOnly},
+	{"bypass-accounts", (*inspection).bypassAccounts},
+	{"events", (*inspection).events},
+	{"durability", (*inspection).durability},
+	{"semi-sync", (*inspection).semisyncRoles},
+
+	{"long-transactions", (*inspection).longTransactions},
+	{"long-statements", (*inspection).longStatements},
+	{"xa-prepared", (*inspection).xaPrepared},
+	{"unknown-clients", (*inspection).unknownClients},
+
+	{"same-accounts", (*inspection).sameAccounts},
+	{"connections", (*inspection).connections},
+	{"gateways", (*inspection).gateways},
+	{"gateway-prepare", (*inspection).gatewayPrepare},
+
+	{"collation-pin", (*inspection).collationPin},
+	{"schema-drift", (*inspection).schemaDrift},
+	{"way-back-risks", (*inspection).wayBackRisks},
+}
+
+// CheckNames lists the names of the preflight's checks, in order.
+func CheckNames() []string {
+	out := make([]string, len(preflight))
+	for i, c := range preflight {
+		out[i] = c.name
+	}
+	return out
+}
+
+// Preflight looks at every safety rule and changes nothing.
+func (d *Driver) Preflight(ctx context.Context, req bluegreen.SwitchRequest) (check.Results, error) {
+	sc := d.look(ctx, req.Cluster)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	in := &inspection{d: d, sc: sc, req: req, maxLag: d.budgetOf(req.Settings).maxLag}
+	if w := sc.writable(); len(w) == 1 {
+		in.primary = w[0]
+	}
+	for _, v := range sc.views {
+		if v != in.primary {
+			in.replicas = append(in.replicas, v)
+		}
+	}
+	in.elect, _ = sc.electOf(in.primary, req.ToCell, req.ID)
+	in.gs, in.gsErr = d.gates(req.Cluster)
+	return in.run(ctx, preflight), nil
+}

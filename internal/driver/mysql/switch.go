@@ -1,0 +1,257 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/windlass-db/windlass/internal/bluegreen"
+	"github.com/windlass-db/windlass/internal/campaign"
+	"github.com/windlass-db/windlass/internal/engine"
+)
+
+// budget bounds the parts of a switch.
+type budget struct {
+	ttl, drain, timeout, maxLag time.Duration
+	demote                      time.Duration // whole seconds: it is the server's lock_wait_timeout too (trap 3)
+	undo                        time.Duration // of making the old primary writable again
+	tries                       int
+}
+
+func (d *Driver) budgetOf(s campaign.Switch) budget {
+	b := budget{ttl: s.HoldTTL, drain: s.Drain, timeout: s.Timeout, maxLag: s.MaxLag, tries: s.Tries}
+	if b.ttl <= 0 {
+		b.ttl = 10 * time.Second
+	}
+	if b.drain <= 0 {
+		b.drain = time.Second
+	}
+	if b.timeout <= 0 {
+		b.timeout = 5 * time.Minute
+	}
+	if b.maxLag <= 0 {
+		b.maxLag = 10 * time.Second
+	}
+	if b.tries <= 0 {
+		b.tries = 3
+	}
+	share := ((b.ttl - b.drain) / 4).Truncate(time.Second)
+	b.demote = min(max(share, time.Second), 5*time.Second)
+	b.undo = b.demote
+	return b
+}
+
+// run is one try of a switch. Nothing of it outlives the call: what a later try has to know is on the servers.
+type run struct {
+	d   *Driver
+	req bluegreen.SwitchRequest
+	b   budget
+	log *slog.Logger
+	gs  gates
+
+	sc         *scene
+	old, elect *view
+	det        detail
+	sessions   map[string]*session
+
+	holdEnds  time.Time // the earliest end of a gateway's hold, counted from before the request
+	held      bool
+	demoting  bool // the demotion was sent
+	stopped   bool // the elect's replication was stopped
+	promoting bool // the promotion was sent
+	promoted  bool // the elect was seen writable
+	demotedAt time.Time
+	holdMS    float64
+	late      []error // of the strides after the commit: all are tried before any is reported
+}
+
+// Switch makes a node of the cell the primary; see the package comment and path.go.
+func (d *Driver) Switch(ctx context.Context, req bluegreen.SwitchRequest) (engine.SwitchoverOutput, error) {
+	if req.Point == nil {
+		req.Point = func(string) {}
+	}
+	if req.ID == "" || req.Term < 1 {
+		return engine.SwitchoverOutput{}, errors.New("switch: an id and a term are needed")
+	}
+	if _, ok := req.Cluster.Cell(req.ToCell); !ok {
+		return engine.SwitchoverOutput{}, fmt.Errorf("switch: cluster %s has no cell %q", req.Cluster.Ref(), req.ToCell)
+	}
+	b := d.budgetOf(req.Settings)
+	ctx, cancel := context.WithTimeout(ctx, b.timeout)
+	defer cancel()
+	r := &run{d: d, req: req, b: b, sessions: map[string]*session{}, log: d.log.With("cluster", req.Cluster.Name, "env", req.Cluster.Env, "term", req.Term, "switch", req.ID)}
+	defer r.close()
+	out, err := r.switchOver(ctx)
+	if err != nil {
+		return out, fmt.Errorf("switch of %s into cell %s: %w", req.Cluster.Ref(), req.ToCell, err)
+	}
+	return out, nil
+}
+
+func (r *run) close() {
+	for _, s := range r.sessions {
+		s.close()
+	}
+}
+
+func (r *run) switchOver(ctx context.Context) (engine.SwitchoverOutput, error) {
+	var err error
+	if r.gs, err = r.d.gates(r.req.Cluster); err != nil {
+		return engine.SwitchoverOutput{}, err
+	}
+	if len(r.gs) == 0 && !r.d.cfg.WithoutGateways {
+		return engine.SwitchoverOutput{}, fmt.Errorf("%w: no gateway is registered for %s, so nothing could hold its clients", ErrNotReady, r.req.Cluster.Ref())
+	}
+	for {
+		r.sc = r.d.look(ctx, r.req.Cluster)
+		where, v, err := r.sc.decide(r.req.ToCell)
+		if err != nil {
+			return engine.SwitchoverOutput{}, err
+		}
+		r.log.Info("switch observed", "begins", string(where), "node", v.describe())
+		switch where {
+		case fromReopen:
+			if err := r.reopenOld(ctx, v); err != nil {
+				return engine.SwitchoverOutput{}, err
+			}
+			continue // look again: it has to be seen writable, with nothing else
+		case fromBegin:
+			r.old = v
+			return r.walk(ctx, beginAt)
+		case fromPromote:
+			r.elect, r.old = v, r.sc.named(v.standing.Detail.From)
+			if err := r.mayPromote(ctx); err != nil {
+				return engine.SwitchoverOutput{}, err
+			}
+			r.det = v.standing.Detail
+			if v.cell != r.req.ToCell { // it was on its way to another cell: let it arrive, then begin anew from there
+				if err := r.arrive(ctx); err != nil {
+					return engine.SwitchoverOutput{}, err
+				}
+				continue
+			}
+			return r.walk(ctx, resumeAt)
+		case fromFinish:
+			r.elect, r.promoted = v, true
+			if st := v.standing; st != nil && (st.Role == isPromoting || st.Role == isPrimary) {
+				r.det = st.Detail
+				r.old = r.sc.named(st.Detail.From)
+			}
+			return r.walk(ctx, finishAt)
+		}
+	}
+}
+
+// walk goes along the path from the stride of that name. Before the commit a failure is undone; after it every
+// stride is tried, and the failures are reported together.
+func (r *run) walk(ctx context.Context, from string) (engine.SwitchoverOutput, error) {
+	commit := index(commitAt)
+	for i := index(from); i < len(path); i++ {
+		s := path[i]
+		began := time.Now()
+		err := s.do(r, ctx)
+		r.log.Debug("stride", "step", s.name, "took", time.Since(began), "err", err)
+		switch {
+		case err == nil:
+		case r.promoted:
+			if errors.Is(err, engine.ErrFenced) {
+				return engine.SwitchoverOutput{}, err
+			}
+			r.late = append(r.late, fmt.Errorf("%s: %w", s.name, err))
+		case i <= commit:
+			return engine.SwitchoverOutput{}, r.undo(ctx, fmt.Errorf("%s: %w", s.name, err))
+		}
+		r.req.Point("after-" + s.name)
+	}
+	if err := errors.Join(r.late...); err != nil {
+		return engine.SwitchoverOutput{}, fmt.Errorf("%s is the primary, but the switch is not complete: %w", r.elect.describe(), err)
+	}
+	out := engine.SwitchoverOutput{Kind: "storage", To: r.req.ToCell, HoldMS: r.holdMS, At: r.d.cfg.Now()}
+	if r.old != nil {
+		out.From = r.old.cell
+	} else if from, ok := cellOf(r.det.From); ok {
+		out.From = from
+	}
+	r.log.Info("switched", "primary", r.elect.describe(), "hold_ms", r.holdMS)
+	return out, nil
+}
+
+// to gives the session to a node, a new one if the last was lost.
+func (r *run) to(ctx context.Context, p place) (*session, error) {
+	if s := r.sessions[p.String()]; s != nil {
+		if !s.lost && s.conn.PingContext(ctx) == nil {
+			return s, nil
+		}
+		s.close()
+		delete(r.sessions, p.String())
+	}
+	s, err := r.d.dialTo(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	r.sessions[p.String()] = s
+	return s, nil
+}
+
+// named finds a node by "cell/node".
+func (sc *scene) named(name string) *view {
+	for _, v := range sc.views {
+		if v.place.String() == name {
+			return v
+		}
+	}
+	return nil
+}
+
+func cellOf(name string) (string, bool) {
+	for i := range name {
+		if name[i] == '/' {
+			return name[:i], true
+		}
+	}
+	return "", false
+}
+
+// reopenOld opens the old primary again, which a switch that was broken off left read-only, or a restart.
+func (r *run) reopenOld(ctx context.Context, v *view) error {
+	if v.standing.Role == isPrimary {
+		return r.d.reopen(ctx, r.sc, r.req.Term)
+	}
+	s, err := r.to(ctx, v.place)
+	if err != nil {
+		return err
+	}
+	if err := s.ahead(ctx, r.sc, v); err != nil {
+		return err
+	}
+	r.log.Warn("a switch was broken off: the old primary is made writable again", "node", v.place.String())
+	return s.open(ctx, r.req.Term)
+}
+
+// mayPromote makes sure that a node whose standing says "promoting" has everything that any other node has.
+func (r *run) mayPromote(ctx context.Context) error {
+	s, err := r.to(ctx, r.elect.place)
+	if err != nil {
+		return err
+	}
+	return s.ahead(ctx, r.sc, r.elect)
+}
+
+// arrive finishes a promotion that another switch began.
+func (r *run) arrive(ctx context.Context) error {
+	s, err := r.to(ctx, r.elect.place)
+	if err != nil {
+		return err
+	}
+	if len(r.elect.channels) > 0 {
+		if err := s.act(ctx, r.req.Term, "stop replication", s.fl.stop()); err != nil {
+			return err
+		}
+	}
+	if err := s.open(ctx, r.req.Term); err != nil {
+		return err
+	}
+	return s.note(ctx, r.req.Term, r.elect.uuid, isPrimary, r.elect.standing.Switch, r.det)
+}
