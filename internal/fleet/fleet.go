@@ -54,9 +54,9 @@ func (c Cluster) Cell(name string) (Cell, bool) {
 
 // Cell is a whole set of nodes and a gateway that run one version.
 type Cell struct {
-	Name    string   `json:"name" yaml:"name" rule:"required name" doc:"the cell's name" example:"blue"`                          // "blue", "green", or any other
-	Version string   `json:"version" yaml:"version" rule:"required version" doc:"the version that its nodes run" example:"10.11"` // the version that its nodes are meant to run, such as "10.11"
-	Owner   string   `json:"owner,omitempty"`                                                                                     // mark of who made it; empty: not made by Windlass, so only ever released, never deleted
+	Name    string   `json:"name" yaml:"name" rule:"required name" doc:"the cell's name" example:"blue"`                                                                                                   // "blue", "green", or any other
+	Version string   `json:"version" yaml:"version" rule:"required version" doc:"the version that its nodes run" example:"10.11"`                                                                          // the version that its nodes are meant to run, such as "10.11"
+	Owner   string   `json:"owner,omitempty" yaml:"owner" rule:"nonempty max=200" doc:"mark under which a provisioner made the cell: tear-down may delete it; absent: it is only released" example:"shop"` // mark of who made it; empty: not made by Windlass, so only ever released, never deleted
 	Nodes   []Node   `json:"nodes" yaml:"nodes" rule:"required nonempty" doc:"the cell's database servers"`
 	Gateway *Gateway `json:"gateway,omitempty" yaml:"gateway" doc:"the cell's entry for clients"`
 }
