@@ -53,6 +53,10 @@ func (in *inspection) replicaLag(ctx context.Context, f *finding) {
 			return
 		}
 		defer s.close()
+		if ch, ok := v.channel(); !ok || ch.trouble() != "" { // it would never arrive: there is nothing to wait for
+			f.fail("replication has to run first", "%s can't reach the primary's %s%s", v.place, now.target(), stuck(v, now.target()))
+			return
+		}
 		began := time.Now()
 		there, err := s.fl.wait(ctx, s, now.target(), limit)
 		took := time.Since(began).Round(time.Millisecond)

@@ -3,8 +3,10 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -109,7 +111,7 @@ func (w *world) driver(t testing.TB) *Driver {
 
 // settings are those of the tests: short, so that what has to time out does.
 func settings() campaign.Switch {
-	return campaign.Switch{HoldTTL: 8 * time.Second, Drain: 500 * time.Millisecond, Tries: 3, OnOpenTransaction: "call-off", MaxLag: 3 * time.Second, Timeout: 60 * time.Second}
+	return campaign.Switch{HoldTTL: 8 * time.Second, Drain: 500 * time.Millisecond, Tries: 3, OnOpenTransaction: "call-off", MaxLag: 10 * time.Second, Timeout: 60 * time.Second}
 }
 
 // request is a switch under a new term.
@@ -258,6 +260,12 @@ func (w *world) load(t testing.TB, workers int) *load {
 						l.mu.Unlock()
 						break
 					}
+					var dial *net.OpError
+					if errors.As(err, &dial) && dial.Op == "dial" { // nothing was sent
+						at = (at + 1) % len(l.pools)
+						time.Sleep(10 * time.Millisecond)
+						continue
+					}
 					if number(err) == 0 { // the answer was lost: it may be there
 						l.mu.Lock()
 						l.unknown[key] = true
@@ -271,7 +279,7 @@ func (w *world) load(t testing.TB, workers int) *load {
 					at = (at + 1) % len(l.pools)
 					time.Sleep(time.Millisecond)
 				}
-				time.Sleep(2 * time.Millisecond)
+				time.Sleep(5 * time.Millisecond)
 			}
 		}()
 	}

@@ -166,8 +166,8 @@ func (r *run) observe(ctx context.Context) error {
 	defer cancel()
 	for {
 		err := r.arrived(ctx)
-		if err == nil {
-			return nil
+		if err == nil || len(r.late) > 0 { // what failed before will not come right by waiting here
+			return err
 		}
 		if werr := sleep(ctx, 20*time.Millisecond); werr != nil {
 			return err

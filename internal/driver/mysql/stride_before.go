@@ -61,13 +61,22 @@ func (r *run) tidy(ctx context.Context) error {
 		}
 		r.det = detail{}
 	}
-	r.sc = r.d.look(ctx, r.req.Cluster)
-	if r.old, err = r.sc.primary(); err != nil {
-		return err
-	}
-	var why []string
-	if r.elect, why = r.sc.electOf(r.old, r.req.ToCell, r.req.ID); r.elect == nil {
-		return fmt.Errorf("%w: no node of cell %s is fit to become the primary: %s", ErrNotReady, r.req.ToCell, strings.Join(why, "; "))
+	// A replica whose source was restarted takes a moment to be back.
+	for stop := time.Now().Add(r.b.maxLag); ; {
+		r.sc = r.d.look(ctx, r.req.Cluster)
+		if r.old, err = r.sc.primary(); err != nil {
+			return err
+		}
+		var why []string
+		if r.elect, why = r.sc.electOf(r.old, r.req.ToCell, r.req.ID); r.elect != nil {
+			break
+		}
+		if time.Now().After(stop) {
+			return fmt.Errorf("%w: no node of cell %s is fit to become the primary: %s", ErrNotReady, r.req.ToCell, strings.Join(why, "; "))
+		}
+		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
 	}
 	r.log = r.log.With("old", r.old.place.String(), "elect", r.elect.place.String())
 	return nil
@@ -155,7 +164,7 @@ func complaints(r adminapi.PrepareReply) string {
 }
 
 // closeBehind is how long the elect may take for what the old primary has, before anything is held.
-const closeBehind = 250 * time.Millisecond
+const closeBehind = 500 * time.Millisecond
 
 // catchUp waits until the elect is close behind: a switch with a lag would hold clients for as long as the lag.
 func (r *run) catchUp(ctx context.Context) error {

@@ -42,6 +42,8 @@ func (m MariaDB) host() string {
 // DataDir is the folder with its data.
 func (m MariaDB) DataDir() string { return filepath.Join(m.Dir, "data") }
 
+func (m MariaDB) tmpDir() string { return filepath.Join(m.Dir, "tmp") }
+
 // Socket is its socket, in a place short enough for the kernel's limit of 107 bytes.
 func (m MariaDB) Socket() string {
 	sum := sha256.Sum256([]byte(m.Dir))
@@ -63,6 +65,7 @@ func (m MariaDB) options() []string {
 	o := []string{
 		"basedir=" + filepath.Join(m.Build.Root, "usr"), "datadir=" + m.DataDir(), "lc-messages-dir=" + m.share(), "character-sets-dir=" + filepath.Join(m.share(), "charsets"),
 		"plugin-dir=" + filepath.Join(m.Build.Root, "usr", "lib", "mysql", "plugin"), "socket=" + m.Socket(), "pid-file=" + filepath.Join(m.Dir, "mariadbd.pid"),
+		"tmpdir=" + m.tmpDir(), // a starting server deletes every temporary table file in its folder, another server's too
 		"bind-address=" + m.host(), "port=" + strconv.Itoa(m.Port), "report-host=" + m.host(), "report-port=" + strconv.Itoa(m.Port), "server-id=" + strconv.FormatUint(uint64(m.ServerID), 10),
 		"skip-ssl", "skip-name-resolve", "innodb-buffer-pool-size=16M", "innodb-log-file-size=8M", "performance-schema=OFF", "max-connections=300",
 		"log-bin=binlog", "log-bin-index=binlog.index", "relay-log=relay", "relay-log-index=relay.index", "binlog-format=ROW", "log-slave-updates=ON", "gtid-strict-mode=ON", "sync-binlog=1", "innodb-flush-log-at-trx-commit=1",
@@ -110,7 +113,7 @@ func greets(ctx context.Context, address string) error {
 
 // Init makes the data folder if it is not there. The first of a version on this machine takes seconds; the others copy it.
 func (m MariaDB) Init(ctx context.Context) error {
-	if err := os.MkdirAll(m.Dir, 0o700); err != nil {
+	if err := os.MkdirAll(m.tmpDir(), 0o700); err != nil {
 		return err
 	}
 	text := "[mariadbd]\n" + strings.Join(m.options(), "\n") + "\n"
