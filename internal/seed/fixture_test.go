@@ -1,0 +1,186 @@
+package seed
+
+import (
+	"context"
+	"database/sql"
+	_ "embed"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/windlass-db/windlass/internal/bluegreen"
+	"github.com/windlass-db/windlass/internal/datacheck/node"
+	"github.com/windlass-db/windlass/internal/driver/process/processtest"
+	"github.com/windlass-db/windlass/internal/fleet"
+)
+
+const owner = "raise prod/orders"
+
+//go:embed testdata/rich.sql
+var rich string
+
+// world is a cluster with a primary and a replica of the old version and a fresh node of the new one.
+type world struct {
+	primary, replica, green *processtest.Server
+	cluster                 fleet.Cluster
+}
+
+func newWorld(t *testing.T, withReplica bool) *world {
+	t.Helper()
+	w := &world{primary: processtest.Primary(t, "10.11", fast), green: processtest.MariaDB(t, "11.8", fast, processtest.With("skip-slave-start=ON"))}
+	script(t, w.primary, rich)
+	blue := fleet.Cell{Name: "blue", Version: "10.11", Nodes: []fleet.Node{nodeOf("blue-1", w.primary)}}
+	if withReplica {
+		w.replica = processtest.MariaDB(t, "10.11", fast)
+		w.replica.Exec(t, "SET GLOBAL gtid_slave_pos=''")
+		follow(t, w.replica, w.primary)
+		w.replica.CatchUp(t, w.primary)
+		blue.Nodes = append(blue.Nodes, nodeOf("blue-2", w.replica))
+	}
+	w.cluster = fleet.Cluster{Name: "orders", Env: "prod", Product: "mariadb", Cells: []fleet.Cell{blue, {Name: "green", Version: "11.8", Owner: owner, Nodes: []fleet.Node{nodeOf("green-1", w.green)}}}}
+	return w
+}
+
+var fast = processtest.With("sync-binlog=0", "innodb-flush-log-at-trx-commit=2")
+
+func nodeOf(name string, s *processtest.Server) fleet.Node {
+	return fleet.Node{Name: name, Address: s.Address()}
+}
+
+func (w *world) request() bluegreen.SeedRequest {
+	return bluegreen.SeedRequest{Cluster: w.cluster, FromCell: "blue", ToCell: "green", Node: w.cluster.Cells[1].Nodes[0], Term: 3}
+}
+
+func (w *world) seeder(t *testing.T, change func(*Config)) *Seeder {
+	t.Helper()
+	c := Config{Access: access, Mark: func(context.Context, bluegreen.SeedRequest) (string, error) { return owner, nil }, Every: time.Nanosecond}
+	if change != nil {
+		change(&c)
+	}
+	s, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func access(_ context.Context, n fleet.Node) (*mysql.Config, error) {
+	c := mysql.NewConfig()
+	c.Net, c.Addr, c.User, c.Passwd = "tcp", n.Address, processtest.AdminUser, processtest.AdminPassword
+	return c, nil
+}
+
+// follow replicates from the replica's own gtid_slave_pos.
+func follow(t *testing.T, r, p *processtest.Server) {
+	t.Helper()
+	r.Exec(t, fmt.Sprintf("CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=%d, MASTER_USER='%s', MASTER_PASSWORD='%s', MASTER_USE_GTID=slave_pos, MASTER_SSL=0, MASTER_CONNECT_RETRY=1", p.Port, processtest.AdminUser, processtest.AdminPassword))
+	r.Exec(t, "START SLAVE")
+}
+
+// script runs statements separated by lines of ";;", on one connection.
+func script(t *testing.T, s *processtest.Server, text string) {
+	t.Helper()
+	c, err := s.Admin.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for _, stmt := range strings.Split(text, "\n;;\n") {
+		if strings.TrimSpace(stmt) == "" {
+			continue
+		}
+		if _, err := c.ExecContext(t.Context(), stmt); err != nil {
+			t.Fatalf("%s: %v", stmt, err)
+		}
+	}
+}
+
+func one(t *testing.T, db *sql.DB, query string) string {
+	t.Helper()
+	var v sql.NullString
+	if err := db.QueryRow(query).Scan(&v); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return v.String
+}
+
+// load writes until it is stopped, and says how many rows it wrote.
+func load(t *testing.T, s *processtest.Server) (stop func() int64) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	var n atomic.Int64
+	go func() {
+		defer close(done)
+		for i := 0; ctx.Err() == nil; i++ {
+			for _, q := range []string{
+				fmt.Sprintf("INSERT INTO app.load_rows (v, s) VALUES (%d, 'row %d')", i, i),
+				fmt.Sprintf("UPDATE app.load_rows SET v = v + 1 WHERE id %% 7 = %d", i%7),
+				"DELETE FROM app.load_rows WHERE id % 97 = 13",
+				"UPDATE app.t_sv SET v = v + 1 WHERE id = 1",
+				fmt.Sprintf("INSERT INTO app.t_nokey VALUES (%d, 'x')", i),
+				"DO NEXTVAL(app.sq)",
+			} {
+				if _, err := s.Admin.ExecContext(ctx, q); err != nil {
+					if ctx.Err() == nil && !errors.Is(err, sql.ErrConnDone) {
+						t.Errorf("load: %s: %v", q, err)
+					}
+					return
+				}
+				n.Add(1)
+			}
+		}
+	}()
+	stop = func() int64 {
+		cancel()
+		<-done
+		return n.Load()
+	}
+	t.Cleanup(func() { stop() })
+	return stop
+}
+
+// checksums of every table on both servers, by the servers' own means.
+func sameRows(t *testing.T, a, b *processtest.Server) {
+	t.Helper()
+	rows, err := a.Admin.Query("SELECT CONCAT(TABLE_SCHEMA, '.`', REPLACE(TABLE_NAME, '`', '``'), '`') FROM information_schema.TABLES WHERE TABLE_SCHEMA='app' AND TABLE_TYPE='BASE TABLE'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	n := 0
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			t.Fatal(err)
+		}
+		n++
+		var skip, x, y string
+		if err := a.Admin.QueryRow("CHECKSUM TABLE "+name+" EXTENDED").Scan(&skip, &x); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Admin.QueryRow("CHECKSUM TABLE "+name+" EXTENDED").Scan(&skip, &y); err != nil {
+			t.Fatal(err)
+		}
+		if x != y {
+			t.Errorf("%s: checksum %s, copy %s", name, x, y)
+		}
+	}
+	if err := rows.Err(); err != nil || n < 10 {
+		t.Fatalf("%d tables, %v", n, err)
+	}
+}
+
+func position(t *testing.T, s *processtest.Server) node.Position {
+	t.Helper()
+	p, err := node.ParsePosition(one(t, s.Admin, "SELECT @@global.gtid_slave_pos"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
