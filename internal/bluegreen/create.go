@@ -316,27 +316,27 @@ func (h handlers) replicating(ctx context.Context, c *engine.Call) (engine.Obser
 	return o, err
 }
 
-// identified is the new cell with the identity of each server as it is from now on: a copy may have brought another than
-// the empty server had. Tear-down compares it.
+// identified is every cell with the identity of each server as it is from now on: a copy may have brought another than
+// the empty server had, and the inventory knows none. Tear-down compares it. A server that is recorded keeps its record.
 func (h handlers) identified(ctx context.Context, c *engine.Call) (*engine.Outputs, error) {
-	green, err := newCell(c)
-	if err != nil {
-		return nil, err
-	}
 	seen, err := h.Storage.Observe(ctx, c.Cluster)
 	if err != nil {
 		return nil, err
 	}
-	nodes := append([]fleet.Node(nil), green.Nodes...)
-	for i := range nodes {
-		for _, n := range seen.Nodes {
-			if n.Cell == green.Name && n.Node == nodes[i].Name && n.UUID != "" {
-				nodes[i].UUID = n.UUID
+	out := &engine.Outputs{Observed: &seen}
+	for _, cell := range c.Cluster.Cells {
+		cell.Nodes = append([]fleet.Node(nil), cell.Nodes...)
+		for i := range cell.Nodes {
+			for _, n := range seen.Nodes {
+				made := cell.Name == c.Campaign.ToCell
+				if n.Cell == cell.Name && n.Node == cell.Nodes[i].Name && n.UUID != "" && (made || cell.Nodes[i].UUID == "") {
+					cell.Nodes[i].UUID = n.UUID
+				}
 			}
 		}
+		out.Cells = append(out.Cells, cell)
 	}
-	green.Nodes = nodes
-	return &engine.Outputs{Cells: []fleet.Cell{green}, Observed: &seen}, nil
+	return out, nil
 }
 
 func (h handlers) replicate(ctx context.Context, c *engine.Call) (engine.Result, error) {

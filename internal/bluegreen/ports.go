@@ -68,6 +68,13 @@ type Storage interface {
 	Forget(ctx context.Context, c fleet.Cluster, cell string, term int64) error
 }
 
+// Reopener is a Storage that can make a cluster's primary writable again after a restart: servers boot read-only (trap 2).
+type Reopener interface {
+	// Reopen does nothing if a node is writable or unknown. Else it opens the node of which the servers' own notes and
+	// positions prove that it is the primary, and answers an error if they do not.
+	Reopen(ctx context.Context, c fleet.Cluster, term int64) error
+}
+
 // SeedRequest says which node gets its data from where.
 type SeedRequest struct {
 	Cluster  fleet.Cluster
