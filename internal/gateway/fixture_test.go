@@ -218,6 +218,15 @@ func (c *cluster) move(t testing.TB, g *gate) adminapi.ReleaseReply {
 	return c.release(t, g, id)
 }
 
+// putOn makes the server of a version the primary, with no gateway.
+func (c *cluster) putOn(t testing.TB, version string) {
+	t.Helper()
+	if !strings.Contains(c.primary.Name, version) {
+		c.demote(t)
+		c.promote(t)
+	}
+}
+
 // hold prepares and holds.
 func (c *cluster) hold(t testing.TB, g *gate) string {
 	t.Helper()

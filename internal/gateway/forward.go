@@ -2,8 +2,12 @@ package gateway
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"time"
 
+	"github.com/windlass-db/windlass/internal/gateway/adminapi"
 	"github.com/windlass-db/windlass/internal/wire"
 )
 
@@ -19,11 +23,26 @@ func (s *session) command(ctx context.Context, cmd wire.Command, length int) err
 		}
 		return s.simple(ctx, cmd)
 	case wire.ComInitDB, wire.ComFieldList, wire.ComStatistics, wire.ComPing, wire.ComSetOption, wire.ComResetConnection:
+		if 4+length > inlineFrame {
+			return fmt.Errorf("%w: command 0x%02x of %d bytes", wire.ErrMalformed, byte(cmd), length)
+		}
 		return s.simple(ctx, cmd)
 	case wire.ComStmtPrepare:
 		return s.prepare(ctx)
 	case wire.ComStmtExecute, wire.ComStmtBulkExecute, wire.ComStmtFetch, wire.ComStmtReset, wire.ComStmtClose, wire.ComStmtLongData:
 		return s.statement(ctx, cmd)
+	case wire.ComChangeUser:
+		return s.changeUser(ctx)
+	case wire.ComProcessKill:
+		s.conn.Seq = 0
+		p, err := s.conn.ReadPacket()
+		if err != nil {
+			return err
+		}
+		if len(p) < 5 {
+			return fmt.Errorf("%w: COM_PROCESS_KILL of %d bytes", wire.ErrMalformed, len(p))
+		}
+		return s.killAndAnswer(ctx, "KILL", binary.LittleEndian.Uint32(p[1:]))
 	}
 	return s.unknown(cmd)
 }
@@ -43,70 +62,107 @@ func (s *session) simple(ctx context.Context, cmd wire.Command) error {
 	if err != nil {
 		return err
 	}
+	kept := len(frame) // what of the frame is still in the buffer
+	defer func() { s.conn.Discard(kept) }()
+	req := request{cmd: cmd}
+	if cmd == wire.ComQuery {
+		req.text = frame[5:]
+		if verb, id, ok := killTarget(req.text); ok && id&idMark != 0 {
+			return s.killAndAnswer(ctx, verb, id)
+		}
+	}
 	if cmd == wire.ComPing || cmd == wire.ComStatistics {
 		err = s.enterAnywhere()
 	} else {
-		err = s.enter(ctx)
+		err = s.enter(ctx, req)
 	}
 	if err != nil {
-		s.conn.Discard(len(frame))
 		return err
 	}
 	defer s.leave()
-	if err := s.back.WriteAll(frame); err != nil {
-		return s.lost(err)
+	for {
+		if err := s.back.WriteAll(frame); err != nil {
+			return s.lost(err)
+		}
+		s.look(req.text)
+		err := s.answer(req, func() { s.conn.Discard(kept); kept = 0 })
+		if err == nil {
+			return s.after(ctx, cmd, frame[4:])
+		}
+		if err := s.rehold(ctx, req, err); err != nil {
+			return err
+		}
 	}
-	err = s.answer(cmd)
-	if err == nil {
-		s.after(cmd, frame[4:])
-	}
-	s.conn.Discard(len(frame))
-	return err
 }
 
 // stream forwards a command that is too large to be kept, frame after frame as it comes.
 func (s *session) stream(ctx context.Context, cmd wire.Command) error {
-	if err := s.enter(ctx); err != nil {
-		// The rest of the command can't be skipped without reading it all.
-		s.conn.Seq = 0
+	if err := s.enter(ctx, request{cmd: cmd}); err != nil {
+		if errors.Is(err, errGone) {
+			return err
+		}
+		s.conn.Seq = 0 // the rest of the command has to be read before it can be refused
 		if _, bad := s.conn.ReadPacket(); bad != nil {
 			return bad
 		}
 		return err
 	}
 	defer s.leave()
-	if err := s.pump(s.conn, s.back.Conn); err != nil {
+	s.look(s.conn.Buffered())
+	if _, err := s.pump(s.conn, s.back.Conn); err != nil {
 		return s.lost(err)
 	}
-	return s.answer(cmd)
+	return s.answer(request{cmd: cmd}, func() {})
 }
 
-// pump copies one packet, with all of its frames.
-func (s *session) pump(from, to *wire.Conn) error {
+// pump copies one packet with all of its frames, and answers its length.
+func (s *session) pump(from, to *wire.Conn) (total int, err error) {
 	for {
 		length, _, err := from.Header()
 		if err != nil {
-			return err
+			return total, err
 		}
+		total += length
 		left := 4 + length
 		for left > 0 {
 			b := from.Buffered()
 			if len(b) == 0 {
 				if err := from.Fill(); err != nil {
-					return err
+					return total, err
 				}
 				continue
 			}
 			b = b[:min(len(b), left)]
 			if err := to.WriteAll(b); err != nil {
-				return err
+				return total, err
 			}
 			left -= len(b)
 			from.Discard(len(b))
 		}
 		if length < wire.MaxFrame {
-			return nil
+			return total, nil
 		}
+	}
+}
+
+// look reads a text after it was sent, while the server is at work on it. mu is held.
+func (s *session) look(text []byte) {
+	s.counted = false
+	if text == nil {
+		return
+	}
+	f := scan(text)
+	s.counted = f.foundRows
+	if f.suspicious {
+		s.suspect = true
+		names, all := userLocks(text)
+		for _, name := range names {
+			if s.locks == nil {
+				s.locks = map[string]bool{}
+			}
+			s.locks[name] = true
+		}
+		s.anyLock = s.anyLock || !all
 	}
 }
 
@@ -117,10 +173,15 @@ func (s *session) lost(err error) error {
 	return fmt.Errorf("lost %s with a command under way: %w", s.back.srv.address, err)
 }
 
-// answer forwards the reply of one command as it comes, and takes from it what the session has to know.
-func (s *session) answer(cmd wire.Command) error {
+// readOnlyError is a server's refusal to write, of which the client has not been told yet.
+type readOnlyError struct{ wire.ServerError }
+
+// answer forwards the reply of one command as it comes, and takes from it what the session has to know. forget gives the
+// command's bytes in the client's buffer up.
+func (s *session) answer(req request, forget func()) error {
 	r, b := &s.reply, s.back
-	r.Reset(cmd, b.Caps)
+	r.Reset(req.cmd, b.Caps)
+	inTrans := s.status&wire.StatusInTrans != 0
 	pos := 0 // bytes of the buffer that were walked
 	flush := func() error {
 		if pos == 0 {
@@ -136,11 +197,13 @@ func (s *session) answer(cmd wire.Command) error {
 		n, ev, err := r.Scan(buf[pos:])
 		pos += n
 		if err != nil {
-			return fmt.Errorf("answer of %s to command 0x%02x: %w", b.srv.address, byte(cmd), err)
+			return fmt.Errorf("answer of %s to command 0x%02x: %w", b.srv.address, byte(req.cmd), err)
 		}
-		if ev == wire.EventMore {
+		packet := buf[pos-min(pos, r.PacketLen()) : pos]
+		switch ev {
+		case wire.EventMore:
 			if r.Done() {
-				break
+				continue
 			}
 			if err := flush(); err != nil {
 				return err
@@ -148,17 +211,12 @@ func (s *session) answer(cmd wire.Command) error {
 			if err := b.Fill(); err != nil {
 				return s.lost(err)
 			}
-			continue
-		}
-		packet := buf[pos-r.PacketLen() : pos]
-		switch ev {
 		case wire.EventOK:
 			ok, err := wire.ParseOK(packet[4:], b.Caps)
 			if err != nil {
 				return err
 			}
-			s.sawStatus(ok.Status)
-			s.unsure = false
+			s.sawAnswer(ok.Status, ok.Warnings)
 			if ok.Status&wire.StatusSessionChanged != 0 && s.caps&wire.CapSessionTrack == 0 {
 				pos -= len(packet)
 				if err := flush(); err != nil {
@@ -174,20 +232,97 @@ func (s *session) answer(cmd wire.Command) error {
 			if err != nil {
 				return err
 			}
-			s.sawStatus(e.Status)
-			s.unsure = false
+			s.sawAnswer(e.Status, e.Warnings)
 		case wire.EventERR:
 			s.unsure = true
+			s.fragile = true
+			if !r.FirstEvent() {
+				break
+			}
+			told, err := s.refused(req, inTrans, packet[4:])
+			if err != nil {
+				return err
+			}
+			if told != nil {
+				b.Discard(pos)
+				return told
+			}
 		case wire.EventPrepared:
 			s.stmts.prepared(packet[5:])
 		case wire.EventLocalFile:
 			if err := flush(); err != nil {
 				return err
 			}
-			return fmt.Errorf("%w: %s asks for a local file", wire.ErrMalformed, b.srv.address)
+			if s.caps&wire.CapLocalFiles == 0 {
+				return fmt.Errorf("%w: %s asks for a local file", wire.ErrMalformed, b.srv.address)
+			}
+			forget()
+			for {
+				n, err := s.pump(s.conn, b.Conn)
+				if err != nil {
+					return s.lost(err)
+				}
+				if n == 0 {
+					break
+				}
+			}
+			r.SentFile()
 		}
 	}
 	return flush()
+}
+
+// sawAnswer takes what a good answer says of the session.
+func (s *session) sawAnswer(status wire.Status, warnings uint16) {
+	s.sawStatus(status)
+	s.unsure = false
+	s.fragile = warnings > 0 || s.counted
+}
+
+// refused looks at an error that is the whole answer of a command. What it tells has to be told instead of the error.
+func (s *session) refused(req request, inTrans bool, payload []byte) (told, err error) {
+	e, err := wire.ParseERR(payload)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case e.Code == wire.ErrOptionPrevents && s.linger.Load() && s.status&wire.StatusInTrans != 0:
+		return s.lateWrite(), nil
+	case e.Code == wire.ErrOptionPrevents && !inTrans && !s.pinned() && !s.ep.readOnly && req.text != nil && repeatable(req.text):
+		return &readOnlyError{*e}, nil
+	case e.Code == wire.ErrQueryInterrupted && s.ending.Load():
+		s.told = true
+		return doom(), nil
+	}
+	return nil, nil
+}
+
+// rehold takes a statement that the server has refused as read-only: a control plane may have gone right after it demoted the
+// primary, or the primary moved without a hold. If the server says that it is read-only, the statement waits for the next
+// primary, within a budget, and is sent there; nil asks for that (trap 11). Every other error is given back.
+func (s *session) rehold(ctx context.Context, req request, err error) error {
+	var no *readOnlyError
+	if !errors.As(err, &no) {
+		return err
+	}
+	pollCtx, cancel := context.WithTimeout(ctx, s.gw.cfg.Timeouts.Observe.D())
+	s.gw.mon.pollNow(pollCtx)
+	cancel()
+	if s.back.srv.role(time.Now(), s.gw.maxAge()) != adminapi.RoleReadOnly {
+		return &refusal{no.ServerError}
+	}
+	if err := s.wait(ctx, request{}, time.Now().Add(s.gw.cfg.Timeouts.NoPrimary.D())); err != nil {
+		var late *refusal
+		if errors.As(err, &late) && late.Code == wire.ErrOptionPrevents {
+			return &refusal{no.ServerError}
+		}
+		return err
+	}
+	if s.pinned() || s.back.srv.role(time.Now(), s.gw.maxAge()) != adminapi.RoleWritable {
+		return &refusal{no.ServerError}
+	}
+	s.gw.counts.reheld.Add(1)
+	return nil
 }
 
 // strip sends an OK packet without the session state that the client did not ask for (trap 24).
@@ -198,17 +333,42 @@ func (s *session) strip(seq byte, ok wire.OK) error {
 }
 
 // after remembers what a command changed in the session. mu is held.
-func (s *session) after(cmd wire.Command, payload []byte) {
-	switch cmd {
-	case wire.ComResetConnection:
-		if !s.unsure {
-			s.stmts.reset()
-			s.cursors = 0
-		}
-	case wire.ComSetOption:
-		if len(payload) >= 3 && !s.unsure {
-			on := payload[1] == 0
-			s.multi = &on
-		}
+func (s *session) after(ctx context.Context, cmd wire.Command, payload []byte) error {
+	switch {
+	case s.unsure:
+	case cmd == wire.ComResetConnection:
+		s.forgetState()
+		return s.begin(ctx, s.back)
+	case cmd == wire.ComSetOption && len(payload) >= 3:
+		on := payload[1] == 0
+		s.multi = &on
 	}
+	return nil
+}
+
+// forgetState forgets what a new or reset connection does not have.
+func (s *session) forgetState() {
+	s.stmts.reset()
+	s.cursors, s.multi = 0, nil
+	s.suspect, s.anyLock, s.locks, s.fragile, s.counted, s.doomed = false, false, nil, false, false, false
+	s.linger.Store(false)
+}
+
+// begin makes a new or reset connection of the read-only endpoint refuse writes, even if its server is promoted before the
+// monitor sees it.
+func (s *session) begin(ctx context.Context, b *backend) error {
+	if !s.ep.readOnly {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.gw.cfg.Timeouts.Observe.D())
+	defer cancel()
+	release := b.Bound(ctx)
+	_, err := b.Query("SET SESSION TRANSACTION READ ONLY")
+	if cut := release(); err == nil && cut != nil {
+		err = cut
+	}
+	if err != nil {
+		return fmt.Errorf("make the session on %s read-only: %w", b.srv.address, err)
+	}
+	return nil
 }

@@ -215,22 +215,32 @@ func (g *Gateway) stop(clients *sync.WaitGroup) {
 		clients.Wait()
 		close(done)
 	}()
-	for _, s := range g.snapshot() {
-		if s.mu.TryLock() {
-			idle := !s.pinned()
-			s.mu.Unlock()
-			if idle {
-				s.cut()
+	deadline := time.NewTimer(g.cfg.Timeouts.Stop.D())
+	defer deadline.Stop()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for {
+		for _, s := range g.snapshot() {
+			if s.mu.TryLock() {
+				quiet := s.back == nil || !s.pinned()
+				s.mu.Unlock()
+				if quiet {
+					s.cut()
+				}
 			}
 		}
-	}
-	select {
-	case <-done:
-	case <-time.After(g.cfg.Timeouts.Stop.D()):
-		for _, s := range g.snapshot() {
-			s.cut()
+		select {
+		case <-done:
+			return
+		case <-look.C:
+		case <-deadline.C:
+			for _, s := range g.snapshot() {
+				s.cut()
+			}
+			g.log.Warn("transactions were cut off", "sessions", len(g.snapshot()))
+			<-done
+			return
 		}
-		<-done
 	}
 }
 

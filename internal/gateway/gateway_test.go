@@ -10,6 +10,24 @@ func TestOnRealServers(t *testing.T) {
 		run  func(*testing.T, *cluster)
 	}{
 		{"SwitchUnderLoad", testSwitchUnderLoad},
+		{"HoldExpires", testHoldExpires},
+		{"NoneOrTwoPrimaries", testNoneOrTwoPrimaries},
+		{"ReheldByItself", testReheldByItself},
+		{"ReheldBudget", testReheldBudget},
+		{"HeldMeansQuiet", testHeldMeansQuiet},
+		{"CommitMeetsReadOnly", testCommitMeetsReadOnly},
+		{"NoDeadlock", testNoDeadlock},
+		{"FailOpenTransactions", testFailOpenTransactions},
+		{"ReadersLinger", testReadersLinger},
+		{"Terms", testTerms},
+		{"CallerGoesAway", testCallerGoesAway},
+		{"StateMoves", testStateMoves},
+		{"Diagnostics", testDiagnostics},
+		{"PreparedStatements", testPreparedStatements},
+		{"Unmovable", testUnmovable},
+		{"PrepareAhead", testPrepareAhead},
+		{"PasswordRotation", testPasswordRotation},
+		{"DoesNotFit", testDoesNotFit},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, c) })
 	}

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -242,71 +241,17 @@ func (w *switcher) finish(outcome string) {
 		close(w.over)
 		w.last = &adminapi.LastHold{Switch: w.id, Term: w.of, Outcome: outcome, HeldMS: time.Since(w.closed).Milliseconds(), At: time.Now()}
 	}
+	for _, s := range w.gw.writerSessions() {
+		if r := s.place.Load(); w.target == nil || outcome != "released" || r.server == w.target.address {
+			s.linger.Store(false)
+		}
+	}
 	id, term, was := w.id, w.of, w.phase
 	w.phase, w.id, w.target, w.closed, w.left, w.linger, w.ready = adminapi.PhaseIdle, "", nil, time.Time{}, 0, 0, 0
 	w.draining.Store(nil)
 	w.gate(false)
 	w.gw.log.Info("switch ended", "switch", id, "term", term, "outcome", outcome, "phase", was, "route", w.gw.writer.route.Load().state)
 	go w.gw.settle()
-}
-
-// drain waits until no session of the writer endpoint is in flight or in a transaction.
-func (w *switcher) drain(ctx context.Context, d *drain, over chan struct{}, deadline time.Time, onOpen adminapi.OnOpen) ([]adminapi.Blocker, error) {
-	pending := w.gw.writerSessions()
-	timer := time.NewTimer(time.Until(deadline))
-	defer timer.Stop()
-	for {
-		pending = slices.DeleteFunc(pending, (*session).quietNow)
-		w.mu.Lock()
-		if w.over == over {
-			w.left = len(pending)
-		}
-		w.mu.Unlock()
-		if len(pending) == 0 {
-			return nil, nil
-		}
-		select {
-		case <-d.kicked:
-		case <-over:
-			return nil, nil
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: the caller went away: %w", adminapi.ErrInternal, ctx.Err())
-		case <-timer.C:
-			return w.blockers(pending), nil
-		}
-	}
-}
-
-// quietNow reports whether nothing of the session is in flight: between two commands, outside of a transaction.
-func (s *session) quietNow() bool {
-	if !s.mu.TryLock() {
-		return false // leave kicks
-	}
-	defer s.mu.Unlock()
-	if s.back == nil {
-		return true
-	}
-	if s.unsure {
-		if err := s.probe(); err != nil {
-			return false
-		}
-	}
-	return !s.pinned()
-}
-
-func (w *switcher) blockers(pending []*session) []adminapi.Blocker {
-	var bs []adminapi.Blocker
-	for _, s := range pending {
-		b := adminapi.Blocker{Session: s.id, User: *s.user.Load(), Client: s.address, Kind: adminapi.BlockTransaction, Detail: "a transaction is open"}
-		p := s.place.Load()
-		b.Server, b.ThreadID = p.server, p.thread
-		b.AgeMS = (w.gw.clock() - s.began.Load()) / int64(time.Millisecond)
-		if s.inFlight.Load() {
-			b.Kind, b.Detail = adminapi.BlockCommand, "a command is in flight"
-		}
-		bs = append(bs, b)
-	}
-	return bs
 }
 
 // Release opens the gate to the new primary, if the servers agree that it is the one.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/windlass-db/windlass/internal/gateway/adminapi"
 	"github.com/windlass-db/windlass/internal/wire"
 )
 
@@ -100,7 +101,7 @@ func lower(a, b string) bool {
 
 // client serves one connection from its greeting to its end.
 func (g *Gateway) client(ctx context.Context, nc net.Conn, ep *endpoint) {
-	s := &session{gw: g, ep: ep, conn: wire.NewConn(nc, loginLimit), address: nc.RemoteAddr().String(), since: time.Now()}
+	s := &session{gw: g, ep: ep, conn: wire.NewConn(nc, loginLimit), address: nc.RemoteAddr().String(), since: time.Now(), killed: make(chan struct{}, 1)}
 	s.host, _, _ = net.SplitHostPort(s.address)
 	none := ""
 	s.user.Store(&none)
@@ -168,8 +169,8 @@ func (s *session) logIn(ctx context.Context) error {
 		}
 		f, known = g.getFace()
 	}
-	salt := wire.NewSalt()
-	greeting := wire.Greeting{Version: f.version, ThreadID: s.id, Salt: salt, Caps: f.caps, Ext: f.ext, Charset: f.charset, Status: wire.StatusAutocommit, Plugin: f.plugin}
+	s.salt = wire.NewSalt()
+	greeting := wire.Greeting{Version: f.version, ThreadID: s.id, Salt: s.salt, Caps: f.caps, Ext: f.ext, Charset: f.charset, Status: wire.StatusAutocommit, Plugin: f.plugin}
 	if err := s.conn.WritePacket(greeting.Append(nil)); err != nil {
 		return err
 	}
@@ -208,7 +209,7 @@ func (s *session) logIn(ctx context.Context) error {
 	}
 	l.Ext &= f.ext
 	s.login = l
-	if err := s.authenticate(l.User, l.Plugin, l.Auth, salt[:]); err != nil {
+	if err := s.authenticate(l.User, l.Plugin, l.Auth, s.salt[:]); err != nil {
 		return err
 	}
 	s.conn.SetLimit(g.cfg.MaxPacket)
@@ -273,9 +274,13 @@ func (s *session) authenticate(user, plugin string, answer, salt []byte) error {
 
 // welcome opens the session on a server as soon as there is one, and tells the client so.
 func (s *session) welcome(ctx context.Context) error {
-	g := s.gw
 	seq := s.conn.Seq
-	b, err := s.place1(ctx, s.login.Schema)
+	b, err := s.firstBackend(ctx, s.login.Schema)
+	if err == nil {
+		if err = s.begin(ctx, b); err != nil {
+			b.close()
+		}
+	}
 	if err != nil {
 		s.conn.Seq = seq
 		var refused *wire.ServerError
@@ -302,14 +307,15 @@ func (s *session) welcome(ctx context.Context) error {
 	ok.Header, ok.Affected, ok.InsertID = 0, 0, 0
 	if s.caps&wire.CapSessionTrack == 0 {
 		ok.State = nil
+	} else { // a client that is told of another server would leave the gateway
+		ok.State = wire.FilterState(ok.State, func(name []byte) bool { return string(name) == "redirect_url" })
 	}
 	s.conn.Seq = seq
-	_ = g
 	return s.conn.WritePacket(ok.Append(nil))
 }
 
-// place1 waits for an open route and opens the session's first connection.
-func (s *session) place1(ctx context.Context, schema string) (*backend, error) {
+// firstBackend waits for an open route and opens the session's first connection.
+func (s *session) firstBackend(ctx context.Context, schema string) (*backend, error) {
 	budget := s.gw.cfg.Timeouts.NoPrimary.D()
 	deadline := time.Now().Add(budget)
 	var last error
@@ -330,7 +336,7 @@ func (s *session) place1(ctx context.Context, schema string) (*backend, error) {
 		} else {
 			last = nil
 		}
-		if r.state == "held" {
+		if r.state == adminapi.RouteHeld {
 			deadline = time.Now().Add(budget)
 			pause = budget
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/windlass-db/windlass/internal/gateway/adminapi"
@@ -89,21 +91,14 @@ func (s *session) ready(ctx context.Context, target *server) error {
 	if s.shadow != nil && s.shadow.epoch == s.epoch {
 		return nil
 	}
-	release := s.back.Bound(ctx)
-	st, err := harvest(s.back.Backend)
-	if cut := release(); err == nil && cut != nil {
-		err = cut
-	}
-	var no *unreadable
-	if errors.As(err, &no) {
-		return s.blocked(adminapi.Blocker{Kind: adminapi.BlockUnknown, Detail: no.why})
-	}
+	st, bs, err := s.read()
 	if err != nil {
-		return fmt.Errorf("read the session's state on %s: %w", s.back.srv.address, err)
+		return err
 	}
-	if bs := st.blockers(); len(bs) > 0 {
+	if len(bs) > 0 {
 		return s.blocked(bs...)
 	}
+	s.suspect = false
 	if s.shadow != nil {
 		if err := s.restore(ctx, s.shadow.back, s.shadow.state, st); err == nil {
 			s.shadow.state, s.shadow.epoch = st, s.epoch
@@ -116,13 +111,100 @@ func (s *session) ready(ctx context.Context, target *server) error {
 		return s.unopened(target, err)
 	}
 	fresh := &state{schema: st.schema, role: text{null: true}}
-	if err := s.restore(ctx, b, fresh, st); err != nil {
+	if err = s.restore(ctx, b, fresh, st); err == nil {
+		if err = s.begin(ctx, b); err != nil {
+			err = fmt.Errorf("%w: %w", errRetry, err)
+		}
+	}
+	if err != nil {
 		b.close()
 		return err
 	}
 	s.shadow = &shadow{back: b, state: st, epoch: s.epoch}
 	s.locate()
 	return nil
+}
+
+// read reads the session's state on its server, and what it holds that can't be moved. mu is held, and the session is between two
+// commands. It is not cut short by anything but its own timeout, after which the connection is closed: an answer that was not
+// read to its end would be taken for that of the next command.
+func (s *session) read() (st *state, bs []adminapi.Blocker, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.gw.cfg.Timeouts.Move.D())
+	defer cancel()
+	err = s.talk(ctx, func() error {
+		if st, err = harvest(s.back.Backend); err == nil {
+			bs, err = s.held(st)
+		}
+		return err
+	})
+	var no *unreadable
+	if errors.As(err, &no) {
+		return nil, []adminapi.Blocker{{Kind: adminapi.BlockUnknown, Detail: no.why}}, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the session's state on %s: %w", s.back.srv.address, err)
+	}
+	return st, append(st.blockers(), bs...), nil
+}
+
+// talk lets the gateway itself say something on the session's connection. After a failure other than a refusal that connection is
+// closed. mu is held.
+func (s *session) talk(ctx context.Context, say func() error) error {
+	release := s.back.Bound(ctx)
+	err := say()
+	if cut := release(); err == nil && cut != nil {
+		err = cut
+	}
+	var no *unreadable
+	var refused *wire.ServerError
+	if err != nil && !errors.As(err, &no) && !errors.As(err, &refused) {
+		s.back.Conn.Close()
+	}
+	return err
+}
+
+// held asks the server for the locks that the session may hold. mu is held.
+func (s *session) held(st *state) (bs []adminapi.Blocker, err error) {
+	if s.anyLock {
+		bs = append(bs, adminapi.Blocker{Kind: adminapi.BlockUserLock, Detail: "GET_LOCK was called with a name that is not a plain text: the lock may be held until the session ends"})
+	}
+	if len(s.locks) > 0 {
+		names := slices.Sorted(maps.Keys(s.locks))
+		sql := "SELECT "
+		for i, name := range names {
+			if i > 0 {
+				sql += ", "
+			}
+			sql += "IS_USED_LOCK(" + quoteText(name) + ") <=> CONNECTION_ID()"
+		}
+		res, err := s.back.Query(sql + " LIMIT 1")
+		if err != nil {
+			return nil, err
+		}
+		var mine []string
+		for i, name := range names {
+			if res.Value(0, i) == "1" {
+				mine = append(mine, name)
+			}
+		}
+		if len(mine) > 0 {
+			bs = append(bs, adminapi.Blocker{Kind: adminapi.BlockUserLock, Names: mine, Detail: fmt.Sprintf("user locks are held: %q", mine)})
+		} else {
+			s.locks = nil
+		}
+	}
+	if st.counts["COM_LOCK_TABLES"] > 0 {
+		// Under LOCK TABLES a table that was not locked gives an error of its own.
+		_, err := s.back.Query("SELECT 1 FROM windlass_is_not_there LIMIT 1")
+		var no *wire.ServerError
+		if !errors.As(err, &no) {
+			return nil, err
+		}
+		if no.Code != wire.ErrNoSuchTable {
+			bs = append(bs, adminapi.Blocker{Kind: adminapi.BlockTableLock, Detail: "LOCK TABLES is in force, or may be"})
+		}
+	}
+	return bs, nil
 }
 
 // unopened tells a refusal that stands from one that passes.
@@ -155,8 +237,14 @@ func (s *session) restore(ctx context.Context, b *backend, from, to *state) erro
 	for i, c := range changes {
 		if refused[i] != nil {
 			bs = append(bs, adminapi.Blocker{Kind: c.kind, Names: []string{c.name}, Detail: fmt.Sprintf("%s does not take %s: %v", b.srv.address, c.name, refused[i])})
-		} else if res[i].OK.Warnings > 0 && c.name != "sql_mode" {
-			bs = append(bs, adminapi.Blocker{Kind: c.kind, Names: []string{c.name}, Detail: fmt.Sprintf("%s changes the value of %s", b.srv.address, c.name)})
+		} else if res[i].OK.Warnings > 0 {
+			why, err := warned(b, c.sql)
+			if err != nil {
+				return fmt.Errorf("%w: restore the session on %s: %w", errRetry, b.srv.address, err)
+			}
+			if why != "" {
+				bs = append(bs, adminapi.Blocker{Kind: c.kind, Names: []string{c.name}, Detail: fmt.Sprintf("%s changes the value of %s: %s", b.srv.address, c.name, why)})
+			}
 		}
 	}
 	if len(bs) > 0 {
@@ -173,6 +261,26 @@ func (s *session) restore(ctx context.Context, b *backend, from, to *state) erro
 	}
 	return nil
 }
+
+// warned runs a statement again and reads its warnings: all but those that something is deprecated.
+func warned(b *backend, sql string) (string, error) {
+	res, _, err := b.QueryMany(sql, "SHOW WARNINGS LIMIT 64")
+	if err != nil {
+		return "", err
+	}
+	for i := range res[1].Rows {
+		if code := res[1].Value(i, 1); code != deprecated && code != deprecatedNoReplacement {
+			return res[1].Value(i, 2), nil
+		}
+	}
+	return "", nil
+}
+
+// The numbers of warnings that say no more than that something is deprecated.
+const (
+	deprecated              = "1287"
+	deprecatedNoReplacement = "1681"
+)
 
 // swap steps over to the shadow. mu is held.
 func (s *session) swap() {

@@ -126,6 +126,14 @@ func (s *session) prepareFor(ctx context.Context, srv *server, dryRun bool) erro
 	return err
 }
 
+// delicateFor is how long after a command its warnings and found rows are left alone, in case they are asked for.
+const delicateFor = time.Second
+
+// delicate reports whether reading the session's state now could overwrite what its client is about to ask for. mu is held.
+func (s *session) delicate() bool {
+	return s.fragile && time.Duration(s.gw.clock()-s.ended.Load()) < delicateFor
+}
+
 // lockQuiet locks the session when nothing of it is in flight, or answers errBusy after a while.
 func (s *session) lockQuiet(ctx context.Context, patience time.Duration) error {
 	deadline := time.Now().Add(patience)
@@ -141,7 +149,7 @@ func (s *session) lockQuiet(ctx context.Context, patience time.Duration) error {
 					return errGone
 				}
 			}
-			if !s.pinned() {
+			if !s.pinned() && !s.delicate() {
 				return nil
 			}
 			s.mu.Unlock()
@@ -217,27 +225,26 @@ const reservedConnections = 5
 
 // follow brings the sessions' shadows up to date during a hold, so that stepping over costs nothing after it.
 func (g *Gateway) follow(target *server, over chan struct{}) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() {
+	ended := func() bool {
 		select {
 		case <-over:
-			cancel()
-		case <-ctx.Done():
+			return true
+		default:
+			return false
 		}
-	}()
+	}
 	group := new(errgroup.Group)
 	group.SetLimit(movers)
 	for _, s := range g.writerSessions() {
 		group.Go(func() error {
-			if ctx.Err() != nil || !s.mu.TryLock() {
+			if ended() || !s.mu.TryLock() {
 				return nil
 			}
 			defer s.mu.Unlock()
-			if s.back == nil || s.back.srv == target || s.pinned() || s.unsure {
+			if s.back == nil || s.back.srv == target || s.pinned() || s.unsure || s.delicate() {
 				return nil
 			}
-			ctx, cancel := context.WithTimeout(ctx, g.cfg.Timeouts.Move.D())
+			ctx, cancel := context.WithTimeout(context.Background(), g.cfg.Timeouts.Move.D())
 			defer cancel()
 			if err := s.ready(ctx, target); err != nil {
 				g.log.Debug("session is not ready yet", "session", s.id, "err", err)
@@ -259,7 +266,7 @@ func (g *Gateway) settle() {
 			}
 			defer s.mu.Unlock()
 			r := g.writer.route.Load()
-			if s.back == nil || s.pinned() || s.unsure || r.state != adminapi.RouteOpen {
+			if s.back == nil || s.pinned() || s.unsure || s.delicate() || r.state != adminapi.RouteOpen {
 				return nil
 			}
 			if r.server == s.back.srv {

@@ -39,6 +39,15 @@ type session struct {
 	cursors int         // open server-side cursors
 	multi   *bool       // COM_SET_OPTION, if it was used
 	epoch   uint64      // commands that were let through: the session's state may have changed with each
+	salt    [wire.SaltSize]byte
+	killed  chan struct{}   // somebody killed the waiting command
+	doomed  bool            // its transaction was rolled back for a switch; the client is told by its next command
+	suspect bool            // a text made it possible that something is there that can't be moved
+	locks   map[string]bool // names in calls of GET_LOCK
+	anyLock bool            // GET_LOCK of a name that is not known
+	fragile bool            // the last answer left warnings or found rows, which reading the state would overwrite
+	counted bool            // the command in flight counts rows for FOUND_ROWS()
+	told    bool            // the client was told that a switch interrupted its command
 
 	inTx     atomic.Bool
 	inFlight atomic.Bool
@@ -48,6 +57,9 @@ type session struct {
 	user     atomic.Pointer[string]
 	place    atomic.Pointer[place]
 	raw      atomic.Pointer[backend] // back, for closing it without the lock
+	linger   atomic.Bool             // a reader that finishes on a server that is not the primary any more (trap 15)
+	ended    atomic.Int64            // when the last command ended, on the gateway's clock
+	ending   atomic.Bool             // a switch is ending the transaction: the command in flight was interrupted
 }
 
 // place is where the session is, for others to read without the lock.
@@ -132,26 +144,40 @@ func (s *session) pinned() bool {
 	return s.status&wire.StatusInTrans != 0 || s.cursors > 0 || s.stmts.longData > 0
 }
 
+// request is a command on its way through the gate.
+type request struct {
+	cmd  wire.Command
+	text []byte // of a query, or of the prepared statement that is executed; nil: none, or not kept
+}
+
 // enter passes the gate for one command and leaves the session locked, unless it answers an error.
-func (s *session) enter(ctx context.Context) error {
+func (s *session) enter(ctx context.Context, req request) error {
 	s.mu.Lock()
-	r := s.ep.route.Load()
-	if s.back == nil {
-		s.mu.Unlock()
-		return errGone
-	}
-	if r.fits(s.back.srv) || s.pinned() {
-		s.epoch++
-		s.inFlight.Store(true)
-		return nil
-	}
-	if err := s.wait(ctx, time.Now().Add(s.gw.cfg.Timeouts.NoPrimary.D())); err != nil {
+	err := s.admit(ctx, req)
+	if err != nil {
 		s.mu.Unlock()
 		return err
 	}
 	s.epoch++
 	s.inFlight.Store(true)
 	return nil
+}
+
+// admit lets a command through, at once or after a wait. mu is held.
+func (s *session) admit(ctx context.Context, req request) error {
+	if s.back == nil {
+		return errGone
+	}
+	if s.doomed {
+		return s.tellDoom(req)
+	}
+	if s.ep.route.Load().fits(s.back.srv) {
+		return nil
+	}
+	if s.pinned() {
+		return s.stay(ctx, req)
+	}
+	return s.wait(ctx, req, time.Now().Add(s.gw.cfg.Timeouts.NoPrimary.D()))
 }
 
 // enterAnywhere locks the session for a command that may run wherever the session is.
@@ -168,6 +194,7 @@ func (s *session) enterAnywhere() error {
 // leave ends the command and tells a hold that waits for it.
 func (s *session) leave() {
 	s.inFlight.Store(false)
+	s.ended.Store(s.gw.clock())
 	s.mu.Unlock()
 	if h := s.gw.sw.draining.Load(); h != nil && !s.ep.readOnly {
 		h.kick(s)
@@ -176,8 +203,9 @@ func (s *session) leave() {
 
 // wait lets the command wait until the route fits and the session is on its server. mu is held, and let go while waiting:
 // whoever moves sessions needs it. The time of a hold does not count: a hold has a TTL of its own.
-func (s *session) wait(ctx context.Context, deadline time.Time) error {
+func (s *session) wait(ctx context.Context, req request, deadline time.Time) error {
 	begin := time.Now()
+	budget := s.gw.cfg.Timeouts.NoPrimary.D()
 	for {
 		if s.unsure {
 			if err := s.probe(); err != nil {
@@ -188,7 +216,12 @@ func (s *session) wait(ctx context.Context, deadline time.Time) error {
 		if r.fits(s.back.srv) || s.pinned() {
 			return nil
 		}
-		if r.state == adminapi.RouteOpen {
+		if s.answersHere(req) {
+			return nil
+		}
+		pause := time.Until(deadline)
+		switch r.state {
+		case adminapi.RouteOpen:
 			err := s.move(ctx, s.ep.pick(r))
 			if err == nil {
 				s.gw.sw.waited(time.Since(begin))
@@ -197,52 +230,70 @@ func (s *session) wait(ctx context.Context, deadline time.Time) error {
 			if !errors.Is(err, errRetry) {
 				return err
 			}
-			if time.Now().After(deadline) {
+			if pause <= 0 {
 				s.gw.counts.refused.Add(1)
-				return refuse(wire.ErrOptionPrevents, "HY000", "the session could not be moved to %s: %v", r.server.address, err)
+				return refuse(wire.ErrOptionPrevents, "HY000", "the session could not be moved: %v; waited %s", err, budget)
+			}
+			pause = min(pause, retryMove)
+		case adminapi.RouteHeld:
+			deadline = time.Now().Add(budget)
+			pause = budget
+		default:
+			if pause <= 0 {
+				s.gw.counts.refused.Add(1)
+				return refuse(wire.ErrOptionPrevents, "HY000", "%s", r.explain(budget))
 			}
 		}
-		held := r.state == adminapi.RouteHeld
-		if held {
-			deadline = time.Now().Add(s.gw.cfg.Timeouts.NoPrimary.D())
-		}
-		timer := time.NewTimer(time.Until(deadline))
-		if r.state == adminapi.RouteOpen {
-			timer.Reset(min(time.Until(deadline), retryMove))
-		}
-		s.waiting.Store(true)
-		s.ep.waiting.Add(1)
-		s.mu.Unlock()
-		var over bool
-		select {
-		case <-r.next:
-		case <-timer.C:
-			over = r.state != adminapi.RouteOpen && !held
-		case <-ctx.Done():
-		}
-		timer.Stop()
-		s.mu.Lock()
-		s.ep.waiting.Add(-1)
-		s.waiting.Store(false)
-		switch {
-		case ctx.Err() != nil || s.back == nil:
-			return errGone
-		case over:
-			s.gw.counts.refused.Add(1)
-			return refuse(wire.ErrOptionPrevents, "HY000", "%s", r.explain(s.gw.cfg.Timeouts.NoPrimary.D()))
+		if err := s.sleep(ctx, r, pause); err != nil {
+			return err
 		}
 	}
+}
+
+// sleep lets go of mu until the route changes or the time is over.
+func (s *session) sleep(ctx context.Context, r *route, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	s.waiting.Store(true)
+	s.inFlight.Store(false)
+	s.ep.waiting.Add(1)
+	s.mu.Unlock()
+	killed := false
+	select {
+	case <-r.next:
+	case <-timer.C:
+	case <-ctx.Done():
+	case <-s.killed:
+		killed = true
+	}
+	s.mu.Lock()
+	s.ep.waiting.Add(-1)
+	s.waiting.Store(false)
+	switch {
+	case ctx.Err() != nil || s.back == nil || s.released.Load():
+		return errGone
+	case killed:
+		return &refusal{wire.ServerError{Code: wire.ErrQueryInterrupted, State: "70100", Message: "Query execution was interrupted"}}
+	}
+	s.inFlight.Store(true)
+	return nil
+}
+
+// answersHere reports whether the command asks for what only the session's present server knows: what the statement before it
+// left there. That was not disturbed if the session's state has not been read since.
+func (s *session) answersHere(req request) bool {
+	return req.text != nil && (s.shadow == nil || s.shadow.epoch != s.epoch) && asksDiagnostics(req.text)
 }
 
 // probe asks the server whether a transaction is open, after an error left that in doubt. mu is held.
 func (s *session) probe() error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.gw.cfg.Timeouts.Observe.D())
 	defer cancel()
-	release := s.back.Bound(ctx)
-	res, err := s.back.Simple([]byte{byte(wire.ComPing)})
-	if cut := release(); err == nil && cut != nil {
-		err = cut
-	}
+	var res wire.Result
+	err := s.talk(ctx, func() (err error) {
+		res, err = s.back.Simple([]byte{byte(wire.ComPing)})
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("ask %s for the transaction's state: %w", s.back.srv.address, err)
 	}
@@ -254,6 +305,9 @@ func (s *session) probe() error {
 // sawStatus takes the status flags of an answer.
 func (s *session) sawStatus(status wire.Status) {
 	s.status = status
+	if s.linger.Load() && !s.pinned() {
+		s.linger.Store(false)
+	}
 	if in := status&wire.StatusInTrans != 0; in != s.inTx.Load() {
 		s.inTx.Store(in)
 	}

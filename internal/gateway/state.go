@@ -63,7 +63,7 @@ var harvestSQL = []string{
 // countNames are the session's own counters that tell what can't be moved.
 var countNames = []string{
 	"COM_CREATE_TEMPORARY_TABLE", "COM_DROP_TEMPORARY_TABLE", "COM_HA_OPEN", "COM_HA_CLOSE", "COM_PREPARE_SQL", "COM_DEALLOC_SQL",
-	"COM_XA_PREPARE", "COM_XA_COMMIT", "COM_XA_ROLLBACK",
+	"COM_XA_PREPARE", "COM_XA_COMMIT", "COM_XA_ROLLBACK", "COM_LOCK_TABLES",
 }
 
 // notMoved are variables that follow from something else, or that are read on their own.
@@ -95,7 +95,7 @@ func harvest(b *wire.Backend) (*state, error) {
 		}
 	}
 	if res[0].Value(0, 0) != sentinel {
-		return nil, &unreadable{"the session's state could not be read: its character_set_results does not contain ASCII"}
+		return nil, &unreadable{fmt.Sprintf("the session's state could not be read, perhaps because its character_set_results does not contain ASCII: %.40q", res[0].Rows)}
 	}
 	st := &state{variables: map[string]variable{}, user: map[string]userVariable{}, counts: map[string]int64{}}
 	row := res[0].Rows[0]
@@ -110,7 +110,15 @@ func harvest(b *wire.Backend) (*state, error) {
 		if n, special := neutral[name]; notMoved[name] || special && (v.value.value == n || v.value.null) {
 			continue
 		}
+		if name == "character_set_results" && v.value.value == "" {
+			v.value.null = true
+		}
 		st.variables[name] = v
+	}
+	for _, alias := range []string{"isolation", "read_only"} { // 11.8 has both names, 10.11 the old ones, MySQL the new ones
+		if _, both := st.variables["tx_"+alias]; both {
+			delete(st.variables, "transaction_"+alias)
+		}
 	}
 	if err := st.userVariables(b, res[2]); err != nil {
 		return nil, err
@@ -298,6 +306,9 @@ func (v userVariable) literal() string {
 		return "NULL"
 	case v.kind == "VARCHAR":
 		charset, _, _ := strings.Cut(v.collation, "_")
+		if charset == "binary" {
+			return fmt.Sprintf("_binary X'%X'", v.value)
+		}
 		return fmt.Sprintf("_%s X'%X' COLLATE %s", charset, v.value, v.collation)
 	case v.kind == "INT UNSIGNED":
 		return "CAST(" + v.value + " AS UNSIGNED)"

@@ -35,6 +35,7 @@ type statement struct {
 	fresh    bool // not executed yet on its connection: the server does not know the types
 	cursor   bool
 	longData bool
+	counted  bool // counts rows for FOUND_ROWS()
 }
 
 // reset forgets all, as the server does on a reset of the connection.
@@ -72,7 +73,7 @@ func (s *session) prepare(ctx context.Context) error {
 		return err
 	}
 	text := append([]byte(nil), payload...)
-	if err := s.enter(ctx); err != nil {
+	if err := s.enter(ctx, request{cmd: wire.ComStmtPrepare}); err != nil {
 		return err
 	}
 	defer s.leave()
@@ -82,7 +83,9 @@ func (s *session) prepare(ctx context.Context) error {
 	if err := s.back.WritePacket(text); err != nil {
 		return s.lost(err)
 	}
-	return s.answer(wire.ComStmtPrepare)
+	s.look(text[1:])
+	s.stmts.pending.counted, s.counted = s.counted, false
+	return s.answer(request{cmd: wire.ComStmtPrepare}, func() {})
 }
 
 // statement forwards a command that names a prepared statement.
@@ -96,10 +99,14 @@ func (s *session) statement(ctx context.Context, cmd wire.Command) error {
 		return fmt.Errorf("%w: statement command of %d bytes", wire.ErrMalformed, len(payload))
 	}
 	id := binary.LittleEndian.Uint32(payload[1:])
+	req := request{cmd: cmd}
+	if st := s.stmts.find(id); st != nil { // only this goroutine changes the statements
+		req.text = st.text[1:]
+	}
 	if cmd == wire.ComStmtClose {
 		err = s.enterAnywhere()
 	} else {
-		err = s.enter(ctx)
+		err = s.enter(ctx, req)
 	}
 	var no *refusal
 	if errors.As(err, &no) && !cmd.HasReply() {
@@ -119,31 +126,38 @@ func (s *session) statement(ctx context.Context, cmd wire.Command) error {
 	if cmd == wire.ComStmtClose {
 		return s.closeStatement(st, payload)
 	}
-	if err := s.ensure(st); err != nil {
-		return err
-	}
-	if cmd == wire.ComStmtExecute || cmd == wire.ComStmtBulkExecute {
-		if payload, err = st.bind(cmd, payload, s.back.Caps); err != nil {
+	for {
+		if err := s.ensure(st); err != nil {
+			return err
+		}
+		out := payload
+		if cmd == wire.ComStmtExecute || cmd == wire.ComStmtBulkExecute {
+			if out, err = st.bind(cmd, payload, s.back.Caps); err != nil {
+				return err
+			}
+		}
+		binary.LittleEndian.PutUint32(out[1:], st.server)
+		s.back.Seq = 0
+		if err := s.back.WritePacket(out); err != nil {
+			return s.lost(err)
+		}
+		if cmd == wire.ComStmtLongData {
+			if !st.longData {
+				st.longData = true
+				s.stmts.longData++
+			}
+			return nil
+		}
+		s.counted = st.counted
+		err := s.answer(req, func() {})
+		if err == nil {
+			s.afterStatement(cmd, st)
+			return nil
+		}
+		if err := s.rehold(ctx, req, err); err != nil {
 			return err
 		}
 	}
-	binary.LittleEndian.PutUint32(payload[1:], st.server)
-	s.back.Seq = 0
-	if err := s.back.WritePacket(payload); err != nil {
-		return s.lost(err)
-	}
-	if cmd == wire.ComStmtLongData {
-		if !st.longData {
-			st.longData = true
-			s.stmts.longData++
-		}
-		return nil
-	}
-	if err := s.answer(cmd); err != nil {
-		return err
-	}
-	s.afterStatement(cmd, st)
-	return nil
 }
 
 // afterStatement keeps count of long data and cursors.

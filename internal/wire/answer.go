@@ -156,3 +156,24 @@ func ParseState(state []byte) ([]Change, error) {
 	}
 	return changes, c.Err()
 }
+
+// FilterState leaves system variables out of session state changes. It answers nil if nothing is left, or if
+// the state is not understood.
+func FilterState(state []byte, drop func(name []byte) bool) []byte {
+	var kept []byte
+	c := NewCursor(state)
+	for c.Len() > 0 {
+		from := c.b
+		kind := c.Byte()
+		body := c.LenencBytes()
+		if c.Err() != nil {
+			return nil
+		}
+		entry := from[:len(from)-c.Len()]
+		if kind == TrackSystemVariable && drop(NewCursor(body).LenencBytes()) {
+			continue
+		}
+		kept = append(kept, entry...)
+	}
+	return kept
+}

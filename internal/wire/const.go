@@ -145,6 +145,7 @@ const (
 	ErrUnknownStmt        = 1243
 	ErrNeedReprepare      = 1615
 	ErrUnknownCollation   = 1273
+	ErrQueryInterrupted   = 1317
 	ErrReadOnlyTrans      = 1792
 	ErrConnectionKilled   = 1927
 )
