@@ -19,6 +19,7 @@ func Decide(s Snapshot, now time.Time) []Decision {
 	t := newTick(&s, now)
 	decisions := make([]Decision, len(t.order))
 	var free []candidate
+	var scratch [16]Reason
 	for i, at := range t.order {
 		p := &s.Clusters[at]
 		d := &decisions[i]
@@ -28,13 +29,13 @@ func Decide(s Snapshot, now time.Time) []Decision {
 			d.Arrived = true
 			continue
 		}
-		reasons := t.reasons(&c, now, nil)
+		reasons := t.reasons(&c, now, scratch[:0])
 		if len(reasons) == 0 {
 			c.decision = d
 			free = append(free, c)
 			continue
 		}
-		d.Hold = &Hold{Next: c.name, Reasons: reasons, Earliest: t.earliest(&c, reasons)}
+		d.Hold = &Hold{Next: c.name, Reasons: append(make([]Reason, 0, len(reasons)), reasons...), Earliest: t.earliest(&c, reasons)}
 	}
 	// The order is by environment and name, and the sort is stable.
 	slices.SortStableFunc(free, func(a, b candidate) int {

@@ -446,7 +446,10 @@ func TestMessages(t *testing.T) {
 			got[d.Ref.String()+" "+r.Code] = r.Message + " | " + r.Release
 		}
 	}
+	s.cluster("qa/a").Action.Direction = "back"
+	got["qa/a back"] = Decide(s, wednesday)[0].Hold.Reasons[0].Message
 	want := map[string]string{
+		"qa/a back":                "the way back of create is running, at step seed-nodes: 41 GB of 120 GB",
 		"qa/a running":             "create is running, at step seed-nodes: 41 GB of 120 GB | action 12 ends",
 		"qa/b budget":              "1 cluster failed in environment qa, and 0 may: d | failed clusters are resumed by a person, or the budget is raised",
 		"qa/b window":              "stages start on workdays from 11:00 to 17:00 (Europe/Berlin) | the next window opens at 2026-11-25 11:00 CET",

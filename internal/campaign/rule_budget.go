@@ -16,7 +16,8 @@ func (t *tick) budget(c *candidate, _ time.Time) (Reason, bool) {
 	var where string
 	var failed *named
 	var allowed int
-	switch stage := t.at(rank, c.next); {
+	stage := t.at(rank, c.next)
+	switch {
 	case b.Campaign >= 0 && t.failed.n > b.Campaign:
 		where, failed, allowed = "the campaign", &t.failed, b.Campaign
 	case b.Environment >= 0 && t.failures[rank].n > b.Environment:
@@ -26,8 +27,11 @@ func (t *tick) budget(c *candidate, _ time.Time) (Reason, bool) {
 	default:
 		return Reason{}, false
 	}
-	return Reason{Code: CodeBudget, Message: fmt.Sprintf("%s failed in %s, and %d may: %s", plural(failed.n, "cluster"), where, allowed, failed),
-		Release: "failed clusters are resumed by a person, or the budget is raised"}, true
+	if !stage.overBudget.made {
+		stage.overBudget = memo{true, Reason{Code: CodeBudget, Message: fmt.Sprintf("%s failed in %s, and %d may: %s", plural(failed.n, "cluster"), where, allowed, failed),
+			Release: "failed clusters are resumed by a person, or the budget is raised"}}
+	}
+	return stage.overBudget.Reason, true
 }
 
 // String is "a, b, c and 2 more".

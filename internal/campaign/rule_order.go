@@ -34,13 +34,18 @@ func (t *tick) environmentOrder(c *candidate, _ time.Time) (Reason, bool) {
 	if !ok {
 		return Reason{}, false
 	}
+	mine := t.at(t.ranks[c.Ref.Env], c.next)
 	for before := nearest; before >= 0; before-- {
 		n := t.at(before, stage)
 		if n.short.n == 0 {
 			continue
 		}
-		return Reason{Code: CodeOrder, Message: fmt.Sprintf("%s goes first: %d of its %s have not completed %s: %s", t.Campaign.Environments[before], n.short.n, plural(t.selected[before], "cluster"), t.strat.Stages[stage].Name, &n.short),
-			Release: fmt.Sprintf("every cluster of %s completes %s", t.Campaign.Environments[before], t.strat.Stages[stage].Name)}, true
+		if !mine.behind.made {
+			env, name := t.Campaign.Environments[before], t.strat.Stages[stage].Name
+			mine.behind = memo{true, Reason{Code: CodeOrder, Message: fmt.Sprintf("%s goes first: %d of its %s have not completed %s: %s", env, n.short.n, plural(t.selected[before], "cluster"), name, &n.short),
+				Release: fmt.Sprintf("every cluster of %s completes %s", env, name)}}
+		}
+		return mine.behind.Reason, true
 	}
 	return Reason{}, false
 }

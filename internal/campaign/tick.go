@@ -40,6 +40,15 @@ type count struct {
 	unknown bool      // a cluster completed it, and nobody knows when
 	starts  int       // in this call
 	failed  named     // clusters that failed in it
+
+	// What these two rules say is the same for every cluster of which the stage is the next: it is worded once.
+	overBudget, behind memo
+}
+
+// memo keeps a reason.
+type memo struct {
+	made bool
+	Reason
 }
 
 // named counts clusters and remembers the first three, for messages.

@@ -152,8 +152,8 @@ func syntaxHint(msg, line string) string {
 type builder struct {
 	doc     *document
 	anchors map[string]ast.Node
-	copied  int  // nodes made from aliases
-	full    bool // and too many of them
+	copied  int   // nodes made from aliases
+	full    bool  // and too many of them
 	alias   *node // while an alias is resolved: its place, which everything below it has
 }
 
