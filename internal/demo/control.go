@@ -19,7 +19,7 @@ import (
 // campaignYAML is the demo's campaign: qa before prod, two clusters in a stage, soaks of seconds.
 const campaignYAML = `kind: Campaign
 version: 1
-name: mariadb-11.8
+name: mariadb-11-8
 product: mariadb
 from: 10.11
 to: 11.8

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -63,7 +64,7 @@ func Diff(old, new *Catalog, reserved func(Account) bool) []Difference {
 	for id, at := range old.Facts {
 		bt, ok := new.Facts[id]
 		if !ok {
-			out = append(out, Difference{ID: id, Missing: true, Harmless: harmless(id)})
+			out = append(out, Difference{ID: id, Missing: true, Harmless: harmless(id) || old.dangling(id)})
 			continue
 		}
 		for name, a := range at {
@@ -96,6 +97,28 @@ func Diff(old, new *Catalog, reserved func(Account) bool) []Difference {
 		return strings.Compare(a.Attribute, b.Attribute)
 	})
 	return out
+}
+
+var granted = regexp.MustCompile(" ON (FUNCTION |PROCEDURE |PACKAGE |PACKAGE BODY )?(`(?:[^`]|``)*`)\\.(`(?:[^`]|``)*`) TO ")
+
+// dangling tells whether a grant is on an object that is not there: it grants nothing, and a new server may refuse it.
+func (c *Catalog) dangling(id ID) bool {
+	m := granted.FindStringSubmatch(id.Name)
+	if id.Kind != KindGrant || m == nil {
+		return false
+	}
+	bare := func(s string) string { return strings.ReplaceAll(s[1:len(s)-1], "``", "`") }
+	schema, name := bare(m[2]), bare(m[3])
+	if slices.Contains(System(), strings.ToLower(schema)) {
+		return false
+	}
+	for _, kind := range []Kind{KindTable, KindView, KindSequence} {
+		if _, ok := c.Facts[ID{kind, schema + "." + name}]; ok && m[1] == "" {
+			return false
+		}
+	}
+	_, ok := c.Facts[ID{KindRoutine, strings.ToLower(m[1]) + schema + "." + name}]
+	return !ok
 }
 
 // rephrased tells whether versions print the same definition in different words: a view is stored as an expression tree and

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/windlass-db/windlass/internal/demo"
+)
+
+// build compiles both programs into a folder of the test.
+func build(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", dir+"/", "github.com/windlass-db/windlass/cmd/...").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v: %s", err, out)
+	}
+	return dir
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// left lists processes whose command line names the folder.
+func left(t *testing.T, dir string) []string {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err == nil && strings.Contains(string(b), dir) && !strings.HasPrefix(f, fmt.Sprintf("/proc/%d/", os.Getpid())) {
+			found = append(found, f+": "+strings.ReplaceAll(string(b), "\x00", " "))
+		}
+	}
+	return found
+}
+
+// TestDemoRaisesARealFleet runs the main job as a user would: six clusters on real servers under load, with one rollback.
+func TestDemoRaisesARealFleet(t *testing.T) {
+	bin, dir := build(t), t.TempDir()
+	report := filepath.Join(dir, "report.json")
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "windlass"), "demo", "bluegreen", "--once", "--rollback-one", "--report", report, "--dir", filepath.Join(dir, "d"), "--listen", freeAddress(t), "--limit", "9m")
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = time.Minute
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Errorf("exit: %v", err)
+	}
+	if l := left(t, dir); len(l) > 0 {
+		t.Errorf("still running: %s", strings.Join(l, "\n"))
+	}
+	b, err := os.ReadFile(report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r demo.Report
+	if err := json.Unmarshal(b, &r); err != nil {
+		t.Fatal(err)
+	}
+	if r.Clusters != 6 || r.Upgraded != 6 || r.Client.Queries == 0 || r.Client.AckedWrites == 0 || r.Client.Errors != 0 || r.Client.ForcedReconnects != 0 || r.Client.LostWrites != 0 || r.Client.DuplicateWrites != 0 {
+		t.Errorf("report: %s", b)
+	}
+	if r.RolledBack == nil || r.RolledBack.FoundOnOld == 0 || !strings.HasPrefix(r.RolledBack.OldVersion, "10.11.") || !r.RolledBack.ForwardedAgain {
+		t.Errorf("rollback: %+v", r.RolledBack)
+	}
+	kinds := map[string]int{}
+	for _, s := range r.Switchovers {
+		kinds[s.Kind]++
+	}
+	if kinds["storage"] != 8 || kinds["gateway"] != 6 { // six forward, one back and one forward again
+		t.Errorf("switchovers: %v", kinds)
+	}
+}
+
+// TestCtrlCStopsEverythingThatTheDemoStarted interrupts the demo in the middle.
+func TestCtrlCStopsEverythingThatTheDemoStarted(t *testing.T) {
+	bin, dir := build(t), t.TempDir()
+	var out strings.Builder
+	cmd := exec.Command(filepath.Join(bin, "windlass"), "demo", "bluegreen", "--once", "--dir", filepath.Join(dir, "d"), "--listen", freeAddress(t), "--limit", "5m")
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	stop := time.Now().Add(3 * time.Minute)
+	for len(left(t, filepath.Join(dir, "d", "nodes", "qa-orders-green"))) == 0 { // a supervisor has made a green node
+		select {
+		case err := <-done:
+			t.Fatalf("the demo ended by itself: %v: %s", err, out.String())
+		default:
+		}
+		if time.Now().After(stop) {
+			_ = cmd.Process.Signal(os.Interrupt)
+			<-done
+			t.Fatalf("no green node was made: %s", out.String())
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-done:
+		if err == nil {
+			t.Error("an interrupted demo exits 0")
+		}
+	case <-time.After(2 * time.Minute):
+		t.Fatal("the demo does not end")
+	}
+	if l := left(t, dir); len(l) > 0 {
+		t.Errorf("still running after Ctrl-C: %s", strings.Join(l, "\n"))
+	}
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/windlass-db/windlass/internal/campaign"
+	"github.com/windlass-db/windlass/internal/cli"
+	"github.com/windlass-db/windlass/internal/launcher"
+	"github.com/windlass-db/windlass/internal/server"
+	"github.com/windlass-db/windlass/internal/state"
+)
+
+type serverFlags struct {
+	listen, state, operatorToken, cert, key string
+	lease                                   time.Duration
+	openReads                               bool
+}
+
+func serverCommand() *cobra.Command {
+	var f serverFlags
+	cmd := &cobra.Command{
+		Use: "server", Short: "Run the server: launcher, API, dashboard, metrics",
+		Long: `Runs the control plane. Its state is one SQLite file. Killed anywhere, it goes on from there; while it is
+away nothing new starts, and traffic is not affected.
+
+The operator's token is written to --operator-token-file if that file is not there yet.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runServer(cmd.Context(), f) },
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.listen, "listen", "127.0.0.1:8480", "`ADDRESS` to serve on")
+	fl.StringVar(&f.state, "state", "windlass.db", "`FILE` that keeps the state")
+	fl.StringVar(&f.operatorToken, "operator-token-file", "operator.token", "`FILE` with the operator's token; made if it is not there")
+	fl.StringVar(&f.cert, "tls-cert", "", "PEM `FILE` with the certificate; needs --tls-key")
+	fl.StringVar(&f.key, "tls-key", "", "PEM `FILE` with the certificate's key")
+	fl.DurationVar(&f.lease, "lease", 15*time.Second, "how long a supervisor's lease lasts without a heartbeat")
+	fl.BoolVar(&f.openReads, "open-reads", false, "show pages and status without a token; only on a loopback address")
+	return cmd
+}
+
+func runServer(ctx context.Context, f serverFlags) error {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	tlsConfig, err := f.tls()
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", f.listen)
+	if err != nil {
+		return cli.Failf(cli.ExitError, "is another server running? choose another address with --listen", "listen on %s: %w", f.listen, err)
+	}
+	loopback := l.Addr().(*net.TCPAddr).IP.IsLoopback()
+	if tlsConfig == nil && !loopback {
+		log.Warn("tokens travel in clear text: give --tls-cert and --tls-key", "listen", f.listen)
+	}
+	if f.openReads && !loopback {
+		return errors.Join(cli.Failf(cli.ExitUsage, "leave --open-reads out, or listen on 127.0.0.1", "--open-reads would show the fleet to everybody who reaches %s", f.listen), l.Close())
+	}
+	store, err := state.Open(ctx, f.state, state.Options{LeaseTTL: f.lease})
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	defer store.Close()
+	if err := operatorToken(ctx, store, f.operatorToken); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	s, err := server.New(server.Config{Store: store, Decide: campaign.Decide, Log: log, Now: time.Now, TLS: tlsConfig, OpenReads: f.openReads})
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	log.Info("server runs", "listen", l.Addr().String(), "state", f.state, "version", cli.Version)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.Run(ctx, l) })
+	g.Go(func() error {
+		return launcher.Launcher{Store: store, Decide: campaign.Decide, Holder: fmt.Sprintf("%s/%d", host, os.Getpid()), Log: log, Now: time.Now}.Run(ctx)
+	})
+	return g.Wait()
+}
+
+func (f serverFlags) tls() (*tls.Config, error) {
+	if (f.cert == "") != (f.key == "") {
+		return nil, cli.Failf(cli.ExitUsage, "give both --tls-cert and --tls-key", "only one of certificate and key is given")
+	}
+	if f.cert == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(f.cert, f.key)
+	if err != nil {
+		return nil, cli.Failf(cli.ExitUsage, "", "read the certificate: %w", err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
+}
+
+// operatorToken makes the operator's token known, and makes it if there is none.
+func operatorToken(ctx context.Context, store *state.Store, path string) error {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		var secret [32]byte
+		_, _ = rand.Read(secret[:]) // never fails since Go 1.24
+		b = []byte("wl_" + base64.RawURLEncoding.EncodeToString(secret[:]) + "\n")
+		err = os.WriteFile(path, b, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("the operator's token: %w", err)
+	}
+	return store.AddToken(ctx, strings.TrimSpace(string(b)), state.Token{Role: "operator", Name: "operator"})
+}

@@ -1,0 +1,232 @@
+package datacheck
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/windlass-db/windlass/internal/datacheck/catalog"
+	"github.com/windlass-db/windlass/internal/datacheck/node"
+)
+
+// endOfTime is where the period of a current row of a versioned table ends, or later: 10.11 ends in 2038, 11.8 in 2106.
+const endOfTime = "2038-01-19 03:14:07"
+
+// shape is how a table is read for comparing: the same on every server.
+type shape struct {
+	table   *catalog.Table
+	columns []catalog.Column // compared, in the reference's order
+	f       flavour
+}
+
+// shapeOf takes the columns that both sides have. Computed columns count if they are stored or indexed: others may
+// depend on the moment of reading.
+func shapeOf(t *catalog.Table, f flavour, others []*catalog.Table) shape {
+	s := shape{table: t, f: f}
+next:
+	for _, c := range t.Columns {
+		if c.Virtual && !c.Indexed {
+			continue
+		}
+		for _, o := range others {
+			if !hasColumn(o, c.Name) {
+				continue next
+			}
+		}
+		s.columns = append(s.columns, c)
+	}
+	if t.Versioned && !hasColumn(t, t.RowStart) { // the period's columns are hidden
+		s.columns = append(s.columns, catalog.Column{Name: t.RowStart, Type: "timestamp"}, catalog.Column{Name: t.RowEnd, Type: "timestamp"})
+	}
+	return s
+}
+
+func hasColumn(t *catalog.Table, name string) bool {
+	for _, c := range t.Columns {
+		if c.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// digest changes when what the cursor is made of changes.
+func (s shape) digest() string {
+	h := sha256.New()
+	for _, c := range append(append([]catalog.Column{}, s.columns...), s.table.Key...) {
+		fmt.Fprintf(h, "%s\x00%s\x00%s\x00", c.Name, c.Full, c.Collation)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:12])
+}
+
+// value is a column as bytes that both versions print alike; never NULL, and unlike for every two values. What may be
+// long is hashed by itself, so that no result outgrows max_allowed_packet and silently becomes NULL.
+func (s shape) value(c catalog.Column) string {
+	name := node.Ident(c.Name)
+	text := ""
+	switch c.Type {
+	case "float", "double": // a float prints six digits; as a double it prints all of them
+		text = "CAST(" + name + "*1e0 AS CHAR)"
+	case "bit", "enum", "set":
+		text = "CAST(" + name + " AS UNSIGNED)"
+	case "tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "year", "date", "datetime", "time", "timestamp", "uuid", "inet4", "inet6":
+		text = "CAST(" + name + " AS CHAR)"
+		if c.Name == s.table.RowEnd && s.table.Versioned {
+			text = fmt.Sprintf("IF(%[1]s >= '%[2]s', 'now', CAST(%[1]s AS CHAR))", name, endOfTime)
+		}
+	case "json":
+		if s.f.stopsReference() { // MySQL keeps a document of its own kind; MariaDB keeps text
+			text = s.f.hash("CAST(" + name + " AS CHAR)")
+			break
+		}
+		text = s.f.hash(name)
+	case "char", "varchar", "binary", "varbinary":
+		if c.Length <= 255 {
+			text = "CONCAT(LENGTH(" + name + "), ':', CAST(" + name + " AS BINARY))"
+			break
+		}
+		text = s.f.hash(name)
+	default:
+		text = s.f.hash(name)
+	}
+	return "IFNULL(" + text + ", 'N')"
+}
+
+// row is the hash of a whole row.
+func (s shape) row() string {
+	values := make([]string, len(s.columns))
+	for i, c := range s.columns {
+		values[i] = s.value(c)
+	}
+	return s.f.hash("CONCAT_WS(',', " + strings.Join(values, ", ") + ")")
+}
+
+// half takes 64 bits out of a hash; which is 0 or 1.
+func half(hash string, which int) string {
+	return fmt.Sprintf("CAST(CONV(SUBSTRING(%s, %d, 16), 16, 10) AS UNSIGNED)", hash, 1+16*which)
+}
+
+// from is the table, history included, walked by its key.
+func (s shape) from() string {
+	out := " FROM " + node.Table(s.table.Schema, s.table.Name)
+	if s.table.Versioned {
+		out += " FOR SYSTEM_TIME ALL"
+	}
+	if s.table.KeyName != "" {
+		out += " FORCE INDEX (" + node.Ident(s.table.KeyName) + ")"
+	}
+	return out
+}
+
+// span is a range of keys: more than after, and not more than to. Both are literals; empty means no bound.
+type span struct{ after, to []string }
+
+// where is the condition of a span.
+func (s shape) where(p span) string {
+	var all []string
+	if len(p.after) > 0 {
+		all = append(all, s.beyond(p.after, ">", ">"))
+	}
+	if len(p.to) > 0 {
+		all = append(all, s.beyond(p.to, "<", "<="))
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(all, " AND ")
+}
+
+// beyond compares the key with a tuple, column by column, so that the key's index is used. The first comparison alone
+// bounds the range for the optimizer.
+func (s shape) beyond(tuple []string, strictly, last string) string {
+	out := ""
+	for i := len(tuple) - 1; i >= 0; i-- {
+		name := s.key(i)
+		if i == len(tuple)-1 {
+			out = name + " " + last + " " + tuple[i]
+			continue
+		}
+		out = fmt.Sprintf("(%[1]s %[2]s %[3]s OR (%[1]s = %[3]s AND %[4]s))", name, strictly, tuple[i], out)
+	}
+	if len(tuple) > 1 {
+		out = "(" + s.key(0) + " " + strictly + "= " + tuple[0] + " AND " + out + ")"
+	}
+	return out
+}
+
+// key is the i-th column of the key in a comparison with a literal.
+func (s shape) key(i int) string { return node.Ident(s.table.Key[i].Name) }
+
+// keyColumns are the key's columns for ORDER BY and GROUP BY.
+func (s shape) keyColumns() string {
+	names := make([]string, len(s.table.Key))
+	for i := range s.table.Key {
+		names[i] = s.key(i)
+	}
+	return strings.Join(names, ", ")
+}
+
+// keyValues are expressions that read the key: for each column one that literal makes a literal of, and one to show.
+func (s shape) keyValues() string {
+	var out []string
+	for _, c := range s.table.Key {
+		name := node.Ident(c.Name)
+		switch {
+		case c.Charset != "" && c.Type != "enum" && c.Type != "set":
+			out = append(out, "HEX("+name+")", "CONVERT("+name+" USING utf8mb4)")
+		case c.Type == "binary" || c.Type == "varbinary":
+			out = append(out, "HEX("+name+")", "HEX("+name+")")
+		case c.Type == "bit" || c.Type == "enum" || c.Type == "set":
+			out = append(out, "CAST("+name+" AS UNSIGNED)", name+"+0")
+		default:
+			out = append(out, "CAST("+name+" AS CHAR)", "CAST("+name+" AS CHAR)")
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// literal writes a value that keyValues read so that it compares like the stored one.
+func literal(c catalog.Column, v string) string {
+	switch c.Type {
+	case "tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "year", "bit", "enum", "set":
+		return v
+	case "binary", "varbinary":
+		return "x'" + v + "'"
+	}
+	if c.Charset != "" {
+		return "_" + c.Charset + " x'" + v + "' COLLATE " + c.Collation
+	}
+	return node.Quote(v)
+}
+
+// tuple is one key: as literals, and as a person reads it.
+type tuple struct {
+	literals []string
+	shown    string
+}
+
+// tupleOf reads the values that keyValues gave.
+func (s shape) tupleOf(values []string) tuple {
+	var t tuple
+	var shown []string
+	for i, c := range s.table.Key {
+		t.literals = append(t.literals, literal(c, values[2*i]))
+		show := values[2*i+1]
+		if len(show) > 60 {
+			show = show[:60] + "…"
+		}
+		switch {
+		case c.Type == "binary" || c.Type == "varbinary":
+			show = "0x" + show
+		case c.Charset != "" && c.Type != "enum" && c.Type != "set":
+			show = node.Quote(show)
+		}
+		shown = append(shown, c.Name+"="+show)
+	}
+	t.shown = strings.Join(shown, " ")
+	if len(shown) > 1 {
+		t.shown = "(" + t.shown + ")"
+	}
+	return t
+}
