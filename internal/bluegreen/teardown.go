@@ -118,7 +118,7 @@ func (h handlers) wayBackClosed(ctx context.Context, c *engine.Call) (engine.Obs
 		return missing("%s still replicate", few(left)), nil
 	}
 	o := there("no node of cell %s replicates: the way back is closed", blue.Name)
-	o.Output = &engine.Outputs{ClearWayBack: true}
+	o.Output = &engine.Outputs{WayBack: &fleet.WayBack{Closed: true, Detail: "closed by the tear-down: there is no way back to cell " + blue.Name, Since: c.Now()}}
 	return o, nil
 }
 

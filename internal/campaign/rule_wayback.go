@@ -12,6 +12,7 @@ func (t *tick) wayBack(c *candidate, _ time.Time) (Reason, bool) {
 	switch w := c.WayBack; {
 	case w == nil:
 		return Reason{Code: CodeWayBack, Message: "nothing is known of replication to the old version", Release: "it is observed, or a person overrides " + CodeWayBack + " with a reason"}, true
+	case w.Closed: // the tear-down closed it itself, and was stopped later: it goes on
 	case !w.Open:
 		detail := w.Detail
 		if detail == "" {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"log/slog"
 	"time"
 )
@@ -19,6 +20,11 @@ type Options struct {
 	KeepUnder time.Duration
 	// LookTimeout bounds one observation. Zero: two minutes.
 	LookTimeout time.Duration
+
+	// OnLease is called once under the lease, before the first step: it may put right what a restart has left, such as
+	// a primary that booted read-only. Its error is logged, for the steps judge the world by themselves; ErrFenced ends
+	// the run. Nil: nothing.
+	OnLease func(ctx context.Context, a Assignment) error
 
 	// At is called at every edge. Tests inject faults there. Nil: nothing.
 	At func(Edge)

@@ -75,6 +75,9 @@ func (r *run) action(ctx context.Context) (Ending, error) {
 	if i := slices.IndexFunc(r.a.Steps, func(rec StepRecord) bool { return rec.Phase == Failed }); i >= 0 {
 		return r.human(ctx, i)
 	}
+	if err := r.onLease(ctx); err != nil {
+		return Ending{}, err
+	}
 	if r.a.Turned {
 		return r.back(ctx)
 	}
@@ -98,6 +101,20 @@ func (r *run) action(ctx context.Context) (Ending, error) {
 		return r.back(ctx)
 	}
 	return r.finish(ctx, Completed, fmt.Sprintf("%s: all %d steps are done", r.a.Plan.Stage, len(r.a.Plan.Steps)))
+}
+
+func (r *run) onLease(ctx context.Context) error {
+	if r.o.OnLease == nil {
+		return nil
+	}
+	octx, done := r.lease.guard(ctx, r.o.LookTimeout)
+	_, err := protect(func() (struct{}, error) { return struct{}{}, r.o.OnLease(octx, r.a) })
+	done()
+	if err != nil {
+		r.log.Warn("the cluster could not be put right before the first step", "err", err)
+		r.logPanic(err)
+	}
+	return r.lost(err)
 }
 
 // check brings the journal's rows and the plan together.

@@ -51,10 +51,11 @@ type GatewayObservation struct {
 // WayBack is the state of replication from the new version's primary to the old version's nodes, after the storage
 // switch and until tear-down.
 type WayBack struct {
-	Open   bool      `json:"open"`            // false: a rollback would lose writes
-	Detail string    `json:"detail"`          // what was seen, or what broke it
-	Risks  []string  `json:"risks,omitempty"` // what is there that would break it
-	Since  time.Time `json:"since,omitzero"`  // when it opened, or broke
+	Open   bool      `json:"open"`             // false: a rollback would lose writes
+	Closed bool      `json:"closed,omitempty"` // on purpose, by a tear-down that has begun: not broken, and never open again
+	Detail string    `json:"detail"`           // what was seen, or what broke it
+	Risks  []string  `json:"risks,omitempty"`  // what is there that would break it
+	Since  time.Time `json:"since,omitzero"`   // when it opened, or broke
 }
 
 // Primary returns the one writable node. It is false if there is none, more than one, or any node is unknown.

@@ -194,10 +194,17 @@ func (s *Store) setWayBack(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef
 	if err != nil {
 		return err
 	}
+	if before != nil && before.Closed && !w.Closed {
+		return nil // what is seen of a channel that was closed on purpose is no news
+	}
 	if _, err := tx.ExecContext(ctx, `UPDATE progress SET way_back = $1 WHERE campaign = $2 AND env = $3 AND cluster = $4`, text(w), name, ref.Env, ref.Name); err != nil {
 		return err
 	}
 	switch {
+	case w.Closed:
+		if before == nil || !before.Closed {
+			return s.event(ctx, tx, Event{Kind: "way-back-closed", Campaign: name, Ref: ref, Message: w.Detail})
+		}
 	case !w.Open && (before == nil || before.Open):
 		return s.event(ctx, tx, Event{Kind: "way-back-broken", Loud: true, Campaign: name, Ref: ref, Message: w.Detail})
 	case w.Open && (before == nil || !before.Open):
