@@ -22,10 +22,10 @@ func (in *inspection) replicationRunning(_ context.Context, f *finding) {
 			f.fail("remove the other channels", "%s has %d replication channels: only one can be repointed", v.place, len(v.channels))
 		case !v.follows(in.primary.node.Address):
 			f.fail("point it at "+in.primary.node.Address, "%s replicates from %s, not from the primary %s", v.place, ch.source, in.primary.node.Address)
-		case !ch.healthy():
-			f.fail("mend the cause, then start replication", "%s: %s", v.place, ch.trouble())
 		case !ch.gtid:
 			f.fail("change it to MASTER_USE_GTID=slave_pos, or SOURCE_AUTO_POSITION=1", "%s follows by file and offset, not by GTID", v.place)
+		case !ch.healthy():
+			f.fail("mend the cause, then start replication", "%s: %s", v.place, ch.trouble())
 		default:
 			f.pass("%s replicates from %s", v.place, ch.source)
 		}
@@ -47,6 +47,10 @@ func (in *inspection) replicaLag(ctx context.Context, f *finding) {
 	}
 	limit := max(in.maxLag, time.Second)
 	parallel(f.known(in.replicas), f, func(v *view, f *finding) {
+		if ch, _ := v.channel(); ch.stopped {
+			f.fail("start replication", "%s does not replicate: %s", v.place, ch.trouble())
+			return
+		}
 		s, err := in.d.dialTo(ctx, v.place)
 		if err != nil {
 			f.unknown(err)

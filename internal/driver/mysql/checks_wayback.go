@@ -2,6 +2,8 @@ package mysql
 
 import (
 	"context"
+	"fmt"
+	"time"
 )
 
 // collationPin: what "CHARACTER SET utf8mb4" means is the same on both versions. Else a table that is created on the new
@@ -33,11 +35,15 @@ func (in *inspection) schemaDrift(ctx context.Context, f *finding) {
 	}
 	f.asked("information_schema.COLUMNS and TABLES, on both at one position")
 	for _, v := range f.known(in.replicas) {
+		if ch, _ := v.channel(); !ch.healthy() || !v.follows(in.primary.node.Address) {
+			f.unknown(fmt.Errorf("%s does not replicate from the primary", v.place))
+			continue
+		}
 		o := in.need(ctx, f, v)
 		if o == nil {
 			continue
 		}
-		diff, err := in.d.drift(ctx, s, o)
+		diff, err := in.d.drift(ctx, s, o, max(in.maxLag, time.Second))
 		switch {
 		case err != nil:
 			f.unknown(err)

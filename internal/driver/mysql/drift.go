@@ -53,7 +53,7 @@ func (a shape) differs(b shape) []string {
 
 // drift compares the shapes of a primary and a replica. A difference counts only if it is there at one position too: a schema
 // change on its way is none.
-func (d *Driver) drift(ctx context.Context, primary, replica *session) ([]string, error) {
+func (d *Driver) drift(ctx context.Context, primary, replica *session, limit time.Duration) ([]string, error) {
 	var diff []string
 	for range 3 {
 		want, err := primary.shapes(ctx)
@@ -64,8 +64,12 @@ func (d *Driver) drift(ctx context.Context, primary, replica *session) ([]string
 		if at.err != nil {
 			return nil, at.err
 		}
-		if _, err := replica.fl.wait(ctx, replica, at.target(), 5*time.Second); err != nil {
+		there, err := replica.fl.wait(ctx, replica, at.target(), limit)
+		if err != nil {
 			return nil, err
+		}
+		if !there {
+			return nil, fmt.Errorf("%s did not reach the position %s at which the tables are compared", replica.place, at.target())
 		}
 		have, err := replica.shapes(ctx)
 		if err != nil {

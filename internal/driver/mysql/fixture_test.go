@@ -46,7 +46,11 @@ func newWorldOf(t testing.TB, old, now string, blue, green int, change ...func(*
 		for k := range n {
 			cell := &w.c.Cells[i]
 			name := fmt.Sprintf("%s-%d", cell.Name, k+1)
-			s := processtest.MariaDB(t, cell.Version)
+			var opts []processtest.Option
+			if cell.Version == "10.11" {
+				opts = append(opts, processtest.With("unix-socket=OFF")) // a plugin that only the new version has, see the way back
+			}
+			s := processtest.MariaDB(t, cell.Version, opts...)
 			w.servers[name] = s
 			w.account(t, s)
 			if primary == nil {
@@ -90,7 +94,8 @@ func (w *world) account(t testing.TB, s *processtest.Server) {
 	}
 	defer c.Close()
 	account := "'" + supervisor + "'@'%'"
-	for _, q := range append([]string{"SET SESSION sql_log_bin=0", "CREATE USER " + account + " IDENTIFIED BY '" + supervisorPassword + "'"}, Grants("mariadb", account)...) {
+	// The schema was made with the version's own default, which a seeded copy would not have.
+	for _, q := range append([]string{"SET SESSION sql_log_bin=0", "ALTER DATABASE app CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci", "CREATE USER " + account + " IDENTIFIED BY '" + supervisorPassword + "'"}, Grants("mariadb", account)...) {
 		if _, err := c.ExecContext(context.Background(), q); err != nil {
 			t.Fatalf("%s: %v", q, err)
 		}

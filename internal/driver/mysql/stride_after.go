@@ -73,6 +73,11 @@ func (r *run) repoint(ctx context.Context) error {
 		})
 	}
 	_ = g.Wait() // every error is in errs
+	for i, v := range r.sc.views {
+		if v.place != r.elect.place && errs[i] == nil {
+			errs[i] = r.d.endReaders(ctx, v.place)
+		}
+	}
 	return errors.Join(errs...)
 }
 
@@ -96,6 +101,29 @@ func (r *run) follower(ctx context.Context, v, primary *view) error {
 		return nil
 	}
 	return s.note(ctx, r.req.Term, now.uuid, isReplica, r.req.ID, detail{})
+}
+
+// endReaders ends what is left of replicas that have gone to the new primary: a server notices that a reader of its binary log is
+// gone only when it has something to send, and a replica's next switch would take it for a stranger.
+func (d *Driver) endReaders(ctx context.Context, p place) error {
+	s, err := d.dialTo(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	ps, err := s.processes(ctx)
+	if err != nil {
+		return err
+	}
+	var ids []uint64
+	for _, p := range ps {
+		if p.dump() && p.user == s.d.cfg.Replication.User {
+			ids = append(ids, p.id)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.d.cfg.Query)
+	defer cancel()
+	return s.end(ctx, ids...)
 }
 
 // forgetSource removes what the new primary used to replicate from: it would come back to it when it restarts.
@@ -162,7 +190,7 @@ func missing(want, have []string) []string {
 
 // observe sees the outcome: one writable node, in the target cell; every other replicates from it; gateways route there.
 func (r *run) observe(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startUp)
+	ctx, cancel := context.WithTimeout(ctx, startUp/3)
 	defer cancel()
 	for {
 		err := r.arrived(ctx)
