@@ -118,10 +118,11 @@ func (s *session) stream(ctx context.Context, cmd wire.Command) error {
 // pump copies one packet with all of its frames, and answers its length.
 func (s *session) pump(from, to *wire.Conn) (total int, err error) {
 	for {
-		length, _, err := from.Header()
+		length, seq, err := from.Header()
 		if err != nil {
 			return total, err
 		}
+		from.Seq = seq + 1
 		total += length
 		left := 4 + length
 		for left > 0 {

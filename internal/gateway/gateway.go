@@ -247,7 +247,7 @@ func (g *Gateway) stop(clients *sync.WaitGroup) {
 // cut closes the sockets under a session: its goroutine ends.
 func (s *session) cut() {
 	s.released.Store(true)
-	s.conn.Close()
+	s.sock.Close()
 	if b := s.raw.Load(); b != nil {
 		b.Close()
 	}

@@ -28,6 +28,20 @@ func TestOnRealServers(t *testing.T) {
 		{"PrepareAhead", testPrepareAhead},
 		{"PasswordRotation", testPasswordRotation},
 		{"DoesNotFit", testDoesNotFit},
+		{"FrozenGreeting", testFrozenGreeting},
+		{"SessionTrack", testSessionTrack},
+		{"ChangeUser", testChangeUser},
+		{"Kill", testKill},
+		{"RefusedCommands", testRefusedCommands},
+		{"Framing", testFraming},
+		{"OldGatewayForwards", testOldGatewayForwards},
+		{"ReadOnlyEndpoint", testReadOnlyEndpoint},
+		{"TLSAndMethods", testTLSAndMethods},
+		{"ReplaceServers", testReplaceServers},
+		{"Stop", testStop},
+		{"ClientsSayTheSame", testClientsSayTheSame},
+		{"MariadbClientMoves", testMariadbClientMoves},
+		{"ClientsUnderSwitch", testClientsUnderSwitch},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, c) })
 	}

@@ -207,7 +207,9 @@ func testHeldMeansQuiet(t *testing.T, c *cluster) {
 	})
 	g.until(t, "the write is in flight", func(st adminapi.Status) bool { return st.Writer.InFlight == 1 })
 	held := result(func() error { _, err := c.plainHold(t, g, 3*time.Second, 2*time.Second); return err })
-	g.until(t, "it drains", func(st adminapi.Status) bool { return st.Switch.Phase == adminapi.PhaseDraining && st.Switch.InFlight == 1 })
+	g.until(t, "it drains", func(st adminapi.Status) bool {
+		return st.Switch.Phase == adminapi.PhaseDraining && st.Switch.InFlight == 1
+	})
 	select {
 	case err := <-held:
 		t.Fatalf("held with a write in flight: %v", err)
@@ -457,6 +459,8 @@ func testCallerGoesAway(t *testing.T, c *cluster) {
 	if _, err := g.api.Hold(ctx, adminapi.HoldRequest{Switch: "gone", Term: c.term, TTLMS: 20000, DrainMS: 10000}); err == nil {
 		t.Fatal("no error")
 	}
-	g.until(t, "the gate is open", func(st adminapi.Status) bool { return st.Switch.Phase == adminapi.PhaseIdle && st.Writer.Route == adminapi.RouteOpen })
+	g.until(t, "the gate is open", func(st adminapi.Status) bool {
+		return st.Switch.Phase == adminapi.PhaseIdle && st.Writer.Route == adminapi.RouteOpen
+	})
 	run(t, one, "COMMIT")
 }

@@ -101,7 +101,7 @@ func lower(a, b string) bool {
 
 // client serves one connection from its greeting to its end.
 func (g *Gateway) client(ctx context.Context, nc net.Conn, ep *endpoint) {
-	s := &session{gw: g, ep: ep, conn: wire.NewConn(nc, loginLimit), address: nc.RemoteAddr().String(), since: time.Now(), killed: make(chan struct{}, 1)}
+	s := &session{gw: g, ep: ep, sock: nc, conn: wire.NewConn(nc, loginLimit), address: nc.RemoteAddr().String(), since: time.Now(), killed: make(chan struct{}, 1)}
 	s.host, _, _ = net.SplitHostPort(s.address)
 	none := ""
 	s.user.Store(&none)
@@ -183,10 +183,11 @@ func (s *session) logIn(ctx context.Context) error {
 		if g.tls == nil {
 			return s.deny(wire.ErrHandshake, "08S01", "the gateway has no TLS")
 		}
-		tc := tls.Server(s.conn.Net(), g.tls)
-		if err := s.conn.Replace(tc); err != nil {
-			return err
-		}
+		var tc *tls.Conn
+		s.conn.Encrypt(func(nc net.Conn) net.Conn {
+			tc = tls.Server(nc, g.tls)
+			return tc
+		})
 		if err := tc.Handshake(); err != nil {
 			return fmt.Errorf("TLS: %w", err)
 		}

@@ -75,7 +75,7 @@ func (s *session) move(ctx context.Context, target *server) error {
 	case errors.As(err, &blocked):
 		s.gw.counts.movesFailed.Add(1)
 		s.gw.log.Warn("session can't move, and is closed", "session", s.id, "user", s.account.User, "client", s.address, "from", s.back.srv.address, "to", target.address, "err", err)
-		s.say(1, &wire.ServerError{Code: wire.ErrConnectionKilled, State: "70100", Message: "windlass: the primary has moved and this session can't follow, connect again: " + err.Error()})
+		s.say(s.conn.Seq, &wire.ServerError{Code: wire.ErrConnectionKilled, State: "70100", Message: "windlass: the primary has moved and this session can't follow, connect again: " + err.Error()})
 		return errGone
 	}
 	s.gw.counts.movesFailed.Add(1)

@@ -20,6 +20,7 @@ type session struct {
 	gw       *Gateway
 	ep       *endpoint
 	id       uint32
+	sock     net.Conn // under conn, which may encrypt it
 	conn     *wire.Conn
 	address  string // of the client, host:port
 	host     string // without port
@@ -109,12 +110,13 @@ func (s *session) serve(ctx context.Context) error {
 		if cmd == wire.ComQuit {
 			return nil
 		}
+		s.conn.Seq = 1 // of what the gateway answers itself; more if the command has more frames
 		s.began.Store(s.gw.clock())
 		s.commands.Add(1)
 		err = s.command(ctx, cmd, length)
 		var no *refusal
 		if errors.As(err, &no) {
-			err = s.say(1, &no.ServerError)
+			err = s.say(s.conn.Seq, &no.ServerError)
 		}
 		if err != nil {
 			return quiet(err)

@@ -255,11 +255,15 @@ func (d Dial) startTLS(c *Conn, b *Backend, l *Login) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	tc := tls.Client(c.Net(), cfg)
+	var tc *tls.Conn
+	c.Encrypt(func(nc net.Conn) net.Conn {
+		tc = tls.Client(nc, cfg)
+		return tc
+	})
 	if err := tc.Handshake(); err != nil { // bounded by the deadline
 		return false, fmt.Errorf("TLS with %s: %w", d.Address, err)
 	}
-	return true, c.Replace(tc)
+	return true, nil
 }
 
 func (d Dial) tlsConfig() (*tls.Config, error) {

@@ -32,13 +32,30 @@ func NewConn(nc net.Conn, limit int) *Conn {
 // Net is the socket under it.
 func (c *Conn) Net() net.Conn { return c.nc }
 
-// Replace sets another socket in the place of the old one, after an upgrade to TLS. Nothing may be buffered.
-func (c *Conn) Replace(nc net.Conn) error {
-	if c.r != c.w {
-		return malformed("bytes before the TLS handshake")
+// Encrypt puts a TLS connection in the place of the socket. What was read ahead belongs to the TLS handshake, which a peer may begin
+// without waiting, and goes to it; nothing that came in clear is ever taken for what came encrypted.
+func (c *Conn) Encrypt(wrap func(net.Conn) net.Conn) {
+	under := c.nc
+	if c.r < c.w {
+		under = &prefixed{Conn: c.nc, first: append([]byte(nil), c.buf[c.r:c.w]...)}
+		c.r, c.w = 0, 0
 	}
-	c.nc = nc
-	return nil
+	c.nc = wrap(under)
+}
+
+// prefixed is a socket of which some bytes have been read already.
+type prefixed struct {
+	net.Conn
+	first []byte
+}
+
+func (p *prefixed) Read(b []byte) (int, error) {
+	if len(p.first) > 0 {
+		n := copy(b, p.first)
+		p.first = p.first[n:]
+		return n, nil
+	}
+	return p.Conn.Read(b)
 }
 
 // SetLimit changes the largest payload.

@@ -45,9 +45,11 @@ func (b *Backend) Query(sql string) (Result, error) {
 // nil; err means that the connection is lost.
 func (b *Backend) QueryMany(statements ...string) (results []Result, refused []error, err error) {
 	var out []byte
-	for _, sql := range statements {
+	first := make([]byte, len(statements)) // number of each answer's first packet
+	for i, sql := range statements {
 		b.Seq = 0
 		out = b.AppendFrames(out, append([]byte{byte(ComQuery)}, sql...))
+		first[i] = b.Seq
 	}
 	if err := b.WriteAll(out); err != nil {
 		return nil, nil, err
@@ -55,7 +57,7 @@ func (b *Backend) QueryMany(statements ...string) (results []Result, refused []e
 	results = make([]Result, len(statements))
 	refused = make([]error, len(statements))
 	for i := range statements {
-		b.Seq = 1
+		b.Seq = first[i]
 		if results[i], refused[i], err = b.readResult(ComQuery); err != nil {
 			return nil, nil, err
 		}
