@@ -13,7 +13,8 @@ import (
 // Check holds the campaign against the fleet: environments, patterns, cells and versions that do not fit. The findings are
 // named by their paths in the campaign's file; config.Object.Locate finds their lines. No finding means that the campaign can be applied.
 //
-// Clusters that a campaign has already given cells are judged by their patterns alone: what they run is known from observation.
+// Clusters that have the new cell already, made by a campaign, are judged by their patterns alone: what they run is known from
+// observation.
 func (c Campaign) Check(f fleet.Fleet) []config.Finding {
 	var found []config.Finding
 	add := func(path, code, hint, format string, args ...any) {
@@ -43,7 +44,8 @@ type adder func(path, code, hint, format string, args ...any)
 
 // checkPatterns finds patterns that fit nothing: a misspelt one would silently leave a cluster out, or take it in.
 func (c Campaign) checkPatterns(f fleet.Fleet, add adder) {
-	for key, patterns := range map[string][]string{"clusters": c.Clusters, "exclude": c.Exclude} {
+	for _, key := range []string{"clusters", "exclude"} {
+		patterns := map[string][]string{"clusters": c.Clusters, "exclude": c.Exclude}[key]
 		for i, pattern := range patterns {
 			if fits(pattern, c.Environments, f) {
 				continue
@@ -83,11 +85,10 @@ func fits(pattern string, environments []string, f fleet.Fleet) bool {
 func (c Campaign) checkCells(selected []fleet.Cluster, add adder) {
 	var noCell, version, taken, noGateway named
 	for _, cl := range selected {
-		if slices.ContainsFunc(cl.Cells, func(cell fleet.Cell) bool { return cell.Owner != "" }) {
-			continue
-		}
 		name := cl.Ref().String()
-		if _, ok := cl.Cell(c.ToCell); ok {
+		if to, ok := cl.Cell(c.ToCell); ok && to.Owner != "" {
+			continue
+		} else if ok {
 			taken.add(name)
 		}
 		from, ok := cl.Cell(c.FromCell)

@@ -76,7 +76,7 @@ func Costs(s Snapshot, now time.Time, durations map[string]time.Duration) []Cost
 		try(CodeOrderSoak, fmt.Sprintf("the soak of %s between environments", human(soak)), func(c *Campaign) { c.Soak.Environments = 0 })
 	}
 	if s.Campaign.Limits.PerLaunch > 0 {
-		try(CodePerLaunch, fmt.Sprintf("the limit of %d starts for one launch", s.Campaign.Limits.PerLaunch), func(c *Campaign) { c.Limits.PerLaunch = 0 })
+		try(CodePerLaunch, fmt.Sprintf("the limit of %s for one launch", plural(s.Campaign.Limits.PerLaunch, "start")), func(c *Campaign) { c.Limits.PerLaunch = 0 })
 	}
 	if s.Campaign.Order != OrderNone && len(s.Campaign.Environments) > 1 {
 		try(CodeOrder, "the order of the environments", func(c *Campaign) { c.Order = OrderNone })
