@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"fmt"
+
+	"github.com/windlass-db/windlass/internal/strategy"
 )
 
 // turn persists that the action goes back, and why.
@@ -75,6 +77,20 @@ func (r *run) human(ctx context.Context, i int) (Ending, error) {
 	}
 	r.log.Error("a person is needed", "step", rec.Kind, "reason", message)
 	return r.finish(ctx, NeedsHuman, message)
+}
+
+// UndoneInPart tells whether an action on the way back, which ended because a person is needed, has undone something: its
+// stage is not complete any more, and a cluster that goes on has to go through it again.
+func UndoneInPart(p strategy.Plan, steps []StepRecord) bool {
+	if p.Direction != strategy.Back {
+		return false
+	}
+	for _, rec := range steps {
+		if rec.Phase == Done && p.Steps[rec.Index].Undoes != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // begunAny tells whether any step that changes something may have begun.

@@ -21,12 +21,7 @@ func (s *Store) advance(ctx context.Context, tx *sql.Tx, h held, outcome engine.
 		_, err := tx.ExecContext(ctx, `UPDATE progress SET `+column+` = $1 WHERE campaign = $2 AND env = $3 AND cluster = $4`, value, h.campaign, h.ref.Env, h.ref.Name)
 		return err
 	}
-	move := func(stage string) error {
-		if err := set("stage", stage); err != nil {
-			return err
-		}
-		return set("since", micros(s.now()))
-	}
+	move := func(stage string) error { return s.moveTo(ctx, tx, c, h, stage) }
 	switch {
 	case outcome == engine.Completed && h.plan.Direction == strategy.Forward:
 		if err := move(h.plan.Stage); err != nil {
@@ -57,8 +52,46 @@ func (s *Store) advance(ctx context.Context, tx *sql.Tx, h held, outcome engine.
 	case outcome == engine.Aborted:
 		return set("attention", fmt.Sprintf("%s was aborted: %s", h.plan.Stage, message))
 	default:
+		recs, err := steps(ctx, tx, h.action)
+		if err != nil {
+			return err
+		}
+		if engine.UndoneInPart(h.plan, recs) {
+			if err := move(stageBefore(c.Strategy, h.plan.Stage)); err != nil {
+				return err
+			}
+		}
 		return set("failure", text(campaign.Failure{Stage: h.plan.Stage, Message: message, At: s.now()}))
 	}
+}
+
+// moveTo makes stage the last one that the cluster has completed, and keeps when it completed each one before it.
+func (s *Store) moveTo(ctx context.Context, tx *sql.Tx, c campaign.Campaign, h held, stage string) error {
+	var before sql.NullString
+	if err := tx.QueryRowContext(ctx, `SELECT done FROM progress WHERE campaign = $1 AND env = $2 AND cluster = $3`, h.campaign, h.ref.Env, h.ref.Name).Scan(&before); err != nil {
+		return err
+	}
+	ends, err := optional[[]campaign.StageEnd](before)
+	if err != nil {
+		return err
+	}
+	st, _ := strategy.ByName(c.Strategy)
+	_, at := st.Stage(stage)
+	var kept []campaign.StageEnd
+	if ends != nil {
+		for _, e := range *ends {
+			if _, i := st.Stage(e.Stage); i <= at {
+				kept = append(kept, e)
+			}
+		}
+	}
+	now := s.now()
+	if h.plan.Direction == strategy.Forward {
+		kept = append(kept, campaign.StageEnd{Stage: stage, At: now})
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE progress SET stage = $1, since = $2, done = $3 WHERE campaign = $4 AND env = $5 AND cluster = $6`,
+		stage, micros(now), text(kept), h.campaign, h.ref.Env, h.ref.Name)
+	return err
 }
 
 func orBeginning(stage string) string {

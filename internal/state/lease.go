@@ -102,6 +102,7 @@ func (s *Store) lease(ctx context.Context, tx *sql.Tx, c candidate, holder strin
 
 // held is a live action's row, read under its term.
 type held struct {
+	action     int64
 	campaign   string
 	ref        fleet.ClusterRef
 	plan       strategy.Plan
@@ -128,7 +129,7 @@ func (s *Store) fenced(ctx context.Context, tx *sql.Tx, action, term int64) (hel
 	if now != term {
 		return h, fmt.Errorf("action %d is held under term %d, not %d: %w", action, now, term, engine.ErrFenced)
 	}
-	h.environ = h.ref.Env
+	h.environ, h.action = h.ref.Env, action
 	h.plan, err = decode[strategy.Plan](plan)
 	return h, err
 }

@@ -24,7 +24,7 @@ func (s *Store) snapshot(ctx context.Context, tx *sql.Tx, name string) (campaign
 		return campaign.Snapshot{}, err
 	}
 	snap := campaign.Snapshot{Campaign: c, Status: status}
-	if snap.Clusters, err = rows(ctx, tx, scanProgress, `SELECT p.env, p.cluster, p.stage, p.since, p.failure, p.attention, p.way_back, o.spec, k.spec,
+	if snap.Clusters, err = rows(ctx, tx, scanProgress, `SELECT p.env, p.cluster, p.stage, p.since, p.done, p.failure, p.attention, p.way_back, o.spec, k.spec,
 			a.id, a.stage, a.direction, a.status, a.message, a.created_at
 		FROM progress p
 		LEFT JOIN actions a ON a.env = p.env AND a.cluster = p.cluster AND a.campaign = p.campaign AND a.ended_at = 0
@@ -46,14 +46,20 @@ func (s *Store) snapshot(ctx context.Context, tx *sql.Tx, name string) (campaign
 func scanProgress(r *sql.Rows) (campaign.Progress, error) {
 	var p campaign.Progress
 	var since int64
-	var failure, wayBack, observed, spec sql.NullString
+	var done, failure, wayBack, observed, spec sql.NullString
 	var id, created sql.NullInt64
 	var stage, direction, status, message sql.NullString
-	if err := r.Scan(&p.Ref.Env, &p.Ref.Name, &p.Stage, &since, &failure, &p.Attention, &wayBack, &observed, &spec, &id, &stage, &direction, &status, &message, &created); err != nil {
+	if err := r.Scan(&p.Ref.Env, &p.Ref.Name, &p.Stage, &since, &done, &failure, &p.Attention, &wayBack, &observed, &spec, &id, &stage, &direction, &status, &message, &created); err != nil {
 		return p, err
 	}
 	p.Since = fromMicros(since)
-	var err error
+	ends, err := optional[[]campaign.StageEnd](done)
+	if err != nil {
+		return p, err
+	}
+	if ends != nil {
+		p.Done = *ends
+	}
 	if p.Failure, err = optional[campaign.Failure](failure); err != nil {
 		return p, err
 	}
@@ -66,7 +72,7 @@ func scanProgress(r *sql.Rows) (campaign.Progress, error) {
 	}
 	if o != nil {
 		if n, ok := o.Primary(); ok {
-			p.Version = n.Version
+			p.Version, p.Observed = n.Version, o.At
 		}
 	}
 	if id.Valid {

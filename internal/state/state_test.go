@@ -439,3 +439,49 @@ func TestOneServerLeads(t *testing.T) {
 		t.Error("the lead was not handed over")
 	}
 }
+
+// A rollback that stops in the middle of a stage has left the stage incomplete: whoever goes on goes through it again.
+func TestAStuckRollbackLeavesItsStageBehind(t *testing.T) {
+	s, _, _ := world(t, 1)
+	forwardTo(t, s, strategy.StageCreate)
+	must(t, s.Rollback(ctx, "c", progress(t, s).Ref, "", "mira", "to try it"))
+	a := lease(t, s, "qa-1")
+	for _, step := range []int{0, 1, 2} {
+		must(t, s.Record(ctx, a.ActionID, a.Term, engine.StepRecord{Index: step, Kind: a.Plan.Steps[step].Kind, Phase: engine.Done}))
+	}
+	must(t, s.Finish(ctx, a.ActionID, a.Term, engine.NeedsHuman, "stuck"))
+	if p := progress(t, s); p.Stage != "" || p.Failure == nil {
+		t.Errorf("after the gateway and the replication were undone the cluster is at %q, failure %v", p.Stage, p.Failure)
+	}
+}
+
+// Decide is told when each stage was completed, of those only that are still behind the cluster, and when its version was seen.
+func TestProgressTellsWhenEachStageEnded(t *testing.T) {
+	s, c, _ := world(t, 1)
+	ref := fleet.ClusterRef{Env: "qa", Name: "c00"}
+	began := c.Now()
+	for _, stage := range []string{strategy.StageCreate, strategy.StageVerify, strategy.StageSwitchStorage} {
+		c.add(time.Hour)
+		forwardTo(t, s, stage)
+	}
+	ends := func() string {
+		var all []string
+		for _, e := range progress(t, s).Done {
+			all = append(all, fmt.Sprintf("%s+%s", e.Stage, e.At.Sub(began)))
+		}
+		return strings.Join(all, " ")
+	}
+	if got, want := ends(), "create+1h0m0s verify+2h0m0s switch-storage+3h0m0s"; got != want {
+		t.Errorf("stage ends %q, want %q", got, want)
+	}
+	must(t, s.Rollback(ctx, "c", ref, strategy.StageVerify, "mira", "to try it"))
+	through(t, s, engine.Completed)
+	if got, want := ends(), "create+1h0m0s verify+2h0m0s"; got != want {
+		t.Errorf("after the rollback: stage ends %q, want %q", got, want)
+	}
+	seen := c.Now().Add(time.Minute)
+	must(t, s.Observe(ctx, ref, fleet.Observation{At: seen, Nodes: []fleet.NodeObservation{{Node: "a", Cell: "blue", Role: fleet.RolePrimary, Version: "10.11.19-MariaDB"}}}))
+	if p := progress(t, s); p.Version != "10.11.19-MariaDB" || !p.Observed.Equal(seen) {
+		t.Errorf("seen %q at %s, want 10.11.19-MariaDB at %s", p.Version, p.Observed, seen)
+	}
+}

@@ -18,6 +18,7 @@ CREATE TABLE progress (
 	campaign TEXT NOT NULL, env TEXT NOT NULL, cluster TEXT NOT NULL,
 	stage TEXT NOT NULL DEFAULT '',    -- last stage completed
 	since INTEGER NOT NULL DEFAULT 0,
+	done TEXT,                         -- []campaign.StageEnd as JSON: when it completed each stage that it has behind it
 	failure TEXT,                      -- campaign.Failure as JSON
 	attention TEXT NOT NULL DEFAULT '',
 	way_back TEXT,                     -- fleet.WayBack as JSON
