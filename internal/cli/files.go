@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,13 +11,13 @@ import (
 	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/config"
 	"github.com/windlass-db/windlass/internal/fleet"
-	"github.com/windlass-db/windlass/internal/strategy"
 )
 
 // documents are what the files of -f hold.
 type documents struct {
 	fleet    *fleet.Fleet
 	campaign *campaign.Campaign
+	object   config.Object // of the campaign, which knows its lines
 }
 
 // readFiles reads fleet and campaign files. All that is wrong with all of them is in one error.
@@ -31,16 +30,11 @@ func readFiles(cmd *cobra.Command, o *Options, names []string) (documents, error
 	var ps config.Problems
 	if errors.As(err, &ps) {
 		if o.Output == "json" {
-			enc := json.NewEncoder(cmd.OutOrStdout())
-			enc.SetIndent("", "  ")
-			if err := enc.Encode(ps); err != nil {
+			if err := o.printer(cmd).value(ps, nil); err != nil {
 				return d, err
 			}
 		}
-		for _, p := range ps {
-			fmt.Fprintln(cmd.ErrOrStderr(), p)
-		}
-		return d, Failf(ExitUsage, "nothing was applied; mend the files and try again", "%d problems in the files", len(ps))
+		return d, problems(cmd, ps, ExitUsage, "mend the files and try again; nothing was applied")
 	}
 	if err != nil {
 		return d, Failf(ExitUsage, "", "%w", err)
@@ -56,10 +50,30 @@ func readFiles(cmd *cobra.Command, o *Options, names []string) (documents, error
 			if d.campaign != nil {
 				return d, Failf(ExitUsage, "apply one campaign at a time", "there are two campaigns in the files")
 			}
-			d.campaign = &v
+			d.campaign, d.object = &v, obj
 		}
 	}
 	return d, nil
+}
+
+// problems shows all that is wrong with the files, each with its line, and makes the error that ends the command.
+func problems(cmd *cobra.Command, ps config.Problems, code int, hint string) error {
+	for _, p := range ps {
+		fmt.Fprintln(cmd.ErrOrStderr(), p)
+	}
+	what := "1 problem in the files"
+	if len(ps) != 1 {
+		what = fmt.Sprintf("%d problems in the files", len(ps))
+	}
+	return Failf(code, hint, "%s", what)
+}
+
+// unfit says, line by line, what keeps the campaign from being applied to the fleet beside it.
+func (d documents) unfit() config.Problems {
+	if d.campaign == nil || d.fleet == nil {
+		return nil
+	}
+	return d.object.Locate(d.campaign.Check(*d.fleet))
 }
 
 func applyCommand(o *Options) *cobra.Command {
@@ -72,6 +86,14 @@ func applyCommand(o *Options) *cobra.Command {
 			d, err := readFiles(cmd, o, files)
 			if err != nil {
 				return err
+			}
+			if ps := d.unfit(); len(ps) > 0 {
+				if o.Output == "json" {
+					if err := o.printer(cmd).value(ps, nil); err != nil {
+						return err
+					}
+				}
+				return problems(cmd, ps, ExitUsage, "mend the files and try again; nothing was applied")
 			}
 			c, err := o.connect()
 			if err != nil {
@@ -108,7 +130,7 @@ func planCommand(o *Options) *cobra.Command {
 	var files []string
 	cmd := &cobra.Command{
 		Use: "plan -f FILE…", Short: "Show what a campaign would do, before anything runs",
-		Long:    "Shows the stages, the steps with what they do, prove and undo, the limits and soaks, and the point of no return. It asks no server and changes nothing.",
+		Long:    "Shows the stages, the steps with what they do, prove and undo, the limits and soaks, and the point of no return. It asks no server and changes nothing.\nExits 3 if the campaign does not fit the fleet.",
 		Example: "  windlass plan -f fleet.yaml -f campaign.yaml",
 		Args:    exactly(0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -119,55 +141,25 @@ func planCommand(o *Options) *cobra.Command {
 			if d.campaign == nil {
 				return Failf(ExitUsage, "give the campaign's file with -f", "the files hold no campaign")
 			}
-			st, ok := strategy.ByName(d.campaign.Strategy)
-			if !ok {
-				return Failf(ExitUsage, "", "strategy %q is not known", d.campaign.Strategy)
-			}
-			var clusters []fleet.Cluster
+			f := fleet.Fleet{Name: "(none given)"}
 			if d.fleet != nil {
-				clusters = d.campaign.Select(*d.fleet)
+				f = *d.fleet
+			} else {
+				fmt.Fprintln(cmd.ErrOrStderr(), "No fleet is given with -f: the plan names no cluster.")
 			}
-			return o.printer(cmd).value(map[string]any{"campaign": d.campaign, "strategy": st, "clusters": clusters}, func(w io.Writer) error {
-				return printPlan(w, *d.campaign, st, clusters)
-			})
+			p := campaign.PlanOf(*d.campaign, f)
+			if d.fleet == nil {
+				p.Findings = nil
+			}
+			if err := o.printer(cmd).value(p, p.WriteText); err != nil {
+				return err
+			}
+			if ps := d.unfit(); len(ps) > 0 {
+				return problems(cmd, ps, ExitFinding, "mend the campaign or the fleet before you apply them") // in JSON the plan has them
+			}
+			return nil
 		},
 	}
 	cmd.Flags().StringArrayVarP(&files, "file", "f", nil, "YAML `FILE` with a fleet or a campaign; may be given again")
 	return cmd
-}
-
-func printPlan(w io.Writer, c campaign.Campaign, st strategy.Strategy, clusters []fleet.Cluster) error {
-	fmt.Fprintf(w, "Campaign %s: %s %s → %s by %s, cell %s → %s\n", c.Name, c.Product, c.From, c.To, c.Strategy, c.FromCell, c.ToCell)
-	count := map[string]int{}
-	for _, cl := range clusters {
-		count[cl.Env]++
-	}
-	for i, e := range c.Environments {
-		after := ""
-		if i > 0 {
-			after = fmt.Sprintf(", %s after %s", config.FormatDuration(c.Soak.Environments), c.Environments[i-1])
-		}
-		fmt.Fprintf(w, "  %d. %s: %d clusters%s\n", i+1, e, count[e], after)
-	}
-	for i, stage := range st.Stages {
-		mark := ""
-		if stage.PointOfNoReturn {
-			mark = "  ⚑ POINT OF NO RETURN: no way back from its beginning on"
-		}
-		fmt.Fprintf(w, "\nStage %d: %s%s\n  %s\n", i+1, stage.Name, mark, stage.Summary)
-		for _, e := range c.Environments {
-			fmt.Fprintf(w, "  at most %d at a time in %s\n", c.Limits.Of(e, stage.Name), e)
-		}
-		if d := c.Soak.Stages[stage.Name]; d > 0 {
-			fmt.Fprintf(w, "  then a soak of %s\n", config.FormatDuration(d))
-		}
-		for _, step := range stage.Steps {
-			fmt.Fprintf(w, "  - %s\n      does:   %s\n      proves: %s\n", step.Kind, step.Does, step.Proves)
-			if !stage.PointOfNoReturn && step.Undoes != "" {
-				fmt.Fprintf(w, "      undo:   %s\n", step.Undoes)
-			}
-			fmt.Fprintf(w, "      at the latest after %s\n", config.FormatDuration(step.Deadline))
-		}
-	}
-	return nil
 }

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/windlass-db/windlass/internal/api"
 	"github.com/windlass-db/windlass/internal/campaign"
+	"github.com/windlass-db/windlass/internal/config"
 	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/state"
 	"github.com/windlass-db/windlass/internal/strategy"
@@ -23,6 +25,20 @@ func (s *Server) apply(_ http.ResponseWriter, r *http.Request, who caller) (any,
 	if req.Fleet == nil && req.Campaign == nil {
 		return nil, badRequest{errors.New("there is nothing to apply: neither a fleet nor a campaign")}
 	}
+	var selected []fleet.ClusterRef
+	if req.Campaign != nil {
+		known, err := s.cfg.Store.Clusters(r.Context(), "")
+		if err != nil {
+			return nil, err
+		}
+		f := inventory(known, req.Fleet)
+		if found := req.Campaign.Check(f); len(found) > 0 {
+			return nil, unfit(req.Campaign.Name, found)
+		}
+		for _, c := range req.Campaign.Select(f) {
+			selected = append(selected, c.Ref())
+		}
+	}
 	if req.Fleet != nil {
 		if err := s.cfg.Store.ApplyFleet(r.Context(), *req.Fleet, who.Name); err != nil {
 			return nil, err
@@ -31,20 +47,58 @@ func (s *Server) apply(_ http.ResponseWriter, r *http.Request, who caller) (any,
 	if req.Campaign == nil {
 		return nil, nil
 	}
-	clusters, err := s.cfg.Store.Clusters(r.Context(), "")
-	if err != nil {
-		return nil, err
+	return nil, s.cfg.Store.ApplyCampaign(r.Context(), *req.Campaign, selected, who.Name)
+}
+
+// inventory is the fleet as it will be: the clusters that are known, with those of an applied file that are not.
+func inventory(known []fleet.Cluster, applied *fleet.Fleet) fleet.Fleet {
+	f := fleet.Fleet{Name: "that the server knows"}
+	at := map[string]int{}
+	have := map[fleet.ClusterRef]bool{}
+	add := func(c fleet.Cluster) {
+		if have[c.Ref()] {
+			return
+		}
+		have[c.Ref()] = true
+		i, ok := at[c.Env]
+		if !ok {
+			i = len(f.Environments)
+			at[c.Env] = i
+			f.Environments = append(f.Environments, fleet.Environment{Name: c.Env})
+		}
+		f.Environments[i].Clusters = append(f.Environments[i].Clusters, c)
 	}
-	var selected []fleet.ClusterRef
-	for _, c := range clusters {
-		if req.Campaign.Selects(c.Ref()) {
-			selected = append(selected, c.Ref())
+	stored := map[fleet.ClusterRef]fleet.Cluster{}
+	for _, c := range known {
+		stored[c.Ref()] = c
+	}
+	if applied != nil {
+		f.Name = applied.Name
+		for _, e := range applied.Environments {
+			for _, c := range e.Clusters {
+				for _, cell := range stored[c.Ref()].Cells {
+					if _, ok := c.Cell(cell.Name); !ok && cell.Owner != "" {
+						c = stored[c.Ref()] // Windlass made this cell: what is stored is newer than the file
+					}
+				}
+				add(c)
+			}
 		}
 	}
-	if len(selected) == 0 {
-		return nil, &state.Refused{What: fmt.Sprintf("campaign %s selects no cluster of the %d that are known", req.Campaign.Name, len(clusters)), Hint: "apply the fleet first, or look at the campaign's environments and clusters"}
+	for _, c := range known {
+		add(c)
 	}
-	return nil, s.cfg.Store.ApplyCampaign(r.Context(), *req.Campaign, selected, who.Name)
+	return f
+}
+
+// unfit says all that keeps a campaign from being applied to the fleet.
+func unfit(name string, found []config.Finding) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "campaign %s does not fit the fleet:", name)
+	for _, f := range found {
+		fmt.Fprintf(&b, "\n  - %s", f)
+	}
+	return &state.Refused{What: b.String(), Hint: "mend the campaign or the fleet; nothing was applied"}
 }
 
 func (s *Server) newToken(_ http.ResponseWriter, r *http.Request, _ caller) (any, error) {

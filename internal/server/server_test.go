@@ -104,7 +104,7 @@ func demoFleet() fleet.Fleet {
 	for _, env := range []string{"qa", "prod"} {
 		e := fleet.Environment{Name: env}
 		for _, n := range []string{"a", "b"} {
-			e.Clusters = append(e.Clusters, fleet.Cluster{Name: n, Env: env, Product: "mariadb", Record: n + ".", Cells: []fleet.Cell{{Name: "blue", Version: "10.11"}}})
+			e.Clusters = append(e.Clusters, fleet.Cluster{Name: n, Env: env, Product: "mariadb", Record: n + ".", Cells: []fleet.Cell{{Name: "blue", Version: "10.11", Gateway: &fleet.Gateway{Name: n + "-gateway"}}}})
 		}
 		f.Environments = append(f.Environments, e)
 	}

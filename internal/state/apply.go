@@ -88,7 +88,7 @@ func (s *Store) Cluster(ctx context.Context, ref fleet.ClusterRef) (c fleet.Clus
 }
 
 // ApplyCampaign stores a campaign and gives each cluster that it selects its place at the beginning. selected are those clusters.
-// Applied again it takes new limits, soaks and rules; what it raises from where to where can't change once it has moved a cluster.
+// Applied again it takes new limits, soaks, rules and clusters; what it raises from where to where can't change once it has moved a cluster.
 func (s *Store) ApplyCampaign(ctx context.Context, c campaign.Campaign, selected []fleet.ClusterRef, who string) error {
 	return s.update(ctx, func(tx *sql.Tx) error {
 		old, status, err := readCampaign(ctx, tx, c.Name)
@@ -103,6 +103,9 @@ func (s *Store) ApplyCampaign(ctx context.Context, c campaign.Campaign, selected
 		}
 		if _, err := tx.ExecContext(ctx, `INSERT INTO campaigns (name, spec, status, applied_at) VALUES ($1, $2, 'running', $3)
 			ON CONFLICT (name) DO UPDATE SET spec = excluded.spec, rev = campaigns.rev + 1`, c.Name, text(c), micros(s.now())); err != nil {
+			return err
+		}
+		if err := leave(ctx, tx, c.Name, selected); err != nil {
 			return err
 		}
 		for _, ref := range selected {
@@ -120,6 +123,30 @@ func (s *Store) ApplyCampaign(ctx context.Context, c campaign.Campaign, selected
 		}
 		return s.event(ctx, tx, Event{Kind: "campaign-applied", Campaign: c.Name, Who: who, Message: fmt.Sprintf("%s %s → %s by %s, %d clusters", c.Product, c.From, c.To, c.Strategy, len(selected))})
 	})
+}
+
+// leave takes those clusters out of a campaign that it does not select any more. One that has moved stays in it: half of
+// an upgrade is no place to be forgotten at.
+func leave(ctx context.Context, tx *sql.Tx, name string, selected []fleet.ClusterRef) error {
+	idle, err := rows(ctx, tx, func(r *sql.Rows) (ref fleet.ClusterRef, err error) {
+		return ref, r.Scan(&ref.Env, &ref.Name)
+	}, `SELECT p.env, p.cluster FROM progress p WHERE p.campaign = $1 AND p.stage = '' AND NOT EXISTS (SELECT 1 FROM actions a WHERE a.campaign = p.campaign AND a.env = p.env AND a.cluster = p.cluster)`, name)
+	if err != nil {
+		return err
+	}
+	wanted := map[fleet.ClusterRef]bool{}
+	for _, ref := range selected {
+		wanted[ref] = true
+	}
+	for _, ref := range idle {
+		if wanted[ref] {
+			continue
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM progress WHERE campaign = $1 AND env = $2 AND cluster = $3`, name, ref.Env, ref.Name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func readCampaign(ctx context.Context, tx *sql.Tx, name string) (campaign.Campaign, string, error) {

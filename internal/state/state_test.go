@@ -485,3 +485,21 @@ func TestProgressTellsWhenEachStageEnded(t *testing.T) {
 		t.Errorf("seen %q at %s, want 10.11.19-MariaDB at %s", p.Version, p.Observed, seen)
 	}
 }
+
+// A campaign applied again without a cluster lets it go, unless that has begun.
+func TestAClusterThatIsExcludedLeaves(t *testing.T) {
+	s, _, _ := world(t, 2)
+	info, err := s.Campaigns(ctx)
+	must(t, err)
+	forwardTo(t, s, strategy.StageCreate) // c00
+	must(t, s.ApplyCampaign(ctx, info[0].Campaign, []fleet.ClusterRef{{Env: "qa", Name: "c02"}}, "me"))
+	snap, err := s.Snapshot(ctx, "c")
+	must(t, err)
+	var names []string
+	for _, p := range snap.Clusters {
+		names = append(names, p.Ref.Name)
+	}
+	if got := strings.Join(names, " "); got != "c00 c02" {
+		t.Errorf("in the campaign are %s; c00 has begun and stays, c01 had not, c02 is new", got)
+	}
+}
