@@ -1,0 +1,474 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/windlass-db/windlass/internal/api"
+	"github.com/windlass-db/windlass/internal/demo/load"
+	"github.com/windlass-db/windlass/internal/driver/mysql"
+	"github.com/windlass-db/windlass/internal/engine"
+	"github.com/windlass-db/windlass/internal/strategy"
+)
+
+// victim is who is killed.
+type victim string
+
+// The victims. A paused supervisor gets SIGSTOP, and wakes when its successor is at work.
+const (
+	victimSupervisor victim = "supervisor"
+	victimPaused     victim = "paused-supervisor"
+	victimServer     victim = "server"
+	victimGateway    victim = "gateway" // blue's, where the clients are
+	victimOld        victim = "old-primary"
+	victimNew        victim = "new-primary"
+)
+
+func victims() []victim {
+	return []victim{victimSupervisor, victimPaused, victimServer, victimGateway, victimOld, victimNew}
+}
+
+// control tells whether the victim is of the control plane, whose death no client may notice.
+func (v victim) control() bool {
+	return v == victimSupervisor || v == victimPaused || v == victimServer
+}
+
+// way is how an action meets an edge.
+type way string
+
+const (
+	forward way = "forward"
+	turning way = "turning" // the last step is refused, and the action undoes itself
+	back    way = "back"
+)
+
+// testCase is one action with one fault; with no victim it is an action without one.
+type testCase struct {
+	edge   engine.Edge
+	victim victim
+}
+
+func (c testCase) String() string { return fmt.Sprintf("%s × %s", c.edge, c.victim) }
+
+// way tells which action meets the case's edge.
+func (c testCase) way() way {
+	switch {
+	case c.edge.Direction == strategy.Back:
+		return back
+	case c.edge.Undo || c.edge.Write == engine.WriteTurn:
+		return turning
+	}
+	return forward
+}
+
+// script is what has to happen beside the fault for the edge to be met.
+func (c testCase) script() script {
+	var s script
+	if c.way() == turning {
+		s.Refuse = strategy.WatchWayBack
+	}
+	switch c.edge.Write {
+	case engine.WriteWaiting, engine.WriteRelease:
+		s.Hiccup, s.HiccupBack = c.edge.Kind, c.edge.Undo || c.edge.Direction == strategy.Back
+	case engine.WriteFailed:
+		s.StuckBack = c.edge.Kind
+	}
+	return s
+}
+
+// calledOff tells whether the edge is in the undo of a switch: one try of it has to be called off.
+func (c testCase) calledOff() bool { return contains(mysql.UndoPoints(), c.edge.Point) }
+
+func contains(list []string, s string) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
+
+// outcome is how the case's action ends.
+func (c testCase) outcome() engine.Outcome {
+	switch {
+	case c.edge.Write == engine.WriteFailed:
+		return engine.NeedsHuman
+	case c.way() == turning:
+		return engine.WentBack
+	}
+	return engine.Completed
+}
+
+// primary is the cell whose server is writable when the case's action has ended so.
+func (c testCase) primary() string {
+	switch {
+	case c.way() == forward, c.outcome() == engine.NeedsHuman:
+		return "green"
+	}
+	return "blue"
+}
+
+// fault is the fault of the running case.
+type fault struct {
+	testCase
+	hit    bool // it came to pass
+	nudged bool // a try of the switch was called off
+	after  int  // edges that the successor met
+	wake   int  // after so many the sleeper wakes
+	woke   bool
+	err    error
+}
+
+// patience bounds everything that a case waits for.
+const patience = 40 * time.Second
+
+// onEdge is called when a supervisor has come to an edge and waits. It answers whether the supervisor goes on.
+func (l *lane) onEdge(c *child, line string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.trace = append(l.trace, c.name+" "+line)
+	f := l.f
+	if f == nil {
+		return true
+	}
+	if f.calledOff() && !f.nudged && strings.HasSuffix(line, "/point/after-position") && strings.Contains(line, "/undo/") == f.edge.Undo {
+		f.nudged = true
+		f.err = errors.Join(f.err, l.nudge())
+	}
+	if l.sleeper != nil && c != l.sleeper {
+		if f.after++; f.after == f.wake {
+			f.woke = true
+			f.err = errors.Join(f.err, l.sleeper.signal(syscall.SIGCONT))
+		}
+	}
+	if f.hit || f.victim == "" || line != f.edge.String() {
+		return true
+	}
+	f.hit = true
+	goOn, err := l.strike(c, f.victim)
+	f.err = errors.Join(f.err, err)
+	return goOn
+}
+
+// nudge writes on the demoted server in spite of read_only, as only an administrator can: the switch has to notice, and is
+// called off.
+func (l *lane) nudge() error {
+	for cell, db := range l.dbs {
+		var ro, follows bool
+		if err := db.QueryRow("SELECT @@global.read_only, EXISTS (SELECT 1 FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Slave_IO')").Scan(&ro, &follows); err != nil {
+			return err
+		}
+		if !follows {
+			return execOn(l.dbs[cell], "INSERT INTO "+schema+".nudge () VALUES ()")
+		}
+	}
+	return errors.New("both servers replicate, and a switch is in the middle of its demotion")
+}
+
+// strike hurts the victim. What died is started again while the supervisor goes on.
+func (l *lane) strike(c *child, v victim) (goOn bool, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	switch v {
+	case victimSupervisor:
+		if err := c.kill(); err != nil {
+			return false, err
+		}
+		l.holder, err = l.startSupervisor()
+		return false, err
+	case victimPaused:
+		if err := c.pause(ctx); err != nil {
+			return false, err
+		}
+		l.sleeper = c
+		l.holder, err = l.startSupervisor()
+		return true, err // its word waits until it wakes
+	case victimServer:
+		if err := l.server.kill(); err != nil {
+			return true, err
+		}
+		l.again(l.startServer)
+	case victimGateway:
+		if err := l.gates["blue"].Kill(ctx); err != nil {
+			return true, err
+		}
+		l.again(l.gates["blue"].Start)
+	case victimOld, victimNew:
+		m := l.nodes[map[victim]string{victimOld: "blue", victimNew: "green"}[v]]
+		spec, err := m.Spec()
+		if err != nil {
+			return true, err
+		}
+		if err := spec.Kill(ctx); err != nil {
+			return true, err
+		}
+		l.again(m.Start)
+	}
+	return true, nil
+}
+
+// again starts something beside the case.
+func (l *lane) again(start func(context.Context) error) {
+	l.pending.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := start(ctx); err != nil {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.broken = append(l.broken, err)
+		}
+	})
+}
+
+// result is what a case came to.
+type result struct {
+	hit    bool
+	byHand bool // the primary was restarted when no action was left to open it: a person did
+	took   time.Duration
+	trace  []string // edges met
+}
+
+// run runs one case on a lane that is where the case begins.
+func (l *lane) run(c testCase) (res result, err error) {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	defer cancel()
+	if err := l.prepare(ctx, c.way()); err != nil {
+		return res, fmt.Errorf("before the case: %w", err)
+	}
+	l.setScript(c.script())
+	f := &fault{testCase: c, wake: wakeAfter(c)}
+	errorsBefore := l.load.Report().Errors
+	l.mu.Lock()
+	l.f, l.trace = f, nil
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		res.trace, res.hit, res.took = l.trace, f.hit, time.Since(began)
+		l.mu.Unlock()
+	}()
+	if err := l.start(ctx, c.way()); err != nil {
+		return res, err
+	}
+	status, err := l.ended(ctx)
+	l.pending.Wait()
+	l.mu.Lock()
+	l.f = nil
+	err = errors.Join(err, f.err, errors.Join(l.broken...))
+	l.mu.Unlock()
+	l.setScript(script{})
+	if err != nil {
+		return res, err
+	}
+	if err := l.awaken(ctx, f); err != nil {
+		return res, err
+	}
+	if got := engine.Outcome(status.Actions[0].Outcome); got != c.outcome() {
+		return res, fmt.Errorf("the action came to %q (%s), not %q", got, status.Actions[0].Message, c.outcome())
+	}
+	res.byHand, err = l.settle(ctx, c)
+	if err != nil {
+		return res, err
+	}
+	if n := l.load.Report().Errors - errorsBefore; n > 0 && (c.victim.control() || c.victim == "") {
+		return res, fmt.Errorf("clients saw %d errors, though nothing that serves them was hurt: %s", n, l.load.Report().FirstError)
+	}
+	return res, nil
+}
+
+// wakeAfter spreads the moment at which a sleeper wakes over the first edges of its successor.
+func wakeAfter(c testCase) int {
+	h := fnv.New32a()
+	h.Write([]byte(c.String()))
+	return 1 + int(h.Sum32()%12)
+}
+
+// prepare takes the cluster to where an action of that way begins, without a fault.
+func (l *lane) prepare(ctx context.Context, w way) error {
+	status, err := l.client.Cluster(ctx, ref)
+	if err != nil {
+		return err
+	}
+	p := status.Progress
+	if p.Failure != nil || p.Attention != "" {
+		if err := l.client.Resume(ctx, campaignName, api.ScopeRequest{Env: ref.Env, Cluster: ref.Name, Why: "the next case"}); err != nil {
+			return err
+		}
+	}
+	at := map[way]string{forward: strategy.StageVerify, turning: strategy.StageVerify, back: strategy.StageSwitchStorage}[w]
+	if p.Stage == at {
+		if w == back {
+			return nil
+		}
+		if _, writable, err := l.roles(); err != nil || writable == "blue" {
+			return err
+		}
+	}
+	// A failed undo has left the primary in green, with the stage not completed: forward, it completes at once.
+	for _, step := range map[string][]way{strategy.StageVerify: {forward, back}, strategy.StageSwitchStorage: {back}}[p.Stage] {
+		if err := l.start(ctx, step); err != nil {
+			return err
+		}
+		if _, err := l.ended(ctx); err != nil {
+			return err
+		}
+		if step == w || step == forward && w == back {
+			break
+		}
+	}
+	if status, err = l.client.Cluster(ctx, ref); err != nil {
+		return err
+	}
+	if p := status.Progress; p.Stage != at || p.Failure != nil {
+		return fmt.Errorf("the cluster is at %q, not at %q: %+v", p.Stage, at, p.Failure)
+	}
+	return l.client.Resume(ctx, campaignName, api.ScopeRequest{Env: ref.Env, Cluster: ref.Name, Why: "the next case"})
+}
+
+// start begins an action, as an operator would.
+func (l *lane) start(ctx context.Context, w way) error {
+	if w == back {
+		return l.client.Rollback(ctx, campaignName, api.RollbackRequest{Ref: ref, To: strategy.StageVerify, Why: "a case of the way back"})
+	}
+	out, err := l.client.Launch(ctx, campaignName)
+	if err != nil {
+		return err
+	}
+	if len(out.Started) != 1 || out.Started[0].Start != strategy.StageSwitchStorage {
+		status, err := l.client.Cluster(ctx, ref)
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("the launcher did not start the storage switch: %+v", status.Decision)
+	}
+	return nil
+}
+
+// ended waits until no action runs. The server may be away for a moment.
+func (l *lane) ended(ctx context.Context) (api.ClusterStatus, error) {
+	var status api.ClusterStatus
+	err := until(ctx, patience, "the action ends", func() error {
+		s, err := l.client.Cluster(ctx, ref)
+		if err != nil {
+			return err
+		}
+		status = s
+		if a := s.Progress.Action; a != nil {
+			return fmt.Errorf("%s (%s) is %s: %s", a.Stage, a.Direction, a.Status, a.Message)
+		}
+		return nil
+	})
+	return status, err
+}
+
+// awaken wakes a sleeper that its successor did not live to wake, sees that it knows that its lease is lost, and ends it.
+func (l *lane) awaken(ctx context.Context, f *fault) error {
+	l.mu.Lock()
+	s := l.sleeper
+	l.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	if err := s.signal(syscall.SIGCONT); err != nil {
+		return err
+	}
+	// After the last write, or when the lease was given back, there is nothing to lose.
+	if w := f.edge.Write; !(f.edge.After && (w == engine.WriteFinish || w == engine.WriteRelease)) {
+		if err := until(ctx, 10*time.Second, "the sleeper says that its lease is lost", func() error { return says(s.log, "the lease is lost") }); err != nil {
+			return err
+		}
+	}
+	if err := s.kill(); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sleeper = nil
+	return nil
+}
+
+// roles tells which cells' servers are writable; one is the only one, or "".
+func (l *lane) roles() (writable []string, one string, err error) {
+	for cell, db := range l.dbs {
+		var ro bool
+		if err := db.QueryRow("SELECT @@global.read_only").Scan(&ro); err != nil {
+			return nil, "", fmt.Errorf("%s: %w", cell, err)
+		}
+		if !ro {
+			writable, one = append(writable, cell), cell
+		}
+	}
+	if len(writable) != 1 {
+		one = ""
+	}
+	return writable, one, nil
+}
+
+// settle sees what must hold when an action has ended.
+func (l *lane) settle(ctx context.Context, c testCase) (byHand bool, err error) {
+	want := c.primary()
+	writable, one, err := l.roles()
+	if err != nil {
+		return false, err
+	}
+	hurt := map[victim]string{victimOld: "blue", victimNew: "green"}[c.victim]
+	if len(writable) == 0 && hurt == want {
+		// The primary was restarted when the action had made its last look. Servers boot read-only, nothing replaces a
+		// primary, and no action is left: a person opens it, as docs/what-if.md says.
+		byHand, one = true, want
+		if err := execOn(l.dbs[want], "SET GLOBAL read_only=0"); err != nil {
+			return byHand, err
+		}
+	} else if one != want {
+		return false, fmt.Errorf("writable are the servers of %v, not that of %s alone", writable, want)
+	}
+	other := map[string]string{"blue": "green", "green": "blue"}[one]
+	acked := l.load.Report().Acked
+	if err := until(ctx, patience/2, "clients write again", func() error {
+		if n := l.load.Report().Acked; n < acked+4 {
+			return fmt.Errorf("%d more writes were acknowledged", n-acked)
+		}
+		return nil
+	}); err != nil {
+		return byHand, err
+	}
+	ids := l.load.AckedBetween(time.Time{}, time.Now())
+	if err := until(ctx, patience/2, other+" replicates from "+one, func() error { return caughtUp(l.dbs[one], l.dbs[other]) }); err != nil {
+		return byHand, err
+	}
+	for cell, db := range l.dbs {
+		stored, err := load.Stored(ctx, db, schema)
+		if err != nil {
+			return byHand, err
+		}
+		if err := balance(ids, stored); err != nil {
+			return byHand, fmt.Errorf("%s (the primary is in %s): %w", cell, one, err)
+		}
+	}
+	return byHand, l.prober.verdict()
+}
+
+// balance holds what was acknowledged against what a server has.
+func balance(acked []int64, stored map[int64]int) error {
+	var lost []int64
+	for _, id := range acked {
+		if stored[id] == 0 {
+			lost = append(lost, id)
+		}
+	}
+	doubled := 0
+	for _, n := range stored {
+		if n > 1 {
+			doubled++
+		}
+	}
+	if len(lost) > 0 || doubled > 0 {
+		return fmt.Errorf("of %d acknowledged writes %d are lost, such as %v; %d are doubled", len(acked), len(lost), lost[:min(len(lost), 5)], doubled)
+	}
+	return nil
+}

@@ -1,0 +1,194 @@
+package faults
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/windlass-db/windlass/internal/api"
+	"github.com/windlass-db/windlass/internal/bluegreen"
+	"github.com/windlass-db/windlass/internal/campaign"
+	"github.com/windlass-db/windlass/internal/check"
+	"github.com/windlass-db/windlass/internal/driver/dns"
+	gatewaydriver "github.com/windlass-db/windlass/internal/driver/gateway"
+	"github.com/windlass-db/windlass/internal/driver/mysql"
+	"github.com/windlass-db/windlass/internal/driver/process/processtest"
+	"github.com/windlass-db/windlass/internal/engine"
+	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/server"
+	"github.com/windlass-db/windlass/internal/state"
+	"github.com/windlass-db/windlass/internal/strategy"
+	"github.com/windlass-db/windlass/internal/supervisor"
+)
+
+// leaseTTL is short, so that a successor comes soon.
+const leaseTTL = time.Second
+
+// serverSettings are those of the control plane's process.
+type serverSettings struct{ Listen, State string }
+
+// runServer is `windlass server` without its launcher: the test launches by the API, when a case begins.
+func runServer(ctx context.Context, s serverSettings) error {
+	store, err := state.Open(ctx, s.State, state.Options{LeaseTTL: leaseTTL})
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	srv, err := server.New(server.Config{Store: store, Decide: campaign.Decide, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Now: time.Now})
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", s.Listen)
+	if err != nil {
+		return err
+	}
+	return srv.Run(ctx, l)
+}
+
+// supervisorSettings are those of a supervisor's process.
+type supervisorSettings struct {
+	Name, Env, URL, Token string
+	AdminTokenFile        string // of the gateways
+	ScriptFile            string
+	DNS                   *dns.Server
+}
+
+// script is what the test makes happen in a supervisor beside the faults. It is read at every look, for the supervisor lives
+// through many cases.
+type script struct {
+	Hiccup     strategy.Kind `json:"hiccup,omitempty"`      // the first look of this step fails, and the wait is long enough for the lease to be given back
+	HiccupBack bool          `json:"hiccup_back,omitempty"` // of its undo
+	Refuse     strategy.Kind `json:"refuse,omitempty"`      // looks of this step, forward, see what no waiting will mend
+	StuckBack  strategy.Kind `json:"stuck_back,omitempty"`  // the same for its undo
+}
+
+var errScript = errors.New("the script says so")
+
+// switchPoints lists every point that a switch meets, on its way and in its undo.
+func switchPoints() []string { return append(mysql.Points(), mysql.UndoPoints()...) }
+
+// storageOnly is a Storage for stages that copy no data.
+type storageOnly struct{ *mysql.Driver }
+
+var errNoSeed = errors.New("this supervisor copies no data")
+
+func (storageOnly) Seeded(context.Context, bluegreen.SeedRequest) (bool, check.Results, error) {
+	return false, nil, errNoSeed
+}
+
+func (storageOnly) Seed(context.Context, bluegreen.SeedRequest, json.RawMessage, bluegreen.Save) error {
+	return errNoSeed
+}
+
+// runSupervisor is `windlass supervisor` with short waits, which tells the test of every edge and waits there for its word.
+func runSupervisor(ctx context.Context, s supervisorSettings) error {
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("holder", s.Name)
+	client, err := api.NewClient(s.URL, s.Token, "")
+	if err != nil {
+		return err
+	}
+	gateways := gatewaydriver.New(s.AdminTokenFile, time.Now)
+	db, err := mysql.New(mysql.Config{
+		Admin:         mysql.Account{User: adminUser, Password: mysql.Fixed(adminPassword)},
+		Replication:   mysql.Account{User: processtest.AdminUser, Password: mysql.Fixed(processtest.AdminPassword)},
+		Known:         mysql.Known{Users: []string{processtest.AdminUser, processtest.MonitorUser}}, // the test itself
+		Gateway:       func(g fleet.Gateway) (mysql.Gateway, error) { return gateways.Client(g) },
+		BootsReadOnly: func(context.Context, fleet.Node) (bool, error) { return true, nil }, // as the template's options say
+		Dial:          2 * time.Second, Query: 3 * time.Second, Log: log, Now: time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	ports := bluegreen.Ports{Storage: storageOnly{db}, Switcher: db, Gateways: gateways, SwitchPoints: switchPoints()}
+	if s.DNS != nil {
+		ports.Records = &dns.Driver{Servers: map[string]dns.Server{s.Env: *s.DNS}}
+	}
+	hs, err := engine.NewHandlers(scripted(bluegreen.Handlers(ports), s.ScriptFile)...)
+	if err != nil {
+		return err
+	}
+	return supervisor.New(supervisor.Config{
+		Name: s.Name, Env: s.Env, Server: client.Agent(s.Env), Handlers: hs, Log: log, Now: time.Now,
+		Observer: nobodyLooks{}, WatchEvery: time.Hour,
+		Slots: 1, Poll: 20 * time.Millisecond,
+		Engine: engine.Options{RetryMin: 30 * time.Millisecond, RetryMax: 200 * time.Millisecond, LookTimeout: 20 * time.Second, OnLease: bluegreen.Settle(ports), At: newReporter().at},
+	}).Run(ctx)
+}
+
+// nobodyLooks is an Observer that sees nothing: what is seen between actions is not these tests' business.
+type nobodyLooks struct{}
+
+func (nobodyLooks) Observe(_ context.Context, w api.Watched) fleet.Observation {
+	return fleet.Observation{At: time.Now()}
+}
+
+// reporter tells the test of an edge, and blocks until the test says that it may go on.
+type reporter struct {
+	mu   sync.Mutex
+	tell *os.File
+	hear *bufio.Reader
+}
+
+// The file descriptors that the test gives beside the standard ones.
+const tellFD, hearFD = 3, 4
+
+func newReporter() *reporter {
+	return &reporter{tell: os.NewFile(tellFD, "edges"), hear: bufio.NewReader(os.NewFile(hearFD, "words"))}
+}
+
+func (r *reporter) at(e engine.Edge) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, err := fmt.Fprintln(r.tell, e.String()); err != nil {
+		os.Exit(2) // the test is gone
+	}
+	if _, err := r.hear.ReadString('\n'); err != nil {
+		os.Exit(2)
+	}
+}
+
+// scripted wraps the handlers with what the script makes happen.
+func scripted(list []engine.Handler, file string) []engine.Handler {
+	type look = func(context.Context, *engine.Call) (engine.Observation, error)
+	seen := map[string]bool{}
+	var mu sync.Mutex
+	wrap := func(k strategy.Kind, back bool, f look) look {
+		return func(ctx context.Context, c *engine.Call) (engine.Observation, error) {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				return engine.Observation{}, err
+			}
+			var sc script
+			if err := json.Unmarshal(b, &sc); err != nil {
+				return engine.Observation{}, err
+			}
+			key := fmt.Sprintf("%d %s %v", c.ActionID, k, back)
+			mu.Lock()
+			first := !seen[key]
+			seen[key] = true
+			mu.Unlock()
+			switch {
+			case sc.Hiccup == k && sc.HiccupBack == back && first:
+				return engine.Observation{RetryAfter: leaseTTL/2 + time.Millisecond}, errScript
+			case sc.Refuse == k && !back, sc.StuckBack == k && back:
+				return engine.Observation{}, &engine.Refusal{Err: errScript}
+			}
+			return f(ctx, c)
+		}
+	}
+	for i := range list {
+		h := &list[i]
+		h.Forward.Observe = wrap(h.Kind, false, h.Forward.Observe)
+		if h.Back.Observe != nil {
+			h.Back.Observe = wrap(h.Kind, true, h.Back.Observe)
+		}
+	}
+	return list
+}
