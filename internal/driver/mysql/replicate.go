@@ -63,23 +63,29 @@ func (s *session) attach(ctx context.Context, primary *view, term int64) error {
 	if v.position == "" && primary.position != "" {
 		return fmt.Errorf("%s has no replication position: seed it before it replicates from %s", s.place, primary.place)
 	}
-	if extra, err := s.d.tail(ctx, primary.place, v); err != nil {
+	if err := s.mayFollow(ctx, v, primary, term); err != nil {
 		return err
-	} else if len(extra) > 0 {
-		return errors.Join(&QuarantineError{Node: v.place.String(), Primary: primary.place.String(), Extra: extra}, s.quarantine(ctx, v, term))
+	}
+	// Before it is stopped: an applier that waits for an acknowledgement which nobody sends can't be stopped.
+	for _, stmt := range s.semisyncAsReplica(v, primary) {
+		if err := s.act(ctx, term, "take the replica's part in semi-synchronous replication", stmt); err != nil {
+			return err
+		}
 	}
 	if len(v.channels) > 0 {
 		if err := s.act(ctx, term, "stop replication", s.fl.stop()); err != nil {
 			return err
 		}
-	}
-	if v.vars["event_scheduler"] == "ON" { // trap 5
-		if err := s.act(ctx, term, "stop the event scheduler", "SET GLOBAL event_scheduler=OFF"); err != nil {
+		// It has applied more since it was looked at. To go on from where it was then would apply that twice.
+		if v = s.look(ctx); v.err != nil {
+			return v.err
+		}
+		if err := s.mayFollow(ctx, v, primary, term); err != nil {
 			return err
 		}
 	}
-	for _, stmt := range s.semisyncAsReplica(v, primary) {
-		if err := s.act(ctx, term, "take the replica's part in semi-synchronous replication", stmt); err != nil {
+	if v.vars["event_scheduler"] == "ON" { // trap 5
+		if err := s.act(ctx, term, "stop the event scheduler", "SET GLOBAL event_scheduler=OFF"); err != nil {
 			return err
 		}
 	}
@@ -90,6 +96,15 @@ func (s *session) attach(ctx context.Context, primary *view, term int64) error {
 		return err
 	}
 	return s.running(ctx, primary)
+}
+
+// mayFollow quarantines the node if it has what the primary does not have (trap 17).
+func (s *session) mayFollow(ctx context.Context, v, primary *view, term int64) error {
+	extra, err := s.d.tail(ctx, primary.place, v)
+	if err != nil || len(extra) == 0 {
+		return err
+	}
+	return errors.Join(&QuarantineError{Node: v.place.String(), Primary: primary.place.String(), Extra: extra}, s.quarantine(ctx, v, term))
 }
 
 // semisyncAsReplica lists what has to be set for a replica: a replica that waits for acknowledgements itself stalls for the
