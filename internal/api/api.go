@@ -116,6 +116,13 @@ type CampaignStatus struct {
 	NextRun   time.Time           `json:"next_run,omitzero"` // of the launcher
 }
 
+// Forecast is how a campaign goes on if no action fails and nobody intervenes.
+type Forecast struct {
+	campaign.Prediction
+	Costs     []campaign.Cost          `json:"costs,omitempty"` // what each limit and soak costs, if asked for
+	Durations map[string]time.Duration `json:"durations"`       // of each stage, in nanoseconds, as measured; "" is what is taken for the others
+}
+
 // ClusterStatus is all that is known of a cluster.
 type ClusterStatus struct {
 	Cluster     fleet.Cluster      `json:"cluster"`

@@ -272,6 +272,16 @@ func (c *Client) Override(ctx context.Context, name string, o campaign.Override)
 	return do(ctx, c, http.MethodPost, campaignPath(name, "override"), o)
 }
 
+// Forecast runs a campaign's rules ahead on a virtual clock.
+func (c *Client) Forecast(ctx context.Context, name string, costs bool) (Forecast, error) {
+	path := campaignPath(name, "forecast")
+	if costs {
+		path += "?costs=true"
+	}
+	r, _, err := call[Forecast](ctx, c, http.MethodGet, path, nil)
+	return r, err
+}
+
 // Switchovers lists a campaign's measured switches.
 func (c *Client) Switchovers(ctx context.Context, name string) ([]state.Switchover, error) {
 	r, _, err := call[[]state.Switchover](ctx, c, http.MethodGet, campaignPath(name, "switchovers"), nil)

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -73,7 +74,7 @@ func statusRow(p campaign.Progress, d campaign.Decision, now time.Time) []string
 	if completed == "" {
 		completed = "-"
 	}
-	version := p.Version
+	version := fleet.ShortVersion(p.Version)
 	if version == "" {
 		version = "unknown"
 	}
@@ -190,6 +191,72 @@ func printWhy(w io.Writer, s api.ClusterStatus) error {
 		fmt.Fprintln(w, "At the earliest: unknown, something has to happen first.")
 	} else {
 		fmt.Fprintf(w, "At the earliest: %s\n", h.Earliest.Format(time.RFC3339))
+	}
+	return nil
+}
+
+func forecastCommand(o *Options) *cobra.Command {
+	var name string
+	var costs bool
+	cmd := &cobra.Command{
+		Use: "forecast", Short: "Say when a campaign ends if nothing fails, and with --costs what each rule costs",
+		Long: "Runs the campaign's own rules ahead on a virtual clock, with the durations that stages took so far.\nExits 3 if a cluster waits for something that can't be foreseen, such as a person.",
+		Args: exactly(0, "no argument"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := o.connect()
+			if err != nil {
+				return err
+			}
+			if name, err = campaignName(cmd, c, name); err != nil {
+				return err
+			}
+			f, err := c.Forecast(cmd.Context(), name, costs)
+			if err != nil {
+				return err
+			}
+			if err := o.printer(cmd).value(f, func(w io.Writer) error { return printForecast(w, name, f) }); err != nil {
+				return err
+			}
+			if len(f.Stuck) > 0 {
+				return &Error{Code: ExitFinding, Err: errSilent}
+			}
+			return nil
+		},
+	}
+	campaignFlag(cmd, &name)
+	cmd.Flags().BoolVar(&costs, "costs", false, "say how much earlier it would end without each limit and soak")
+	return cmd
+}
+
+func printForecast(w io.Writer, name string, f api.Forecast) error {
+	switch {
+	case !f.End.IsZero():
+		fmt.Fprintf(w, "%s ends at %s if nothing fails: %d starts in %d launches.\n", name, f.End.Format(time.RFC3339), f.Starts, f.Launches)
+	case len(f.Stuck) > 0:
+		fmt.Fprintf(w, "%s does not end by itself: %d clusters wait for what can't be foreseen.\n", name, len(f.Stuck))
+	default:
+		fmt.Fprintf(w, "%s does not end by itself: its schedule never launches again.\n", name)
+	}
+	var rows [][]string
+	for _, s := range f.Environments {
+		took, ok := f.Durations[s.Stage]
+		measured := took.Round(time.Second).String()
+		if !ok {
+			measured = f.Durations[""].String() + " (not measured yet)"
+		}
+		rows = append(rows, []string{s.Env, s.Stage, strconv.Itoa(s.Count), s.First.Format(time.RFC3339), s.Last.Format(time.RFC3339), measured})
+	}
+	fmt.Fprintln(w)
+	if err := table(w, []string{"ENVIRONMENT", "STAGE", "CLUSTERS", "FIRST START", "LAST END", "ONE TAKES"}, rows); err != nil {
+		return err
+	}
+	for _, d := range f.Stuck {
+		if d.Hold != nil && len(d.Hold.Reasons) > 0 {
+			fmt.Fprintf(w, "%s waits before %s: %s\n", d.Ref, d.Hold.Next, d.Hold.Reasons[0].Message)
+		}
+	}
+	for _, c := range f.Costs {
+		fmt.Fprintf(w, "without %s it would end %s earlier\n", c.What, c.Saves.Round(time.Second))
 	}
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/windlass-db/windlass/internal/fleet"
 )
 
 // Report is what a demo came to. It is written as JSON with --report.
@@ -117,7 +119,7 @@ func (r Report) Print(w io.Writer) error {
 		if !c.Arrived {
 			arrived = "NO"
 		}
-		fmt.Fprintf(tw, "%s/%s\t%s\t%s\t%s\t%s\n", c.Env, c.Cluster, c.Version, c.Stage, strings.Join(held, ", "), arrived)
+		fmt.Fprintf(tw, "%s/%s\t%s\t%s\t%s\t%s\n", c.Env, c.Cluster, fleet.ShortVersion(c.Version), c.Stage, strings.Join(held, ", "), arrived)
 	}
 	if err := tw.Flush(); err != nil {
 		return err
@@ -127,7 +129,7 @@ func (r Report) Print(w io.Writer) error {
 	fmt.Fprintf(w, "The clients sent %d queries and saw %d errors and %d forced reconnects; the longest stall was %.0f ms.\n", c.Queries, c.Errors, c.ForcedReconnects, c.LongestStallMS)
 	fmt.Fprintf(w, "Of %d acknowledged writes %d are lost and %d doubled; the reply to %d was lost.\n", c.AckedWrites, c.LostWrites, c.DuplicateWrites, c.UnknownWrites)
 	if b := r.RolledBack; b != nil {
-		fmt.Fprintf(w, "%s/%s went back to %s after its storage switch: %d of %d writes made on the new version were there. Then it went forward again.\n", b.Env, b.Cluster, b.OldVersion, b.FoundOnOld, b.AckedOnNew)
+		fmt.Fprintf(w, "%s/%s went back to %s after its storage switch: %d of %d writes made on the new version were there. Then it went forward again.\n", b.Env, b.Cluster, fleet.ShortVersion(b.OldVersion), b.FoundOnOld, b.AckedOnNew)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/windlass-db/windlass/internal/api"
 	"github.com/windlass-db/windlass/internal/campaign"
+	"github.com/windlass-db/windlass/internal/fleet"
 )
 
 // view shows progress: on a terminal a table that is drawn over itself, else one line for each change.
@@ -105,7 +106,7 @@ func now(p campaign.Progress, s api.CampaignStatus) string {
 		}
 		switch {
 		case d.Arrived:
-			return "arrived, runs " + p.Version
+			return "arrived, runs " + fleet.ShortVersion(p.Version)
 		case d.Hold != nil && len(d.Hold.Reasons) > 0:
 			return "held: " + d.Hold.Reasons[0].Message
 		case d.Start != "":

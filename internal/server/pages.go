@@ -291,6 +291,11 @@ func (p pages) Campaign(ctx context.Context, name string) (web.Campaign, error) 
 	out := web.Campaign{At: p.s.cfg.Now(), Head: p.head(snap, applied), Envs: snap.Campaign.Environments, Pauses: snap.Pauses, Freezes: append(append([]campaign.Freeze{}, snap.Campaign.Freezes...), snap.Freezes...)}
 	if snap.Status == "running" {
 		out.Next = campaign.NextLaunch(snap.Campaign, out.At)
+		f, err := p.s.predict(ctx, snap)
+		if err != nil {
+			return web.Campaign{}, err
+		}
+		out.Forecast = &f.Prediction
 	}
 	st, _ := strategy.ByName(snap.Campaign.Strategy)
 	for i, h := range heads(snap.Campaign) {

@@ -85,6 +85,7 @@ var routes = []route{
 
 	{"GET /v1/campaigns", viewer, (*Server).campaigns},
 	{"GET /v1/campaigns/{name}", viewer, (*Server).campaign},
+	{"GET /v1/campaigns/{name}/forecast", viewer, (*Server).forecast},
 	{"GET /v1/campaigns/{name}/switchovers", viewer, (*Server).switchovers},
 	{"GET /v1/clusters/{env}/{name}", viewer, (*Server).cluster},
 	{"GET /v1/events", viewer, (*Server).events},

@@ -503,3 +503,24 @@ func TestAClusterThatIsExcludedLeaves(t *testing.T) {
 		t.Errorf("in the campaign are %s; c00 has begun and stays, c01 had not, c02 is new", got)
 	}
 }
+
+// What a stage takes is measured over what was completed, forward.
+func TestStageDurations(t *testing.T) {
+	s, c, _ := world(t, 1)
+	for _, d := range []time.Duration{10 * time.Minute, 20 * time.Minute} {
+		_, err := s.Launch(ctx, "c", "", "me", next(1))
+		must(t, err)
+		a := lease(t, s, "qa-1")
+		c.add(d)
+		a = lease(t, s, "qa-2") // the first lease has run out
+		must(t, s.Finish(ctx, a.ActionID, a.Term, engine.Completed, "done"))
+	}
+	got, err := s.StageDurations(ctx, "bluegreen")
+	must(t, err)
+	if len(got) != 2 || got[strategy.StageCreate] != 10*time.Minute || got[strategy.StageVerify] != 20*time.Minute {
+		t.Errorf("measured %v", got)
+	}
+	if other, err := s.StageDurations(ctx, "inplace"); err != nil || len(other) != 0 {
+		t.Errorf("another strategy's: %v, %v", other, err)
+	}
+}

@@ -116,12 +116,20 @@ func TestPageFollowsTheServer(t *testing.T) {
 func TestOperateByKeyboard(t *testing.T) {
 	f, url := serve(t, true)
 	ctx := browser(t)
-	err := chromedp.Do(ctx, chromedp.Navigate(url+"/clusters/qa/stock"), chromedp.Focus(chromedp.CSS(`a[href*="verb=pause"]`)), chromedp.KeyEvent("\r"),
-		chromedp.WaitVisible("#token"), chromedp.KeyEvent("op-token\r"),
-		chromedp.WaitVisible("#why"), chromedp.KeyEvent("disk is being replaced\r"), chromedp.WaitVisible("#cells"))
-	if err != nil {
-		t.Fatal(err)
+	do := func(actions ...chromedp.Action[chromedp.Void]) {
+		t.Helper()
+		if err := chromedp.Do(ctx, actions...); err != nil {
+			t.Fatal(err)
+		}
 	}
+	// A live page may be put in anew at any time, so nothing here holds on to one of its elements.
+	const button = `document.querySelector('a[href*="verb=pause"]')`
+	do(chromedp.Navigate(url + "/clusters/qa/stock"))
+	wait(t, ctx, button+` !== null`)
+	evaluate[bool](t, ctx, `(() => { `+button+`.focus(); return true; })()`)
+	wait(t, ctx, `document.activeElement === `+button)
+	do(chromedp.KeyEvent("\r"), chromedp.WaitVisible("#token"), chromedp.KeyEvent("op-token\r"), chromedp.WaitVisible("#why"), chromedp.KeyEvent("disk is being replaced\r"), chromedp.WaitVisible("#live"))
+	wait(t, ctx, `document.getElementById("cells") !== null`)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.operations) != 1 || f.operations[0].Verb != "pause" || f.operations[0].Ref.Name != "stock" || f.operations[0].Why != "disk is being replaced" || f.operations[0].Who != "mira" {

@@ -150,7 +150,8 @@ type Campaign struct {
 	Pauses   []campaign.Pause
 	Freezes  []campaign.Freeze
 	Failures []FailedCluster
-	Next     time.Time // when the launcher runs next; zero: it does not
+	Next     time.Time            // when the launcher runs next; zero: it does not
+	Forecast *campaign.Prediction // nil if nothing is to come
 	Events   []Event
 }
 

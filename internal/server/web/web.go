@@ -241,13 +241,14 @@ func (h *Handler) live(w http.ResponseWriter, r *http.Request) {
 
 func (h *Handler) funcs() template.FuncMap {
 	return template.FuncMap{
-		"ago":  func(t time.Time) string { return ago(h.cfg.Now(), t) },
-		"at":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") },
-		"in":   func(t time.Time) string { return until(h.cfg.Now(), t) },
-		"dur":  short,
-		"pct":  func(f float64) int { return int(f * 100) },
-		"add":  func(a, b int) int { return a + b },
-		"word": func(s string) string { return strings.ReplaceAll(s, "-", " ") },
+		"ago":     func(t time.Time) string { return ago(h.cfg.Now(), t) },
+		"at":      func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") },
+		"in":      func(t time.Time) string { return until(h.cfg.Now(), t) },
+		"dur":     short,
+		"version": fleet.ShortVersion,
+		"pct":     func(f float64) int { return int(f * 100) },
+		"add":     func(a, b int) int { return a + b },
+		"word":    func(s string) string { return strings.ReplaceAll(s, "-", " ") },
 		"lag": func(d time.Duration) string {
 			if d < 0 {
 				return "unknown"
@@ -261,6 +262,9 @@ func ago(now, t time.Time) string {
 	if t.IsZero() {
 		return "never"
 	}
+	if now.Sub(t) < time.Second {
+		return "now"
+	}
 	return short(now.Sub(t)) + " ago"
 }
 
@@ -268,7 +272,7 @@ func until(now, t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	if !t.After(now) {
+	if t.Sub(now) < time.Second {
 		return "now"
 	}
 	return "in " + short(t.Sub(now))
