@@ -106,20 +106,30 @@ type held struct {
 	campaign   string
 	ref        fleet.ClusterRef
 	plan       strategy.Plan
+	leased     bool // false: its holder gave the lease back, and nobody has it
 	abort      bool
 	turned     bool
-	environ    string
 	rollbackTo sql.NullString
 }
 
-// fenced reads the action if the term is still its holder's, or answers engine.ErrFenced.
+// fenced reads the action if the term still holds it, or answers engine.ErrFenced. A lease that was given back holds nothing:
+// a heartbeat that arrives late must not take it up again.
 func (s *Store) fenced(ctx context.Context, tx *sql.Tx, action, term int64) (held, error) {
+	h, err := s.ofTerm(ctx, tx, action, term)
+	if err == nil && !h.leased {
+		return h, fmt.Errorf("action %d: the lease of term %d was given back: %w", action, term, engine.ErrFenced)
+	}
+	return h, err
+}
+
+// ofTerm reads the action if the term is its newest, leased still or given back.
+func (s *Store) ofTerm(ctx context.Context, tx *sql.Tx, action, term int64) (held, error) {
 	var h held
 	var plan string
 	var now int64
-	err := tx.QueryRowContext(ctx, `SELECT a.campaign, a.env, a.cluster, a.plan, a.abort, a.turned, a.term, p.rollback_to FROM actions a
+	err := tx.QueryRowContext(ctx, `SELECT a.campaign, a.env, a.cluster, a.plan, a.status = 'leased', a.abort, a.turned, a.term, p.rollback_to FROM actions a
 		LEFT JOIN progress p ON p.campaign = a.campaign AND p.env = a.env AND p.cluster = a.cluster WHERE a.id = $1 AND a.ended_at = 0`, action).
-		Scan(&h.campaign, &h.ref.Env, &h.ref.Name, &plan, &h.abort, &h.turned, &now, &h.rollbackTo)
+		Scan(&h.campaign, &h.ref.Env, &h.ref.Name, &plan, &h.leased, &h.abort, &h.turned, &now, &h.rollbackTo)
 	if errors.Is(err, sql.ErrNoRows) {
 		return h, fmt.Errorf("action %d has ended or never was: %w", action, engine.ErrFenced)
 	}
@@ -129,7 +139,7 @@ func (s *Store) fenced(ctx context.Context, tx *sql.Tx, action, term int64) (hel
 	if now != term {
 		return h, fmt.Errorf("action %d is held under term %d, not %d: %w", action, now, term, engine.ErrFenced)
 	}
-	h.environ, h.action = h.ref.Env, action
+	h.action = action
 	h.plan, err = decode[strategy.Plan](plan)
 	return h, err
 }
@@ -152,7 +162,7 @@ func (s *Store) Heartbeat(ctx context.Context, action, term int64) (abort bool, 
 			return err
 		}
 		abort = h.abort
-		_, err = tx.ExecContext(ctx, `UPDATE actions SET lease_until = $1, status = 'leased' WHERE id = $2`, micros(s.now().Add(s.leaseTTL)), action)
+		_, err = tx.ExecContext(ctx, `UPDATE actions SET lease_until = $1 WHERE id = $2`, micros(s.now().Add(s.leaseTTL)), action)
 		return err
 	})
 	return abort, err
@@ -202,19 +212,7 @@ func (s *Store) merge(ctx context.Context, tx *sql.Tx, h held, action int64, rec
 		if err != nil {
 			return err
 		}
-		var cells []fleet.Cell
-		for _, cell := range c.Cells {
-			if cell.Name != o.RemoveCell && !named(o.Cells, cell.Name) {
-				cells = append(cells, cell)
-			}
-		}
-		for _, cell := range o.Cells {
-			if cell.Name != o.RemoveCell {
-				cells = append(cells, cell)
-			}
-		}
-		c.Cells = cells
-		if err := putCluster(ctx, tx, c); err != nil {
+		if err := putCluster(ctx, tx, o.Apply(c)); err != nil {
 			return err
 		}
 	}
@@ -237,15 +235,6 @@ func (s *Store) merge(ctx context.Context, tx *sql.Tx, h held, action int64, rec
 	return nil
 }
 
-func named(cells []fleet.Cell, name string) bool {
-	for _, c := range cells {
-		if c.Name == name {
-			return true
-		}
-	}
-	return false
-}
-
 // Turn persists that an action has turned round; see engine.Journal.
 func (s *Store) Turn(ctx context.Context, action, term int64, reason string) error {
 	return s.update(ctx, func(tx *sql.Tx) error {
@@ -263,10 +252,11 @@ func (s *Store) Turn(ctx context.Context, action, term int64, reason string) err
 // Release gives a lease back; see engine.Journal.
 func (s *Store) Release(ctx context.Context, action, term int64, retryAfter time.Duration) error {
 	return s.update(ctx, func(tx *sql.Tx) error {
-		if _, err := s.fenced(ctx, tx, action, term); err != nil {
+		h, err := s.ofTerm(ctx, tx, action, term)
+		if err != nil || !h.leased { // given back already: the answer was lost
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `UPDATE actions SET status = 'waiting', not_before = $1, lease_until = 0 WHERE id = $2`, micros(s.now().Add(retryAfter)), action)
+		_, err = tx.ExecContext(ctx, `UPDATE actions SET status = 'waiting', not_before = $1, lease_until = 0 WHERE id = $2`, micros(s.now().Add(retryAfter)), action)
 		return err
 	})
 }
