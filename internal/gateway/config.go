@@ -41,6 +41,8 @@ type Config struct {
 	MaxConnections  int             `yaml:"max_connections,omitempty"`     // of clients, on both endpoints; 0: no limit
 	MaxPacket       int             `yaml:"max_packet,omitempty"`          // largest packet that has to be held in memory, bytes
 	Timeouts        Timeouts        `yaml:"timeouts,omitempty"`
+
+	delicateFor time.Duration // how long after a command its warnings and found rows are left alone, in case they are asked for
 }
 
 // AdminConfig is the admin API's listener.
@@ -146,6 +148,9 @@ func (c *Config) complete() {
 	set(&c.Timeouts.NoPrimary, 10*time.Second)
 	set(&c.Timeouts.Move, 5*time.Second)
 	set(&c.Timeouts.Stop, 10*time.Second)
+	if c.delicateFor == 0 {
+		c.delicateFor = time.Second
+	}
 	if c.OnOpen == "" {
 		c.OnOpen = adminapi.CallOff
 	}

@@ -238,6 +238,9 @@ func (g *Gateway) endTransactions(rest []*session, blockers []adminapi.Blocker) 
 	return slices.DeleteFunc(blockers, endable)
 }
 
+// interruptEvery is how many milliseconds lie between one KILL QUERY for a command and the next.
+const interruptEvery = 100
+
 // endForced interrupts the session's command, rolls its transaction back, and lets its client know by an error.
 func (s *session) endForced() error {
 	s.ending.Store(true)
@@ -245,10 +248,12 @@ func (s *session) endForced() error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.gw.cfg.Timeouts.Observe.D())
 	defer cancel()
 	if !s.mu.TryLock() {
-		if err := s.interrupt(ctx); err != nil {
-			return err
-		}
-		for !s.mu.TryLock() {
+		for n := 0; !s.mu.TryLock(); n++ {
+			if n%interruptEvery == 0 { // again: it is lost on a server that has not begun the command yet
+				if err := s.interrupt(ctx); err != nil {
+					return err
+				}
+			}
 			select {
 			case <-ctx.Done():
 				return errors.New("its command went on after KILL QUERY")

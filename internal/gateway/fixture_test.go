@@ -51,6 +51,10 @@ func writeFile(t testing.TB, name, text string) string {
 	return path
 }
 
+// patience is how long a test waits for what comes sooner on a machine that is not overloaded, and how long nothing may have
+// to take. No test counts on anything being done in less.
+const patience = 20 * time.Second
+
 const testToken = "a-token-of-the-tests"
 
 // gateway starts one for the cluster; its own cell is that of the servers in local, or both.
@@ -64,6 +68,8 @@ func (c *cluster) gateway(t testing.TB, change ...func(*Config)) *gate {
 		Monitor:      MonitorConfig{User: processtest.MonitorUser, PasswordFile: writeFile(t, "monitor", processtest.MonitorSecret), Interval: Duration(100 * time.Millisecond)},
 		Servers:      ServersConfig{Local: all, All: all},
 		StateFile:    filepath.Join(t.TempDir(), "state.json"),
+		Timeouts:     Timeouts{Observe: Duration(5 * time.Second), NoPrimary: Duration(patience), Move: Duration(patience), Connect: Duration(patience), Login: Duration(patience)},
+		delicateFor:  time.Minute,
 	}
 	for _, f := range change {
 		f(&cfg)
@@ -92,7 +98,7 @@ func startGate(t testing.TB, cfg Config) *gate {
 		select {
 		case err := <-done:
 			return err
-		case <-time.After(20 * time.Second):
+		case <-time.After(2 * patience):
 			return fmt.Errorf("the gateway did not stop")
 		}
 	})
@@ -121,7 +127,7 @@ func (w *testWriter) Write(p []byte) (int, error) {
 }
 
 func bg(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -239,7 +245,7 @@ func (c *cluster) hold(t testing.TB, g *gate) string {
 	if !p.OK() {
 		t.Fatalf("prepare: %+v", p)
 	}
-	st, err := g.api.Hold(bg(t), adminapi.HoldRequest{Switch: id, Term: c.term, TTLMS: 3000, DrainMS: 1000})
+	st, err := g.api.Hold(bg(t), adminapi.HoldRequest{Switch: id, Term: c.term, TTLMS: 3 * patience.Milliseconds(), DrainMS: patience.Milliseconds()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,8 +46,9 @@ const (
 	sharedExt = wire.ExtBulkOperations | wire.ExtExtendedMetadata
 )
 
-// getFace gives the face, and freezes it if this is the first time and any server has been seen: the capabilities that all of
-// those seen share, and the version of the lowest one.
+// getFace gives the face, and freezes it if this is the first time, every server has been asked and any has answered: the
+// capabilities that all of those share, and the version of the lowest one. A server that was down then and lacks some of them takes no
+// session that was promised them: the preflight says so.
 func (g *Gateway) getFace() (*face, bool) {
 	if f := g.face.Load(); f != nil {
 		return f, true
@@ -56,7 +57,10 @@ func (g *Gateway) getFace() (*face, bool) {
 	var f *face
 	for _, s := range all {
 		o := s.seen.Load()
-		if o == nil || o.good.IsZero() {
+		if o == nil {
+			return nil, false
+		}
+		if o.good.IsZero() {
 			continue
 		}
 		if f == nil {
@@ -156,18 +160,9 @@ func (s *session) logIn(ctx context.Context) error {
 	g := s.gw
 	deadline := time.Now().Add(g.cfg.Timeouts.Login.D())
 	s.conn.SetDeadline(deadline)
-	f, known := g.getFace()
-	for !known { // no server has ever been seen
-		r := s.ep.route.Load()
-		select {
-		case <-ctx.Done():
-			return errGone
-		case <-r.next:
-		case <-time.After(time.Until(deadline)):
-			s.say(0, &wire.ServerError{Code: wire.ErrUnknown, Message: "windlass: no server of the cluster has answered yet"})
-			return errGone
-		}
-		f, known = g.getFace()
+	f, err := s.awaitFace(ctx, deadline)
+	if err != nil {
+		return err
 	}
 	s.salt = wire.NewSalt()
 	greeting := wire.Greeting{Version: f.version, ThreadID: s.id, Salt: s.salt, Caps: f.caps, Ext: f.ext, Charset: f.charset, Status: wire.StatusAutocommit, Plugin: f.plugin}
@@ -216,6 +211,27 @@ func (s *session) logIn(ctx context.Context) error {
 	s.conn.SetLimit(g.cfg.MaxPacket)
 	s.conn.SetDeadline(time.Time{})
 	return s.welcome(ctx)
+}
+
+// awaitFace waits until every server was asked and one has answered.
+func (s *session) awaitFace(ctx context.Context, deadline time.Time) (*face, error) {
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+	for {
+		r := s.gw.writer.route.Load() // counts all servers; the read-only endpoint's counts those of its cell
+		if f, known := s.gw.getFace(); known {
+			return f, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errGone
+		case <-r.next:
+		case <-timer.C:
+			s.conn.SetDeadline(time.Now().Add(time.Second)) // the login's own is over
+			s.say(0, &wire.ServerError{Code: wire.ErrUnknown, Message: "windlass: no server of the cluster has answered yet"})
+			return nil, errGone
+		}
+	}
 }
 
 // deny sends an error that ends the login.

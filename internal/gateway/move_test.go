@@ -99,7 +99,7 @@ func testStateMoves(t *testing.T, c *cluster) {
 	last := ask(t, one, "SELECT LAST_INSERT_ID()")
 	size := ask(t, one, "SELECT @@sort_buffer_size")
 	run(t, one, "COMMIT")
-	if _, err := g.api.Hold(bg(t), adminapi.HoldRequest{Switch: id, Term: c.term, TTLMS: 5000, DrainMS: 500}); err != nil {
+	if _, err := g.api.Hold(bg(t), adminapi.HoldRequest{Switch: id, Term: c.term, TTLMS: 60000, DrainMS: patience.Milliseconds()}); err != nil {
 		t.Fatal(err)
 	}
 	c.demote(t)
@@ -128,7 +128,7 @@ func testDiagnostics(t *testing.T, c *cluster) {
 	run(t, counted, "UPDATE seq SET v = v + 1")
 	id := "diagnostics"
 	held := result(func() error {
-		_, err := g.api.Hold(bg(t), adminapi.HoldRequest{Switch: id, Term: c.term, TTLMS: 5000, DrainMS: 500})
+		_, err := g.api.Hold(bg(t), adminapi.HoldRequest{Switch: id, Term: c.term, TTLMS: 60000, DrainMS: patience.Milliseconds()})
 		return err
 	})
 	if err := must(t, held); err != nil {
@@ -235,7 +235,7 @@ func testPreparedStatements(t *testing.T, c *cluster) {
 		if _, err := b.Simple([]byte{byte(wire.ComPing)}); err != nil { // so that they have arrived
 			t.Fatal(err)
 		}
-		if blocked, err := c.plainHold(t, g, 2*time.Second, 300*time.Millisecond); !isBlocked(err, adminapi.BlockLongData) { // trap 25
+		if blocked, err := c.plainHold(t, g, time.Minute, 300*time.Millisecond); !isBlocked(err, adminapi.BlockLongData) { // trap 25
 			t.Errorf("long data: %s, %v", blocked, err)
 		}
 		exe := append(binary.LittleEndian.AppendUint32([]byte{byte(wire.ComStmtExecute)}, long.ID), 0, 1, 0, 0, 0, 0, 1, 0xfc, 0)
@@ -385,7 +385,7 @@ func testUnmovable(t *testing.T, c *cluster) {
 				t.Fatalf("%+v", p)
 			}
 			// It came after the preflight: the hold sees it, too.
-			if _, err := c.plainHold(t, g, 2*time.Second, 100*time.Millisecond); !isBlocked(err, u.kind) {
+			if _, err := c.plainHold(t, g, time.Minute, 100*time.Millisecond); !isBlocked(err, u.kind) {
 				t.Errorf("hold: %v", err)
 			}
 			if u.end == nil {
@@ -413,7 +413,7 @@ func testUnmovable(t *testing.T, c *cluster) {
 		for _, q := range []string{"XA START 'x'", "INSERT INTO writes (k) VALUES ('xa')", "XA END 'x'", "XA PREPARE 'x'"} {
 			run(t, one, q)
 		}
-		_, err := c.plainHold(t, g, 2*time.Second, 200*time.Millisecond)
+		_, err := c.plainHold(t, g, time.Minute, 200*time.Millisecond)
 		if !isBlocked(err, adminapi.BlockTransaction) && !isBlocked(err, adminapi.BlockXA) {
 			t.Errorf("%v", err)
 		}
@@ -487,7 +487,7 @@ func testPrepareAhead(t *testing.T, c *cluster) {
 	if _, err := g.api.Cancel(bg(t), adminapi.CancelRequest{Switch: "ahead", Term: c.term}); err != nil {
 		t.Fatal(err)
 	}
-	processtest.Until(t, 5*time.Second, "the connections on the elect are closed", func() bool {
+	processtest.Until(t, patience, "the connections on the elect are closed", func() bool {
 		c.replica.Admin.QueryRow("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'app'").Scan(&now)
 		return now == before
 	})

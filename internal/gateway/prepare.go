@@ -126,12 +126,9 @@ func (s *session) prepareFor(ctx context.Context, srv *server, dryRun bool) erro
 	return err
 }
 
-// delicateFor is how long after a command its warnings and found rows are left alone, in case they are asked for.
-const delicateFor = time.Second
-
 // delicate reports whether reading the session's state now could overwrite what its client is about to ask for. mu is held.
 func (s *session) delicate() bool {
-	return s.fragile && time.Duration(s.gw.clock()-s.ended.Load()) < delicateFor
+	return s.fragile && time.Duration(s.gw.clock()-s.ended.Load()) < s.gw.cfg.delicateFor
 }
 
 // lockQuiet locks the session when nothing of it is in flight, or answers errBusy after a while.

@@ -199,14 +199,18 @@ func testKill(t *testing.T, c *cluster) {
 	}
 	sleep := func() <-chan string {
 		answer := result(func() string {
-			r, err := victim.Query("SELECT SLEEP(10)")
+			r, err := victim.Query("SELECT SLEEP(60)")
 			if err != nil {
 				return err.Error()
 			}
 			return r.Value(0, 0)
 		})
 		g.until(t, "it sleeps", func(st adminapi.Status) bool { return st.Writer.InFlight == 1 })
-		time.Sleep(20 * time.Millisecond) // KILL QUERY is lost if the server has not begun; nothing tells when it has
+		processtest.Until(t, patience, "its server has begun", func() bool { // before that a KILL QUERY is lost
+			var n int
+			err := c.primary.Admin.QueryRow("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE = 'User sleep'").Scan(&n)
+			return err == nil && n == 1
+		})
 		return answer
 	}
 	stranger := raw(t, g.writer, func(d *wire.Dial) { d.User, d.Passwords = "second", []string{"second-secret"} })
@@ -225,7 +229,7 @@ func testKill(t *testing.T, c *cluster) {
 	}
 	// A command that is held can be killed, too.
 	held := "kill"
-	if _, err := g.api.Hold(bg(t), adminapi.HoldRequest{Switch: held, Term: c.term, TTLMS: 10000, DrainMS: 500}); err != nil {
+	if _, err := g.api.Hold(bg(t), adminapi.HoldRequest{Switch: held, Term: c.term, TTLMS: 60000, DrainMS: patience.Milliseconds()}); err != nil {
 		t.Fatal(err)
 	}
 	answer := result(func() error { _, err := victim.Query("SELECT 1"); return err })
@@ -432,7 +436,7 @@ func testOldGatewayForwards(t *testing.T, c *cluster) {
 func testReadOnlyEndpoint(t *testing.T, c *cluster) {
 	makeWrites(t, c)
 	c.putOn(t, "10.11")
-	both := c.gateway(t, func(cfg *Config) { cfg.Timeouts.NoPrimary = Duration(3 * time.Second) })
+	both := c.gateway(t)
 	blue := c.gateway(t, func(cfg *Config) {
 		cfg.Servers.Local, cfg.Timeouts.NoPrimary = []string{c.primary.Address()}, Duration(200*time.Millisecond)
 	})
@@ -559,14 +563,14 @@ func testStop(t *testing.T, c *cluster) {
 	run(t, busy, "START TRANSACTION")
 	run(t, busy, "REPLACE INTO writes (k) VALUES (?)", t.Name())
 	stopped := result(g.stop)
-	processtest.Until(t, 5*time.Second, "no new clients", func() bool {
+	processtest.Until(t, patience, "no new clients", func() bool {
 		nc, err := net.Dial("tcp", g.writer)
 		if err == nil {
 			nc.Close()
 		}
 		return err != nil
 	})
-	processtest.Until(t, 5*time.Second, "the idle client is closed", func() bool { return idle.PingContext(context.Background()) != nil })
+	processtest.Until(t, patience, "the idle client is closed", func() bool { return idle.PingContext(context.Background()) != nil })
 	run(t, busy, "COMMIT")
 	if err := must(t, stopped); err != nil {
 		t.Error(err)

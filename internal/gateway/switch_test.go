@@ -123,12 +123,12 @@ func testSwitchUnderLoad(t *testing.T, c *cluster) {
 	}
 	for range 4 {
 		wrote := l.writes.Load()
-		processtest.Until(t, 5*time.Second, "writes go on", func() bool { return l.writes.Load() > wrote+100 || l.errors.Load() != nil })
+		processtest.Until(t, patience, "writes go on", func() bool { return l.writes.Load() > wrote+100 || l.errors.Load() != nil })
 		reply := c.move(t, g)
 		t.Logf("to %s: held %d ms, longest wait %d ms, %d waited", c.primary.Name, reply.HeldMS, reply.LongestWaitMS, reply.Waited)
 	}
 	wrote := l.writes.Load()
-	processtest.Until(t, 5*time.Second, "writes go on", func() bool { return l.writes.Load() > wrote+100 || l.errors.Load() != nil })
+	processtest.Until(t, patience, "writes go on", func() bool { return l.writes.Load() > wrote+100 || l.errors.Load() != nil })
 	after, err := g.api.Status(bg(t))
 	if err != nil {
 		t.Fatal(err)
