@@ -125,7 +125,7 @@ type fault struct {
 }
 
 // patience bounds everything that a case waits for.
-const patience = 40 * time.Second
+const patience = time.Minute
 
 // onEdge is called when a supervisor has come to an edge and waits. It answers whether the supervisor goes on.
 func (l *lane) onEdge(c *child, line string) bool {
@@ -361,6 +361,9 @@ func (l *lane) ended(ctx context.Context) (api.ClusterStatus, error) {
 		if a := s.Progress.Action; a != nil {
 			return fmt.Errorf("%s (%s) is %s: %s", a.Stage, a.Direction, a.Status, a.Message)
 		}
+		if s.Actions[0].Outcome == "" { // the list was read a moment before
+			return errors.New("it ends just now")
+		}
 		return nil
 	})
 	return status, err
@@ -470,5 +473,36 @@ func balance(acked []int64, stored map[int64]int) error {
 	if len(lost) > 0 || doubled > 0 {
 		return fmt.Errorf("of %d acknowledged writes %d are lost, such as %v; %d are doubled", len(acked), len(lost), lost[:min(len(lost), 5)], doubled)
 	}
+	return nil
+}
+
+// finish stops the load of a lane whose cases have all passed, and compares both servers' rows, whole.
+func (l *lane) finish() error {
+	if err := l.stop(); err != nil {
+		return err
+	}
+	_, one, err := l.roles()
+	if err != nil || one == "" {
+		return fmt.Errorf("at the end there is not one primary: %w", err)
+	}
+	other := map[string]string{"blue": "green", "green": "blue"}[one]
+	if err := caughtUp(l.dbs[one], l.dbs[other]); err != nil {
+		return err
+	}
+	for _, table := range []string{"orders", "order_lines", "nudge"} {
+		sums := map[string]string{}
+		for cell, db := range l.dbs {
+			var name, sum string
+			if err := db.QueryRow("CHECKSUM TABLE "+schema+"."+table).Scan(&name, &sum); err != nil {
+				return err
+			}
+			sums[cell] = sum
+		}
+		if sums["blue"] != sums["green"] {
+			return fmt.Errorf("the rows of %s differ: %v", table, sums)
+		}
+	}
+	r := l.load.Report()
+	l.t.Logf("%d writes acknowledged, %d unknown, %d errors of clients, longest stall %v; the prober looked %d times", r.Acked, r.Unknown, r.Errors, r.LongestStall.Round(time.Millisecond), l.prober.looks)
 	return nil
 }

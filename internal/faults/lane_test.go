@@ -97,7 +97,7 @@ func newLane(t *testing.T, tm *template, change ...func(*lane)) *lane {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lane{t: t, dir: t.TempDir(), host: host, nodes: map[string]process.MariaDB{}, dbs: map[string]*sql.DB{}, gates: map[string]process.Spec{}}
+	l := &lane{t: t, dir: folder(t), host: host, nodes: map[string]process.MariaDB{}, dbs: map[string]*sql.DB{}, gates: map[string]process.Spec{}}
 	t.Cleanup(l.end)
 	for _, f := range change {
 		f(l)

@@ -28,8 +28,8 @@ import (
 	"github.com/windlass-db/windlass/internal/supervisor"
 )
 
-// leaseTTL is short, so that a successor comes soon.
-const leaseTTL = time.Second
+// leaseTTL is short, so that a successor comes soon, and long enough for a heartbeat on a loaded machine.
+const leaseTTL = 1500 * time.Millisecond
 
 // serverSettings are those of the control plane's process.
 type serverSettings struct{ Listen, State string }
