@@ -27,7 +27,7 @@ and only that. Exits 1 if a cluster did not arrive, a write was lost or doubled,
 		},
 	}
 	f := bg.Flags()
-	f.BoolVar(&o.Once, "once", false, "no terminal: a line for each change, then exit")
+	f.BoolVar(&o.Once, "once", false, "a line for each change, then exit; without it a terminal shows a table, and the fleet stays up until Ctrl-C")
 	f.StringVar(&o.Report, "report", "", "write the report as JSON to this `FILE`")
 	f.BoolVar(&o.RollbackOne, "rollback-one", false, "take one prod cluster back after its storage switch, and forward again")
 	f.StringVar(&o.Dir, "dir", "", "keep everything in this `FOLDER` instead of a temporary one")

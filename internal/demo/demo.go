@@ -30,7 +30,7 @@ import (
 
 // Options are the demo's flags.
 type Options struct {
-	Once        bool          // no terminal: lines instead of a table, and exit at the end
+	Once        bool          // lines instead of a table that is drawn over itself, and exit at the end
 	Report      string        // file for the report; empty: none
 	RollbackOne bool          // take one prod cluster back after its storage switch, and forward again
 	Dir         string        // folder; empty: a temporary one that is removed
@@ -44,8 +44,12 @@ type Options struct {
 // BlueGreen raises the demo's fleet from MariaDB 10.11 to 11.8. The error names why the demo failed; the report is written in
 // any case.
 func BlueGreen(ctx context.Context, o Options) (rep Report, err error) {
+	whole := ctx
 	ctx, cancel := context.WithTimeout(ctx, o.Limit)
 	defer cancel()
+	if !terminal(o.Out) {
+		o.Once = true
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return rep, err
@@ -95,7 +99,12 @@ func BlueGreen(ctx context.Context, o Options) (rep Report, err error) {
 		return rep, err
 	}
 	fmt.Fprintf(o.Out, "The dashboard is at http://%s\n", o.Listen)
-	return p.raise(ctx, client, o)
+	rep, err = p.raise(ctx, client, o)
+	if err == nil && !o.Once {
+		fmt.Fprintf(o.Out, "The fleet stays up for you to look at: http://%s. Ctrl-C stops everything.\n", o.Listen)
+		<-whole.Done()
+	}
+	return rep, err
 }
 
 // raise puts the load on, applies the campaign, waits until every cluster has arrived, and verifies.

@@ -3,7 +3,10 @@ package demo
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
+
+	"golang.org/x/term"
 
 	"github.com/windlass-db/windlass/internal/api"
 	"github.com/windlass-db/windlass/internal/campaign"
@@ -19,10 +22,14 @@ type view struct {
 }
 
 func newView(out io.Writer, live bool) *view {
-	return &view{out: out, live: live, last: map[string]string{}}
+	return &view{out: out, live: live}
 }
 
 func (v *view) show(s api.CampaignStatus) {
+	if v.last == nil {
+		v.last = map[string]string{}
+		fmt.Fprintf(v.out, "  %-14s %s  ■ done, ▸ in it, · to come: %s\n", "cluster", strings.Repeat(" ", len(s.Stages)), strings.Join(s.Stages, ", "))
+	}
 	var lines []string
 	for _, env := range s.Snapshot.Campaign.Environments {
 		for _, p := range s.Snapshot.Clusters {
@@ -45,12 +52,33 @@ func (v *view) show(s api.CampaignStatus) {
 		fmt.Fprintf(v.out, "\x1b[%dA", v.lines)
 	}
 	for _, l := range lines {
-		if len(l) > 118 {
-			l = l[:115] + "..."
-		}
-		fmt.Fprintf(v.out, "\x1b[2K%s\n", l)
+		fmt.Fprintf(v.out, "\x1b[2K%s\n", cut(l, v.width()))
 	}
 	v.lines = len(lines)
+}
+
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// width is the terminal's, read anew each time because windows are resized.
+func (v *view) width() int {
+	if f, ok := v.out.(*os.File); ok {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 20 {
+			return w - 1 // a line as wide as the terminal would wrap in some of them
+		}
+	}
+	return 100
+}
+
+// cut shortens a line to so many characters.
+func cut(line string, width int) string {
+	r := []rune(line)
+	if len(r) <= width {
+		return line
+	}
+	return string(r[:width-1]) + "…"
 }
 
 func indexOf(lines []string, ref string, or int) int {
