@@ -19,6 +19,8 @@ type reader interface {
 	// identify fills in uuid, server id, position and variables.
 	identify(ctx context.Context, s *session, v *view) error
 	channels(ctx context.Context, s *session) ([]channel, error)
+	// stand reads in one round trip what a replica has to reach, and for MariaDB the state of the binary log.
+	stand(ctx context.Context, s *session) (position, state string, err error)
 	// wait waits until the server has applied the position; false: not within the time.
 	wait(ctx context.Context, s *session, position string, limit time.Duration) (bool, error)
 	// reached reports whether a server at position have has executed all of want.

@@ -91,6 +91,11 @@ func seconds(text string) time.Duration {
 	return time.Duration(n) * time.Second
 }
 
+func (mariadb) stand(ctx context.Context, s *session) (position, state string, err error) {
+	err = s.one(ctx, "SELECT @@global.gtid_binlog_pos, @@global.gtid_binlog_state", &position, &state)
+	return position, state, err
+}
+
 func (mariadb) wait(ctx context.Context, s *session, pos string, limit time.Duration) (bool, error) {
 	if pos == "" {
 		return true, nil

@@ -54,6 +54,11 @@ func (mysqlFlavour) channels(ctx context.Context, s *session) ([]channel, error)
 	return out, nil
 }
 
+func (mysqlFlavour) stand(ctx context.Context, s *session) (position, state string, err error) {
+	err = s.one(ctx, "SELECT @@global.gtid_executed", &position)
+	return strings.ReplaceAll(position, "\n", ""), "", err
+}
+
 func (mysqlFlavour) wait(ctx context.Context, s *session, pos string, limit time.Duration) (bool, error) {
 	if pos == "" {
 		return true, nil

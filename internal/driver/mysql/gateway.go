@@ -96,12 +96,11 @@ func (gs gates) threads(ctx context.Context, address string) (map[uint64]bool, e
 		sessions adminapi.SessionList
 	}
 	all, err := each(ctx, gs, func(ctx context.Context, g gate) (seen, error) {
-		sessions, err := g.Sessions(ctx)
-		if err != nil {
-			return seen{}, err
-		}
-		status, err := g.Status(ctx)
-		return seen{status, sessions}, err
+		var both errgroup.Group
+		var a seen
+		both.Go(func() (err error) { a.sessions, err = g.Sessions(ctx); return err })
+		both.Go(func() (err error) { a.status, err = g.Status(ctx); return err })
+		return a, both.Wait()
 	})
 	if err != nil {
 		return nil, err

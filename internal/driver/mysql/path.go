@@ -31,8 +31,8 @@ type stride struct {
 //	release         gateways open
 //	note-primary    the new primary knows that it is
 //	repoint         every other node replicates from it; the old one only if it has nothing of its own (trap 17)
-//	forget          the new primary has no source
-//	events          its events are enabled, its scheduler runs if the old one's did (trap 5)
+//	events          the new primary's events are enabled, its scheduler runs if the old one's did (trap 5)
+//	forget          it has no source; the last act, so that a source is what tells that the switch is not complete
 //	observe         one writable node, in the target cell; every other replicates from it; gateways route there
 var path = []stride{
 	{"tidy", (*run).tidy, nil},
@@ -54,8 +54,8 @@ var path = []stride{
 	{"release", (*run).release, nil},
 	{"note-primary", (*run).notePrimary, nil},
 	{"repoint", (*run).repoint, nil},
-	{"forget", (*run).forgetSource, nil},
 	{"events", (*run).events, nil},
+	{"forget", (*run).forgetSource, nil},
 	{"observe", (*run).observe, nil},
 }
 

@@ -43,7 +43,8 @@ type session struct {
 	id      uint64
 	version version
 	fl      flavour
-	lost    bool // an answer did not come: the connection is of no more use
+	lost    bool      // an answer did not come: the connection is of no more use
+	used    time.Time // when a switch was given it last
 }
 
 // dialTo opens a connection. Close it.

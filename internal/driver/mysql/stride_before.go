@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/windlass-db/windlass/internal/gateway/adminapi"
 )
 
@@ -197,6 +199,50 @@ func (r *run) catchUp(ctx context.Context) error {
 	}
 }
 
+// What closeIn looks for, and for how long: an elect that is this close twice in a row. A replica's lag comes in waves, of the disk
+// above all, and clients wait for whatever it is when the hold begins.
+const (
+	veryClose  = 25 * time.Millisecond
+	closeInFor = 3 * time.Second
+)
+
+// closeIn waits for a moment at which the elect is very close behind, right before the hold. If there is none the elect is at least
+// as close as catchUp saw it.
+func (r *run) closeIn(ctx context.Context) error {
+	so, err := r.to(ctx, r.old.place)
+	if err != nil {
+		return err
+	}
+	se, err := r.to(ctx, r.elect.place)
+	if err != nil {
+		return err
+	}
+	inARow, last := 0, closeBehind
+	for from := time.Now(); inARow < 2 && (last >= closeBehind || time.Since(from) < closeInFor); {
+		if time.Since(from) > r.b.maxLag {
+			return fmt.Errorf("%w: the elect %s fell back: it is %v behind", ErrNotReady, r.elect.place, last.Round(time.Millisecond))
+		}
+		position, _, err := so.fl.stand(ctx, so)
+		if err != nil {
+			return err
+		}
+		began := time.Now()
+		there, err := se.fl.wait(ctx, se, position, r.b.maxLag)
+		if err != nil {
+			return err
+		}
+		if !there {
+			return fmt.Errorf("%w: the elect %s fell back: it did not reach %s within %v", ErrNotReady, r.elect.place, position, r.b.maxLag)
+		}
+		if last = time.Since(began); last < veryClose {
+			inARow++
+		} else {
+			inARow = 0
+		}
+	}
+	return nil
+}
+
 // noteIntent writes down on both servers what they are about to be, and what the old one did as primary: the new one takes
 // that over.
 func (r *run) noteIntent(ctx context.Context) error {
@@ -221,6 +267,10 @@ func (r *run) noteIntent(ctx context.Context) error {
 	if err := so.note(ctx, r.req.Term, r.old.uuid, isDemoting, r.req.ID, r.det); err != nil {
 		return err
 	}
+	// Opened before anything is held: leftovers uses it.
+	if _, err := r.second(ctx, r.old.place); err != nil {
+		return err
+	}
 	// The demotion waits no longer than this for statements that run; the hold is longer (trap 3).
 	return so.exec(ctx, fmt.Sprintf("SET SESSION lock_wait_timeout=%d", int(r.b.demote.Seconds())))
 }
@@ -229,6 +279,9 @@ func (r *run) noteIntent(ctx context.Context) error {
 // drain: a transaction that needs a second, held connection would wait for ever (trap 14).
 func (r *run) hold(ctx context.Context) error {
 	for try := 1; ; try++ {
+		if err := r.closeIn(ctx); err != nil {
+			return err
+		}
 		r.holdEnds = time.Now().Add(r.b.ttl)
 		r.held = true
 		states, err := each(ctx, r.gs, func(ctx context.Context, g gate) (adminapi.SwitchStatus, error) {
@@ -284,36 +337,43 @@ func (r *run) recheck(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	prepared, err := so.rows(ctx, "XA RECOVER")
-	if err != nil {
-		return err
-	}
-	if len(prepared) > 0 { // trap 20
-		return fmt.Errorf("%w: %s has %d prepared XA transactions, whose COMMIT a read-only server refuses", ErrNotReady, r.old.place, len(prepared))
-	}
-	chs, err := se.fl.channels(ctx, se)
-	if err != nil {
-		return err
-	}
-	if len(chs) != 1 || !chs[0].healthy() || !sameAddress(chs[0].source, r.old.node.Address) {
-		return fmt.Errorf("%w: the elect %s does not replicate from %s any more", ErrNotReady, r.elect.place, r.old.place)
-	}
-	for _, p := range []struct {
-		s    *session
-		want bool
-	}{{so, false}, {se, true}} {
-		ro, err := p.s.readOnly(ctx)
+	var g errgroup.Group
+	g.Go(func() error {
+		prepared, err := so.rows(ctx, "XA RECOVER")
 		if err != nil {
 			return err
 		}
-		if ro != p.want {
-			return fmt.Errorf("%w: read_only of %s became %v", ErrNotReady, p.s.place, ro)
+		if len(prepared) > 0 { // trap 20
+			return fmt.Errorf("%w: %s has %d prepared XA transactions, whose COMMIT a read-only server refuses", ErrNotReady, r.old.place, len(prepared))
 		}
+		return so.stillReadOnly(ctx, false)
+	})
+	g.Go(func() error {
+		chs, err := se.fl.channels(ctx, se)
+		if err != nil {
+			return err
+		}
+		if len(chs) != 1 || !chs[0].healthy() || !sameAddress(chs[0].source, r.old.node.Address) {
+			return fmt.Errorf("%w: the elect %s does not replicate from %s any more", ErrNotReady, r.elect.place, r.old.place)
+		}
+		return se.stillReadOnly(ctx, true)
+	})
+	if err := g.Wait(); err != nil {
+		return err
 	}
 	if left := time.Until(r.holdEnds); left <= r.b.demote+r.b.undo {
 		return fmt.Errorf("%w: only %v of the hold is left, and the demotion with its undo may take %v", ErrNotReady, left.Round(time.Millisecond), r.b.demote+r.b.undo)
 	}
 	return nil
+}
+
+// stillReadOnly sees that the role is what it was.
+func (s *session) stillReadOnly(ctx context.Context, want bool) error {
+	ro, err := s.readOnly(ctx)
+	if err == nil && ro != want {
+		err = fmt.Errorf("%w: read_only of %s became %v", ErrNotReady, s.place, ro)
+	}
+	return err
 }
 
 // enabledEvents lists the events that run on a primary, quoted.

@@ -53,24 +53,25 @@ func (r *run) demote(ctx context.Context) error {
 }
 
 // leftovers ends connections to the demoted server that nobody knows: the preflight found none, so these came since. A
-// gateway's readers are left to finish there (trap 15).
+// gateway's readers are left to finish there (trap 15). It is done while the elect catches up: waitForElect joins it.
 func (r *run) leftovers(ctx context.Context) error {
-	s, err := r.to(ctx, r.old.place)
+	s, err := r.second(ctx, r.old.place)
 	if err != nil {
 		return err
 	}
-	strangers, err := r.d.clients(ctx, s, r.gs)
-	if err != nil {
-		return err
-	}
-	var ids []uint64
-	for _, p := range strangers {
-		r.log.Warn("ending a connection that is nobody's we know", "process", p.String(), "user", p.user)
-		ids = append(ids, p.id)
-	}
-	ctx, cancel := context.WithTimeout(ctx, r.b.undo)
-	defer cancel()
-	return s.end(ctx, ids...)
+	r.beside(ctx, r.b.undo, func(ctx context.Context) error {
+		strangers, err := r.d.clients(ctx, s, r.gs)
+		if err != nil {
+			return err
+		}
+		var ids []uint64
+		for _, p := range strangers {
+			r.log.Warn("ending a connection that is nobody's we know", "process", p.String(), "user", p.user)
+			ids = append(ids, p.id)
+		}
+		return s.end(ctx, ids...)
+	})
+	return nil
 }
 
 // readPosition reads where the demoted server stands.
@@ -79,12 +80,8 @@ func (r *run) readPosition(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v := s.look(ctx)
-	if v.err != nil {
-		return v.err
-	}
-	r.det.Position, r.det.State = v.target(), v.vars["gtid_binlog_state"]
-	return nil
+	r.det.Position, r.det.State, err = s.fl.stand(ctx, s)
+	return err
 }
 
 // waitForElect waits until the elect stands exactly where the demoted server does, for as long as the hold leaves time for the undo,
@@ -102,18 +99,25 @@ func (r *run) waitForElect(ctx context.Context) error {
 	if !there {
 		return fmt.Errorf("%w: the elect %s did not reach %s within %v", ErrNotReady, r.elect.place, r.det.Position, limit.Round(time.Millisecond))
 	}
+	if err := r.joined(false); err != nil {
+		return fmt.Errorf("leftovers: %w", err)
+	}
 	so, err := r.to(ctx, r.old.place)
 	if err != nil {
 		return err
 	}
-	v := so.look(ctx)
+	ro, err := so.readOnly(ctx)
+	if err != nil {
+		return err
+	}
+	position, state, err := so.fl.stand(ctx, so)
 	switch {
-	case v.err != nil:
-		return v.err
-	case !v.readOnly:
+	case err != nil:
+		return err
+	case !ro:
 		return fmt.Errorf("%w: %s became writable again", ErrContested, r.old.place)
-	case v.target() != r.det.Position || v.vars["gtid_binlog_state"] != r.det.State:
-		return fmt.Errorf("%w: the demoted %s moved from %s to %s: somebody writes on it in spite of read_only", ErrNotReady, r.old.place, r.det.Position, v.target())
+	case position != r.det.Position || state != r.det.State:
+		return fmt.Errorf("%w: the demoted %s moved from %s to %s: somebody writes on it in spite of read_only", ErrNotReady, r.old.place, r.det.Position, position)
 	}
 	return nil
 }
@@ -135,11 +139,7 @@ func (r *run) stopElect(ctx context.Context) error {
 		return err
 	}
 	r.stopped = true
-	chs, err := s.fl.channels(ctx, s)
-	if err != nil {
-		return err
-	}
-	if len(chs) > 0 {
+	if len(r.elect.channels) > 0 {
 		if err := s.act(ctx, r.req.Term, "stop replication", s.fl.stop()); err != nil {
 			return err
 		}

@@ -65,6 +65,8 @@ type run struct {
 	demotedAt time.Time
 	holdMS    float64
 	late      []error // of the strides after the commit: all are tried before any is reported
+	wary      bool    // something has failed: connections are tried before they are used
+	aside     *aside  // what runs beside the strides
 }
 
 // Switch makes a node of the cell the primary; see the package comment and path.go.
@@ -91,6 +93,7 @@ func (d *Driver) Switch(ctx context.Context, req bluegreen.SwitchRequest) (engin
 }
 
 func (r *run) close() {
+	_ = r.joined(true) // it was called off, or is joined already
 	for _, s := range r.sessions {
 		s.close()
 	}
@@ -156,6 +159,7 @@ func (r *run) walk(ctx context.Context, from string) (engine.SwitchoverOutput, e
 		switch {
 		case err == nil:
 		case r.promoted:
+			r.wary = true
 			if errors.Is(err, engine.ErrFenced) {
 				return engine.SwitchoverOutput{}, err
 			}
@@ -178,20 +182,34 @@ func (r *run) walk(ctx context.Context, from string) (engine.SwitchoverOutput, e
 	return out, nil
 }
 
+// fresh is how long a connection that was used is believed to be there: while clients are held every round trip counts.
+const fresh = time.Second
+
 // to gives the session to a node, a new one if the last was lost.
 func (r *run) to(ctx context.Context, p place) (*session, error) {
-	if s := r.sessions[p.String()]; s != nil {
-		if !s.lost && s.conn.PingContext(ctx) == nil {
+	return r.session(ctx, p, p.String())
+}
+
+// second gives another session to a node, for what runs beside the strides.
+func (r *run) second(ctx context.Context, p place) (*session, error) {
+	return r.session(ctx, p, p.String()+" beside")
+}
+
+func (r *run) session(ctx context.Context, p place, name string) (*session, error) {
+	if s := r.sessions[name]; s != nil {
+		if !s.lost && (!r.wary && time.Since(s.used) < fresh || s.conn.PingContext(ctx) == nil) {
+			s.used = time.Now()
 			return s, nil
 		}
 		s.close()
-		delete(r.sessions, p.String())
+		delete(r.sessions, name)
 	}
 	s, err := r.d.dialTo(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	r.sessions[p.String()] = s
+	s.used = time.Now()
+	r.sessions[name] = s
 	return s, nil
 }
 

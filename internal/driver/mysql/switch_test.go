@@ -10,7 +10,7 @@ import (
 // The whole way: 10.11 → 11.8 → back → forward again under load, with a second node in each cell.
 func TestSwitchThereAndBackUnderLoad(t *testing.T) {
 	w := newWorld(t, 2, 2)
-	l := w.load(t, 4)
+	l := w.load(t, 2)
 	l.more(t, 100)
 	if err := w.d.Fence(bg(t), w.c, w.term); err != nil {
 		t.Fatal(err)

@@ -3,10 +3,14 @@ package mysql
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	proc "github.com/windlass-db/windlass/internal/driver/process"
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
 )
 
@@ -51,9 +55,7 @@ func TestTrap3AServerThatHangsInTheDemotion(t *testing.T) {
 	req := w.request("green", "one")
 	req.Point = func(name string) {
 		if name == "demote-persisted" {
-			if err := spec.Pause(); err != nil {
-				t.Error(err)
-			}
+			pause(t, spec)
 		}
 	}
 	_, err = w.d.Switch(bg(t), req)
@@ -69,6 +71,35 @@ func TestTrap3AServerThatHangsInTheDemotion(t *testing.T) {
 	}
 	w.term++
 	w.switchTo(t, "green", "one")
+}
+
+// pause freezes a server, and sees every thread of it stopped: the signal alone leaves a running one some time.
+func pause(t testing.TB, spec proc.Spec) {
+	t.Helper()
+	if err := spec.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	_, pid, err := spec.Status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	processtest.Until(t, 10*time.Second, "every thread is stopped", func() bool {
+		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if err != nil || len(tasks) == 0 {
+			t.Fatalf("threads of %d: %v", pid, err)
+		}
+		for _, task := range tasks {
+			b, err := os.ReadFile(task)
+			if err != nil && errors.Is(err, os.ErrNotExist) {
+				continue // it ended
+			}
+			// pid (name) state …
+			if at := strings.LastIndex(string(b), ") "); err != nil || at < 0 || b[at+2] != 'T' {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // Two writable nodes, or none and nothing that tells why: nothing is touched.

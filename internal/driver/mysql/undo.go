@@ -18,6 +18,8 @@ func (r *run) undo(ctx context.Context, cause error) error {
 	if r.old == nil {
 		return cause
 	}
+	r.wary = true
+	_ = r.joined(true) // what it found no longer matters
 	r.log.Warn("the switch is called off", "err", cause)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*r.b.undo+r.d.cfg.Dial+startUp)
 	defer cancel()
