@@ -50,10 +50,20 @@ func (l Launcher) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return l.resign(context.WithoutCancel(ctx))
 		case <-t.C:
 		}
 	}
+}
+
+// resign gives the lead back, so that the next server need not wait for its end.
+func (l Launcher) resign(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if _, err := l.Store.Lead(ctx, "launcher", l.Holder, l.Now().Add(-time.Microsecond)); err != nil {
+		l.Log.Warn("launcher: the lead was not given back; it ends by itself", "err", err)
+	}
+	return nil
 }
 
 // Tick launches every running campaign whose run is due and not done.

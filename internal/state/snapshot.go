@@ -24,12 +24,11 @@ func (s *Store) snapshot(ctx context.Context, tx *sql.Tx, name string) (campaign
 		return campaign.Snapshot{}, err
 	}
 	snap := campaign.Snapshot{Campaign: c, Status: status}
-	if snap.Clusters, err = rows(ctx, tx, scanProgress, `SELECT p.env, p.cluster, p.stage, p.since, p.done, p.failure, p.attention, p.way_back, o.spec, k.spec,
+	if snap.Clusters, err = rows(ctx, tx, scanProgress, `SELECT p.env, p.cluster, p.stage, p.since, p.done, p.failure, p.attention, p.way_back, o.spec,
 			a.id, a.stage, a.direction, a.status, a.message, a.created_at
 		FROM progress p
 		LEFT JOIN actions a ON a.env = p.env AND a.cluster = p.cluster AND a.campaign = p.campaign AND a.ended_at = 0
 		LEFT JOIN observations o ON o.env = p.env AND o.cluster = p.cluster
-		LEFT JOIN clusters k ON k.env = p.env AND k.name = p.cluster
 		WHERE p.campaign = $1 ORDER BY p.env, p.cluster`, name); err != nil {
 		return snap, err
 	}
@@ -46,10 +45,10 @@ func (s *Store) snapshot(ctx context.Context, tx *sql.Tx, name string) (campaign
 func scanProgress(r *sql.Rows) (campaign.Progress, error) {
 	var p campaign.Progress
 	var since int64
-	var done, failure, wayBack, observed, spec sql.NullString
+	var done, failure, wayBack, observed sql.NullString
 	var id, created sql.NullInt64
 	var stage, direction, status, message sql.NullString
-	if err := r.Scan(&p.Ref.Env, &p.Ref.Name, &p.Stage, &since, &done, &failure, &p.Attention, &wayBack, &observed, &spec, &id, &stage, &direction, &status, &message, &created); err != nil {
+	if err := r.Scan(&p.Ref.Env, &p.Ref.Name, &p.Stage, &since, &done, &failure, &p.Attention, &wayBack, &observed, &id, &stage, &direction, &status, &message, &created); err != nil {
 		return p, err
 	}
 	p.Since = fromMicros(since)
