@@ -57,11 +57,14 @@ func newWorld(t testing.TB, options ...string) *world {
 // start runs the gateway of a cell; again, it has the addresses that it had.
 func (w *world) start(t testing.TB, cell string) {
 	t.Helper()
-	listen := [3]string{"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"}
+	var listen [3]string
 	path := w.configs[cell]
 	if p := w.processes[cell]; p != nil {
 		listen = [3]string{p.writer, p.readOnly, p.admin}
 	} else {
+		for i := range listen {
+			listen[i] = fmt.Sprintf("127.0.0.1:%d", processtest.FreePort(t))
+		}
 		path = filepath.Join(t.TempDir(), cell+".yaml")
 		w.configs[cell] = path
 	}
