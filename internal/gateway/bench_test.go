@@ -114,7 +114,7 @@ func (c *cluster) startProcess(t testing.TB) string {
 	files := map[string]string{
 		"token": testToken, "monitor": processtest.MonitorSecret,
 		"accounts.yaml": fmt.Sprintf("accounts:\n  - {user: %s, password: %s}\n", processtest.AppUser, processtest.AppPassword),
-		"gateway.yaml": fmt.Sprintf("name: bench\nlisten: 127.0.0.1:%d\nadmin: {listen: '127.0.0.1:%d', token_file: token}\naccounts_file: accounts.yaml\nmonitor: {user: %s, password_file: monitor}\nservers: {local: ['%[4]s'], all: ['%[4]s', '%[5]s']}\n",
+		"gateway.yaml": fmt.Sprintf("kind: Gateway\nversion: 1\nname: bench\nlisten: 127.0.0.1:%d\nadmin: {listen: '127.0.0.1:%d', token_file: token}\naccounts_file: accounts.yaml\nmonitor: {user: %s, password_file: monitor}\nservers: {local: ['%[4]s'], all: ['%[4]s', '%[5]s']}\n",
 			port, admin, processtest.MonitorUser, c.primary.Address(), c.replica.Address()),
 	}
 	for name, text := range files {

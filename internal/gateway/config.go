@@ -4,102 +4,152 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"net"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 
+	"github.com/windlass-db/windlass/internal/config"
 	"github.com/windlass-db/windlass/internal/gateway/adminapi"
 	"github.com/windlass-db/windlass/internal/wire"
 )
 
 // Config is the gateway's file. Paths in it are relative to the file's folder.
 type Config struct {
-	Name            string          `yaml:"name"`                       // for people, logs and metrics
-	ID              *int            `yaml:"id,omitempty"`               // 0–1023, unique among the gateways of a cluster; by default made of the name
-	Listen          string          `yaml:"listen"`                     // host:port of the writer endpoint
-	ReadOnlyListen  string          `yaml:"read_only_listen,omitempty"` // host:port of the read-only endpoint
-	Admin           AdminConfig     `yaml:"admin"`
-	AccountsFile    string          `yaml:"accounts_file,omitempty"`    // mode 0600; see Accounts
-	AccountsCommand []string        `yaml:"accounts_command,omitempty"` // a program that prints the same
-	Monitor         MonitorConfig   `yaml:"monitor"`
-	Servers         ServersConfig   `yaml:"servers"`
-	StateFile       string          `yaml:"state_file,omitempty"` // keeps the term and the server list over a restart
-	ClientTLS       *ClientTLS      `yaml:"client_tls,omitempty"`
-	ServerTLS       ServerTLS       `yaml:"server_tls,omitempty"`
-	ProxyProtocol   bool            `yaml:"proxy_protocol,omitempty"`      // tell servers the client's address by a PROXY header
-	LocalInfile     bool            `yaml:"local_infile,omitempty"`        // allow LOAD DATA LOCAL
-	OnOpen          adminapi.OnOpen `yaml:"on_open_transaction,omitempty"` // call-off or fail
-	ServerVersion   string          `yaml:"server_version,omitempty"`      // told to clients; by default that of the first server seen
-	MaxLag          Duration        `yaml:"max_lag,omitempty"`             // of a replica that the read-only endpoint uses
-	MaxConnections  int             `yaml:"max_connections,omitempty"`     // of clients, on both endpoints; 0: no limit
-	MaxPacket       int             `yaml:"max_packet,omitempty"`          // largest packet that has to be held in memory, bytes
-	Timeouts        Timeouts        `yaml:"timeouts,omitempty"`
+	Name            string          `yaml:"name" rule:"required nonempty" doc:"for people, logs and metrics" example:"orders-blue"`
+	ID              *int            `yaml:"id" rule:"min=0 max=1023" doc:"number that is unique among the gateways of a cluster: it is a part of the connection ids; absent: made of the name" example:"7"`
+	Listen          string          `yaml:"listen" rule:"required hostport" doc:"the writer endpoint" example:"10.0.1.9:3306"`
+	ReadOnlyListen  string          `yaml:"read_only_listen" rule:"hostport" doc:"the read-only endpoint; absent: there is none" example:"10.0.1.9:3307"`
+	Admin           AdminConfig     `yaml:"admin" rule:"required" doc:"the admin API"`
+	AccountsFile    string          `yaml:"accounts_file" rule:"nonempty" doc:"who may log in; mode 0600; this or accounts_command is needed" example:"accounts.yaml"`
+	AccountsCommand []string        `yaml:"accounts_command" rule:"nonempty" doc:"a program with its arguments that prints the same" example:"[/usr/bin/vault-read, db/accounts]"`
+	Monitor         MonitorConfig   `yaml:"monitor" rule:"required" doc:"the account that asks servers for their role"`
+	Servers         ServersConfig   `yaml:"servers" rule:"required" doc:"the cluster's servers, at the first start: the state file knows later ones"`
+	StateFile       string          `yaml:"state_file" rule:"nonempty" doc:"keeps the term and the list of servers over a restart; absent: they are forgotten" example:"/var/lib/windlass/gateway.state"`
+	ClientTLS       *ClientTLS      `yaml:"client_tls" doc:"the certificate shown to clients; absent: no TLS"`
+	ServerTLS       ServerTLS       `yaml:"server_tls" doc:"how servers are spoken to"`
+	ProxyProtocol   bool            `yaml:"proxy_protocol" doc:"tell servers the client's address by a PROXY header (version 1); they have to allow it" example:"true"`
+	LocalInfile     bool            `yaml:"local_infile" doc:"allow LOAD DATA LOCAL" example:"true"`
+	OnOpen          adminapi.OnOpen `yaml:"on_open_transaction" rule:"oneof=call-off|fail" doc:"what a hold does with a transaction that wrote and does not end within the drain: the hold is called off, or the transaction fails with error 1213; absent: call-off" example:"call-off"`
+	ServerVersion   string          `yaml:"server_version" rule:"nonempty max=60" doc:"told to clients; absent: that of the lowest server" example:"10.11.18-MariaDB"`
+	MaxLag          Duration        `yaml:"max_lag" doc:"how far a replica may be behind that the read-only endpoint uses, and still be used; absent: 10s" example:"10s"`
+	MaxConnections  int             `yaml:"max_connections" rule:"min=0" doc:"clients on both endpoints; 0: no limit" example:"2000"`
+	MaxPacket       int             `yaml:"max_packet" rule:"min=1048576 max=1073741824" doc:"largest packet that has to be held in memory, in bytes; absent: 67108864" example:"67108864"`
+	Timeouts        Timeouts        `yaml:"timeouts" doc:"bounds of every wait"`
 
 	delicateFor time.Duration // how long after a command its warnings and found rows are left alone, in case they are asked for
 }
 
 // AdminConfig is the admin API's listener.
 type AdminConfig struct {
-	Listen    string `yaml:"listen"`
-	TokenFile string `yaml:"token_file"` // mode 0600
+	Listen    string `yaml:"listen" rule:"required hostport" doc:"the admin API" example:"10.0.1.9:4101"`
+	TokenFile string `yaml:"token_file" rule:"required nonempty" doc:"file of mode 0600 with the bearer token, 16 characters or more" example:"token"`
 }
 
-// MonitorConfig is the account that asks servers for their role. It needs PROCESS, REPLICA MONITOR (REPLICATION CLIENT
-// on MySQL) and CONNECTION ADMIN.
+// MonitorConfig is the account that asks servers for their role. It needs PROCESS and REPLICA MONITOR (REPLICATION CLIENT
+// on MySQL).
 type MonitorConfig struct {
-	User         string   `yaml:"user"`
-	PasswordFile string   `yaml:"password_file"` // mode 0600
-	Interval     Duration `yaml:"interval,omitempty"`
+	User         string   `yaml:"user" rule:"required nonempty" doc:"the account's name" example:"monitor"`
+	PasswordFile string   `yaml:"password_file" rule:"required nonempty" doc:"file of mode 0600 with its password" example:"monitor-password"`
+	Interval     Duration `yaml:"interval" doc:"time between two questions; absent: 500ms" example:"500ms"`
 }
 
 // ServersConfig lists servers by host:port.
 type ServersConfig struct {
-	Local []string `yaml:"local"` // of this gateway's own cell
-	All   []string `yaml:"all"`   // of every cell of the cluster
+	Local []string `yaml:"local" rule:"hostport unique" doc:"those of the gateway's own cell: the read-only endpoint uses no others" example:"[10.0.1.1:3306, 10.0.1.2:3306]"`
+	All   []string `yaml:"all" rule:"required nonempty hostport unique" doc:"every server of the cluster, in every cell" example:"[10.0.1.1:3306, 10.0.1.2:3306]"`
 }
 
 // ClientTLS is the certificate shown to clients.
 type ClientTLS struct {
-	Cert     string `yaml:"cert"`
-	Key      string `yaml:"key"`
-	Required bool   `yaml:"required,omitempty"`
+	Cert     string `yaml:"cert" rule:"required nonempty" doc:"PEM file with the certificate and what leads to its root" example:"gateway.pem"`
+	Key      string `yaml:"key" rule:"required nonempty" doc:"PEM file of mode 0600 with its key" example:"gateway.key"`
+	Required bool   `yaml:"required" doc:"refuse clients without TLS" example:"true"`
 }
 
 // ServerTLS says how servers are spoken to.
 type ServerTLS struct {
-	Mode wire.TLSMode `yaml:"mode,omitempty"`
-	CA   string       `yaml:"ca,omitempty"`
+	Mode wire.TLSMode `yaml:"mode" rule:"oneof=off|preferred|required|verify-ca|verify-full" doc:"absent: preferred" example:"verify-full"`
+	CA   string       `yaml:"ca" rule:"nonempty" doc:"PEM file with the roots that the verifying modes believe; absent: those of the system" example:"ca.pem"`
 }
 
 // Timeouts bound every wait.
 type Timeouts struct {
-	Connect   Duration `yaml:"connect,omitempty"`    // of one connection and login on a server
-	Login     Duration `yaml:"login,omitempty"`      // of a client's login
-	Observe   Duration `yaml:"observe,omitempty"`    // of one question to a server
-	NoPrimary Duration `yaml:"no_primary,omitempty"` // how long a command waits for a primary before it is refused
-	Move      Duration `yaml:"move,omitempty"`       // of moving one session
-	Stop      Duration `yaml:"stop,omitempty"`       // how long SIGTERM waits for transactions to end
+	Connect   Duration `yaml:"connect" doc:"of one connection and login on a server; absent: 5s" example:"5s"`
+	Login     Duration `yaml:"login" doc:"of a client's login; absent: 10s" example:"10s"`
+	Observe   Duration `yaml:"observe" doc:"of one question to a server; absent: 1s" example:"1s"`
+	NoPrimary Duration `yaml:"no_primary" doc:"how long a command waits for a primary, outside of a hold, before it is refused; absent: 10s" example:"10s"`
+	Move      Duration `yaml:"move" doc:"of moving one session; absent: 5s" example:"5s"`
+	Stop      Duration `yaml:"stop" doc:"how long SIGTERM waits for transactions to end; absent: 10s" example:"10s"`
+}
+
+// Kind is the gateway's kind of document. Its objects are of type Config, with paths as they are written.
+func Kind() config.Kind {
+	return config.Define("Gateway", "one gateway: where it listens, who may log in, and which servers there are", nil, build)
+}
+
+// build looks at what concerns several keys, and completes what was left out.
+func build(c *Config, r *config.Report) Config {
+	switch {
+	case c.AccountsFile != "" && len(c.AccountsCommand) > 0:
+		r.At("accounts_command").Problem(config.CodeValue, "there is accounts_file, too", "keep one of accounts_file and accounts_command")
+	case c.AccountsFile == "" && len(c.AccountsCommand) == 0 && !r.At("accounts_file").Given() && !r.At("accounts_command").Given():
+		r.At().Problem(config.CodeMissing, "nothing says who may log in", "add accounts_file, such as \"accounts_file: accounts.yaml\", or accounts_command")
+	}
+	for i, a := range c.Servers.Local {
+		if at := r.At("servers", "local", i); !at.Bad() && len(c.Servers.All) > 0 && !slices.Contains(c.Servers.All, a) {
+			at.Problem(config.CodeReference, fmt.Sprintf("%s is not in servers.all", a), "add it there, too")
+		}
+	}
+	c.complete()
+	return *c
+}
+
+// MarshalYAML writes the file as LoadConfig reads it: with its header, without what is not set.
+func (c Config) MarshalYAML() (any, error) {
+	return append(yaml.MapSlice{{Key: "kind", Value: "Gateway"}, {Key: "version", Value: config.FormatVersion}}, written(reflect.ValueOf(c))...), nil
+}
+
+// written lists the keys of a struct that are set.
+func written(v reflect.Value) (keys yaml.MapSlice) {
+	for i := range v.NumField() {
+		f, key := v.Field(i), v.Type().Field(i).Tag.Get("yaml")
+		if key == "" || f.IsZero() {
+			continue
+		}
+		f = reflect.Indirect(f)
+		if f.Kind() == reflect.Struct {
+			keys = append(keys, yaml.MapItem{Key: key, Value: written(f)})
+			continue
+		}
+		keys = append(keys, yaml.MapItem{Key: key, Value: f.Interface()})
+	}
+	return keys
 }
 
 // Duration is a time.Duration that is written as text, such as "500ms".
 type Duration time.Duration
 
-// UnmarshalText reads the text.
-func (d *Duration) UnmarshalText(b []byte) error {
-	v, err := time.ParseDuration(string(b))
-	if err != nil {
-		return fmt.Errorf("%q is not a duration: write a number with a unit, such as 500ms or 5s", b)
+// Parse reads the text.
+func (d *Duration) Parse(text string) error {
+	v, err := config.ParseDuration(text)
+	if err == nil && v < time.Millisecond {
+		err = errors.New("it is less than 1ms")
 	}
 	*d = Duration(v)
-	return nil
+	return err
 }
+
+// Wanted names it in messages.
+func (*Duration) Wanted() string { return "a duration" }
+
+// Form shows how it is written.
+func (*Duration) Form() string { return "500ms or 5s" }
 
 // MarshalText writes it.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
@@ -107,33 +157,37 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d)
 // D is the value.
 func (d Duration) D() time.Duration { return time.Duration(d) }
 
-// LoadConfig reads, completes and checks the file. Its error names every problem, each with line and caret.
+// LoadConfig reads, completes and checks the file. Its error is a config.Problems with every problem of the content.
 func LoadConfig(path string) (Config, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return Config{}, fmt.Errorf("gateway configuration: %w", err)
 	}
-	c, err := parseConfig(raw)
+	c, _, err := config.One[Config](config.Source{Name: path, Text: raw}, Kind())
 	if err != nil {
-		return Config{}, fmt.Errorf("gateway configuration %s:\n%w", path, err)
+		return Config{}, fmt.Errorf("gateway configuration:\n%w", hideSecrets(err))
 	}
 	c.resolve(filepath.Dir(path))
 	return c, nil
 }
 
-func parseConfig(raw []byte) (Config, error) {
-	var c Config
-	if err := yaml.UnmarshalWithOptions(raw, &c, yaml.Strict()); err != nil {
-		return Config{}, errors.New(yaml.FormatError(err, false, true))
+// secretLine is a line of a file that holds a secret where none belongs.
+var secretLine = regexp.MustCompile(`(?i)^(.*(?:password|passwd|secret|token)s?["']?\s*:).+`)
+
+// hideSecrets leaves out of the problems what looks like a password or token that somebody wrote into the file.
+func hideSecrets(err error) error {
+	var ps config.Problems
+	if !errors.As(err, &ps) {
+		return err
 	}
-	c.complete()
-	file, err := parser.ParseBytes(raw, 0)
-	if err != nil {
-		return Config{}, err
+	ps = slices.Clone(ps)
+	for i := range ps {
+		ps[i].Source = secretLine.ReplaceAllString(ps[i].Source, "$1 …")
 	}
-	return c, c.check(file)
+	return ps
 }
 
+// complete gives what was left out its default.
 func (c *Config) complete() {
 	set := func(d *Duration, v time.Duration) {
 		if *d == 0 {
@@ -168,104 +222,7 @@ func (c *Config) complete() {
 	}
 }
 
-// problem is one thing that is wrong, at a place in the file.
-type problem struct{ path, text string }
-
-func (c *Config) problems() []problem {
-	var ps []problem
-	add := func(path, format string, args ...any) { ps = append(ps, problem{path, fmt.Sprintf(format, args...)}) }
-	address := func(path, a string) {
-		if host, port, err := net.SplitHostPort(a); err != nil || host == "" || port == "" {
-			add(path, "%q is not host:port: write for example 127.0.0.1:3306", a)
-		}
-	}
-	if c.Name == "" {
-		add("$.name", "name is missing: give the gateway a name that is unique in its cluster")
-	}
-	if *c.ID < 0 || *c.ID >= gatewayIDs {
-		add("$.id", "id %d is out of range: choose 0 to %d", *c.ID, gatewayIDs-1)
-	}
-	address("$.listen", c.Listen)
-	if c.ReadOnlyListen != "" {
-		address("$.read_only_listen", c.ReadOnlyListen)
-	}
-	address("$.admin.listen", c.Admin.Listen)
-	if c.Admin.TokenFile == "" {
-		add("$.admin.token_file", "admin.token_file is missing: write a token into a file of mode 0600 and name it here")
-	}
-	if (c.AccountsFile == "") == (len(c.AccountsCommand) == 0) {
-		add("$.accounts_file", "exactly one of accounts_file and accounts_command is needed")
-	}
-	if c.Monitor.User == "" {
-		add("$.monitor.user", "monitor.user is missing: name the account that asks servers for their role")
-	}
-	if c.Monitor.PasswordFile == "" {
-		add("$.monitor.password_file", "monitor.password_file is missing: write the password into a file of mode 0600 and name it here")
-	}
-	if len(c.Servers.All) == 0 {
-		add("$.servers.all", "servers.all is empty: list every server of the cluster as host:port")
-	}
-	for i, a := range c.Servers.All {
-		address(fmt.Sprintf("$.servers.all[%d]", i), a)
-		if slices.Contains(c.Servers.All[:i], a) {
-			add(fmt.Sprintf("$.servers.all[%d]", i), "%s is listed twice", a)
-		}
-	}
-	for i, a := range c.Servers.Local {
-		if !slices.Contains(c.Servers.All, a) {
-			add(fmt.Sprintf("$.servers.local[%d]", i), "%s is not in servers.all: add it there", a)
-		}
-	}
-	if c.OnOpen != adminapi.CallOff && c.OnOpen != adminapi.Fail {
-		add("$.on_open_transaction", "%q is unknown: write call-off or fail", c.OnOpen)
-	}
-	modes := []wire.TLSMode{wire.TLSOff, wire.TLSPreferred, wire.TLSRequired, wire.TLSVerifyCA, wire.TLSVerifyFull}
-	if !slices.Contains(modes, c.ServerTLS.Mode) {
-		add("$.server_tls.mode", "%q is unknown: write off, preferred, required, verify-ca or verify-full", c.ServerTLS.Mode)
-	}
-	if c.ClientTLS != nil && (c.ClientTLS.Cert == "" || c.ClientTLS.Key == "") {
-		add("$.client_tls", "client_tls needs cert and key")
-	}
-	if c.MaxConnections < 0 {
-		add("$.max_connections", "max_connections is negative: write 0 for no limit")
-	}
-	if c.MaxPacket < 1<<20 || c.MaxPacket > 1<<30 {
-		add("$.max_packet", "max_packet %d is out of range: choose 1 MB to 1 GB, in bytes", c.MaxPacket)
-	}
-	for _, d := range []struct {
-		path string
-		v    Duration
-	}{
-		{"$.monitor.interval", c.Monitor.Interval}, {"$.max_lag", c.MaxLag}, {"$.timeouts.connect", c.Timeouts.Connect},
-		{"$.timeouts.login", c.Timeouts.Login}, {"$.timeouts.observe", c.Timeouts.Observe}, {"$.timeouts.no_primary", c.Timeouts.NoPrimary},
-		{"$.timeouts.move", c.Timeouts.Move}, {"$.timeouts.stop", c.Timeouts.Stop},
-	} {
-		if d.v < Duration(time.Millisecond) {
-			add(d.path, "%s is too short: write at least 1ms", d.v.D())
-		}
-	}
-	return ps
-}
-
-func (c *Config) check(file *ast.File) error {
-	var texts []string
-	for _, p := range c.problems() {
-		text := p.text
-		if path, err := yaml.PathString(p.path); err == nil {
-			if node, err := path.FilterFile(file); err == nil && node != nil {
-				if source, err := path.AnnotateSource([]byte(file.String()), false); err == nil {
-					text = fmt.Sprintf("[%d:%d] %s\n%s", node.GetToken().Position.Line, node.GetToken().Position.Column, p.text, source)
-				}
-			}
-		}
-		texts = append(texts, text)
-	}
-	if len(texts) == 0 {
-		return nil
-	}
-	return errors.New(strings.Join(texts, "\n"))
-}
-
+// resolve makes paths relative to the file's folder absolute.
 func (c *Config) resolve(dir string) {
 	paths := []*string{&c.Admin.TokenFile, &c.AccountsFile, &c.Monitor.PasswordFile, &c.StateFile, &c.ServerTLS.CA}
 	if c.ClientTLS != nil {
