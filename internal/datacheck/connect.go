@@ -106,16 +106,32 @@ func (r *run) look(ctx context.Context, cell fleet.Cell) (replicas []*side, prim
 			primary = s
 			continue
 		}
-		a, err := c.Applier(ctx)
-		if err != nil {
+		if err := connected(ctx, c); err != nil {
 			return replicas, primary, err
-		}
-		if !a.Exists || !a.IO || !a.SQL {
-			return replicas, primary, fmt.Errorf("%s can't be compared: %s", n.Name, standing(a))
 		}
 		s.replica = true
 	}
 	return replicas, primary, nil
+}
+
+// patience is how long a replica may be on its way to its source.
+const patience = 20 * time.Second
+
+// connected sees that a replica's replication runs. One that is just connecting is waited for.
+func connected(ctx context.Context, c *node.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var a node.Applier
+	return wait(ctx, func() (bool, error) {
+		var err error
+		if a, err = c.Applier(ctx); err != nil {
+			return false, err
+		}
+		if !a.Exists || !a.SQL || !a.IO && !a.Connecting {
+			return false, fmt.Errorf("%s can't be compared: %s", c.Node.Name, standing(a))
+		}
+		return a.IO, nil
+	}, func() error { return fmt.Errorf("%s can't be compared: %s", c.Node.Name, standing(a)) })
 }
 
 func standing(a node.Applier) string {
@@ -124,6 +140,8 @@ func standing(a node.Applier) string {
 		return "it is read-only and replicates from nowhere"
 	case a.Error != "":
 		return "its replication has stopped: " + a.Error
+	case a.Connecting && a.SQL:
+		return "it does not reach its source " + a.Source
 	case !a.IO || !a.SQL:
 		return "its replication is stopped"
 	}

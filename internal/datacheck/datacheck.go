@@ -146,6 +146,13 @@ func (k *Checker) Compare(ctx context.Context, c fleet.Cluster, fromCell, toCell
 			return nil, fmt.Errorf("five rounds ended before one chunk could be compared: %w", err)
 		}
 	}
+	for _, s := range r.sides() { // one that has stopped meanwhile is an error, though its rows were compared
+		if s.replica {
+			if err := connected(ctx, s.ctl); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if err := r.tell(ctx, true, "compared"); err != nil {
 		return nil, err
 	}
@@ -191,6 +198,9 @@ func (r *run) sides() []*side { return append([]*side{r.ref}, r.subs...) }
 
 // round opens snapshots and compares tables until it is over.
 func (r *run) round(ctx context.Context) error {
+	if err := r.throttle(ctx); err != nil { // a delayed server would take long to come to the position
+		return err
+	}
 	if err := r.open(ctx); err != nil {
 		return err
 	}
@@ -219,11 +229,13 @@ func (r *run) round(ctx context.Context) error {
 		if err := r.table(ctx, r.ref.tables[name]); err != nil {
 			return err
 		}
+		// It counts as done before the round may end: a table that is compared whole would begin anew for ever.
 		r.status.Done = append(r.status.Done, name)
 		r.status.Cursor = nil
 		r.compared += weight(r.ref.tables[name])
 		r.status.Bytes = r.compared
-		if err := r.tell(ctx, false, name+" is compared"); err != nil {
+		r.idle = 0
+		if err := r.between(ctx, name+" is compared"); err != nil {
 			return err
 		}
 	}

@@ -186,13 +186,19 @@ func (r *run) between(ctx context.Context, message string) error {
 			return err
 		}
 	}
-	if r.cfg.Now().Sub(r.opened) > r.cfg.Round { // an old snapshot keeps old rows alive on every server
+	if r.aged() {
 		return errAgain
 	}
 	return nil
 }
 
-// throttle waits while any replica is delayed by more than the limit.
+// aged tells whether open snapshots have to end: an old one keeps old rows alive on its server.
+func (r *run) aged() bool { return r.ref.data != nil && r.cfg.Now().Sub(r.opened) > r.cfg.Round }
+
+// glance is how long we wait between two looks at a delayed server.
+const glance = 200 * time.Millisecond
+
+// throttle waits while any replica is delayed by more than the limit, but not longer than snapshots may live.
 func (r *run) throttle(ctx context.Context) error {
 	for {
 		worst := ""
@@ -204,10 +210,12 @@ func (r *run) throttle(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if !a.IO || !a.SQL {
+			if !a.SQL || !a.IO && !a.Connecting {
 				return fmt.Errorf("%s can't be compared any more: %s", s.name, standing(a))
 			}
-			if a.Lag > r.v.MaxLag {
+			if a.Connecting || a.Lag < 0 {
+				worst = fmt.Sprintf("paused: the delay of %s is unknown: %s", s.name, standing(a))
+			} else if a.Lag > r.v.MaxLag {
 				worst = fmt.Sprintf("paused: %s is %v behind, the limit is %v", s.name, a.Lag, r.v.MaxLag)
 			}
 		}
@@ -215,10 +223,13 @@ func (r *run) throttle(ctx context.Context) error {
 		if worst == "" {
 			return nil
 		}
+		if r.aged() {
+			return errAgain
+		}
 		if err := r.tell(ctx, false, worst); err != nil {
 			return err
 		}
-		if err := pause(ctx, time.Second); err != nil {
+		if err := pause(ctx, glance); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/go-sql-driver/mysql"
 
@@ -83,6 +84,10 @@ func (j *job) grant(ctx context.Context, d *definitions) (map[string]bool, error
 		for _, g := range a.grants {
 			err := j.target.Exec(ctx, g)
 			switch node.Number(err) {
+			case node.ErrNoSuchTable:
+				err = j.grantOnNothing(ctx, a, g)
+			}
+			switch node.Number(err) {
 			case node.ErrNoSuchTable, node.ErrNoSuchRoutine, 1049, 1054:
 				j.log.Warn("a grant on what is not there was left out", "grant", g)
 				skipped[g] = true
@@ -94,4 +99,19 @@ func (j *job) grant(ctx context.Context, d *definitions) (map[string]bool, error
 		}
 	}
 	return skipped, nil
+}
+
+// grantOnNothing gives a grant on a table that is not there. A server takes it together with the right to create the
+// table. A later REVOKE that is replicated has to find it.
+func (j *job) grantOnNothing(ctx context.Context, a account, grant string) error {
+	const begin = "GRANT "
+	on := strings.Index(grant, " ON ")
+	to := strings.Index(grant, " TO ")
+	if !strings.HasPrefix(grant, begin) || on < 0 || to < on {
+		return &mysql.MySQLError{Number: node.ErrNoSuchTable}
+	}
+	if err := j.target.Exec(ctx, begin+"CREATE, "+grant[len(begin):]); err != nil {
+		return err
+	}
+	return j.target.Exec(ctx, "REVOKE CREATE"+grant[on:to]+" FROM "+a.Quoted())
 }

@@ -13,9 +13,11 @@ type Applier struct {
 	Source string // host:port
 	IO     bool   // the receiving thread runs
 	SQL    bool   // the applying thread runs
-	Error  string
-	Lag    time.Duration // behind the source; -1 when unknown
-	Until  bool          // it runs until a position
+	// Connecting: the receiving thread was started and is on its way to the source, again or for the first time.
+	Connecting bool
+	Error      string
+	Lag        time.Duration // behind the source; -1 when unknown
+	Until      bool          // it runs until a position
 }
 
 // ErrSeveralSources means that a node replicates over several connections, which nothing here can hold at one position.
@@ -44,6 +46,7 @@ func (c *Conn) Applier(ctx context.Context) (Applier, error) {
 			return Applier{}, fmt.Errorf("%s %w", c.Node.Name, ErrSeveralSources)
 		}
 		a = Applier{Exists: true, Source: r[host] + ":" + r[port], IO: r[yes+"_IO_Running"] == "Yes", SQL: r[yes+"_SQL_Running"] == "Yes", Lag: -1}
+		a.Connecting = !a.IO && r[yes+"_IO_Running"] != "No"
 		a.Until = r["Until_Condition"] != "" && r["Until_Condition"] != "None"
 		if a.Error = r["Last_SQL_Error"]; a.Error == "" {
 			a.Error = r["Last_IO_Error"]

@@ -179,7 +179,7 @@ func (m MariaDB) bootstrap(ctx context.Context, data string) error {
 		sql.WriteByte('\n')
 	}
 	sql.WriteString("use mysql;\nFLUSH PRIVILEGES;\n" + m.InitSQL + "\n")
-	args := []string{"--no-defaults", "--bootstrap", "--silent-startup", "--basedir=" + filepath.Join(m.Build.Root, "usr"), "--datadir=" + data, "--lc-messages-dir=" + share,
+	args := []string{"--no-defaults", "--bootstrap", "--silent-startup", "--basedir=" + filepath.Join(m.Build.Root, "usr"), "--datadir=" + data, "--tmpdir=" + data, "--lc-messages-dir=" + share,
 		"--character-sets-dir=" + filepath.Join(share, "charsets"), "--plugin-dir=" + filepath.Join(m.Build.Root, "usr", "lib", "mysql", "plugin"), "--skip-ssl", "--innodb-buffer-pool-size=16M", "--innodb-log-file-size=8M", "--max-allowed-packet=8M", "--net-buffer-length=16K", "--log-warnings=0", "--enforce-storage-engine="}
 	if os.Geteuid() == 0 {
 		args = append(args, "--user=root")
