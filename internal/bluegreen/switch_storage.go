@@ -99,8 +99,9 @@ type switchStatus struct {
 	Switchover *engine.SwitchoverOutput `json:"switchover,omitempty"`
 }
 
-// arrived tells what is missing for the cell to have the one writable primary, with every other node replicating
-// from it; "" when nothing is.
+// arrived tells what is missing for the cell to have the one writable primary, which replicates from nobody, with every
+// other node replicating from it; "" when nothing is. A switch forgets the source of the new primary as its last
+// act: while it has one, the switch is not complete.
 func arrived(o fleet.Observation, cell string) string {
 	p, ok := o.Primary()
 	if !ok {
@@ -108,6 +109,9 @@ func arrived(o fleet.Observation, cell string) string {
 	}
 	if p.Cell != cell {
 		return fmt.Sprintf("the primary is %s, in cell %s", p.Node, p.Cell)
+	}
+	if p.Source != "" {
+		return fmt.Sprintf("the primary %s still has %s as its replication source", p.Node, p.Source)
 	}
 	for _, n := range o.Nodes {
 		switch {
