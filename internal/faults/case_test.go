@@ -125,7 +125,7 @@ type fault struct {
 }
 
 // patience bounds everything that a case waits for.
-const patience = time.Minute
+const patience = 45 * time.Second
 
 // onEdge is called when a supervisor has come to an edge and waits. It answers whether the supervisor goes on.
 func (l *lane) onEdge(c *child, line string) bool {
@@ -240,6 +240,9 @@ func (l *lane) run(c testCase) (res result, err error) {
 	defer cancel()
 	if err := l.prepare(ctx, c.way()); err != nil {
 		return res, fmt.Errorf("before the case: %w", err)
+	}
+	if err := l.runScheduler(); err != nil {
+		return res, err
 	}
 	l.setScript(c.script())
 	f := &fault{testCase: c, wake: wakeAfter(c)}
@@ -412,6 +415,37 @@ func (l *lane) roles() (writable []string, one string, err error) {
 	return writable, one, nil
 }
 
+// runScheduler has the primary's event scheduler on and the other's off: one that was restarted by an earlier case booted
+// with it off.
+func (l *lane) runScheduler() error {
+	for cell, db := range l.dbs {
+		var ro bool
+		if err := db.QueryRow("SELECT @@global.read_only").Scan(&ro); err != nil {
+			return fmt.Errorf("%s: %w", cell, err)
+		}
+		value := map[bool]string{true: "OFF", false: "ON"}[ro]
+		if _, err := db.Exec("SET GLOBAL event_scheduler=" + value); err != nil {
+			return fmt.Errorf("%s: %w", cell, err)
+		}
+	}
+	return nil
+}
+
+// scheduled sees that events run where the primary is, and nowhere else (trap 5). A server that was restarted in the case
+// has its scheduler off.
+func (l *lane) scheduled(primary string, restarted bool) error {
+	for cell, db := range l.dbs {
+		var scheduler, event string
+		if err := db.QueryRow("SELECT @@global.event_scheduler, STATUS FROM information_schema.EVENTS WHERE EVENT_NAME='tick'").Scan(&scheduler, &event); err != nil {
+			return fmt.Errorf("%s: %w", cell, err)
+		}
+		if on := scheduler == "ON"; on != (cell == primary) && (on || !restarted) || (event == "ENABLED") != (cell == primary) {
+			return fmt.Errorf("the primary is in %s; in %s the event is %s and the event scheduler %s", primary, cell, event, scheduler)
+		}
+	}
+	return nil
+}
+
 // settle sees what must hold when an action has ended.
 func (l *lane) settle(ctx context.Context, c testCase) (byHand bool, err error) {
 	want := c.primary()
@@ -424,7 +458,11 @@ func (l *lane) settle(ctx context.Context, c testCase) (byHand bool, err error) 
 		// The primary was restarted when the action had made its last look. Servers boot read-only, nothing replaces a
 		// primary, and no action is left: a person opens it, as docs/what-if.md says.
 		byHand, one = true, want
-		if err := execOn(l.dbs[want], "SET GLOBAL read_only=0"); err != nil {
+		opens := []string{"SET GLOBAL read_only=0"}
+		if want == "green" {
+			opens = append([]string{"SET GLOBAL character_set_collations=''"}, opens...) // the way back needs it, see the preflight's collation-pin
+		}
+		if err := execOn(l.dbs[want], opens...); err != nil {
 			return byHand, err
 		}
 	} else if one != want {
@@ -452,6 +490,9 @@ func (l *lane) settle(ctx context.Context, c testCase) (byHand bool, err error) 
 		if err := balance(ids, stored); err != nil {
 			return byHand, fmt.Errorf("%s (the primary is in %s): %w", cell, one, err)
 		}
+	}
+	if err := l.scheduled(one, hurt != ""); err != nil {
+		return byHand, err
 	}
 	return byHand, l.prober.verdict()
 }

@@ -100,7 +100,7 @@ func newTemplate(t *testing.T) *template {
 	blue := pair["blue"]
 	execAll(t, dbs["green"], follow(blue.Host, blue.Port)...)
 	made := append([]string{"SET GLOBAL read_only=0", "CREATE DATABASE " + schema + " CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci", "USE " + schema}, load.Schema...)
-	execAll(t, dbs["blue"], append(made, "CREATE TABLE nudge (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY) ENGINE=InnoDB")...)
+	execAll(t, dbs["blue"], append(made, "CREATE TABLE nudge (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY) ENGINE=InnoDB", "CREATE EVENT tick ON SCHEDULE EVERY 1 DAY DO DO 0")...)
 	catchUp(t, dbs["blue"], dbs["green"])
 	for cell, m := range pair {
 		if err := m.Stop(ctx); err != nil {

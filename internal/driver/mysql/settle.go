@@ -53,6 +53,9 @@ func (d *Driver) reopen(ctx context.Context, sc *scene, term int64) error {
 	if err := s.ahead(ctx, sc, v); err != nil {
 		return err
 	}
+	if err := s.pin(ctx, term, sc, &detail{}); err != nil {
+		return err
+	}
 	return s.open(ctx, term)
 }
 

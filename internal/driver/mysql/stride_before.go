@@ -85,7 +85,8 @@ func (r *run) tidy(ctx context.Context) error {
 }
 
 // pin gives the elect the old version's default collations. Set after sessions are opened there it would not reach them. It
-// lasts until the way back is closed, or the server restarts: WayBack looks at it.
+// lasts until the way back is closed, or the server restarts: WayBack looks at it, and whoever makes a server writable
+// that was restarted pins it again.
 func (r *run) pin(ctx context.Context) error {
 	s, err := r.to(ctx, r.elect.place)
 	if err != nil {

@@ -129,6 +129,9 @@ func (r *run) switchOver(ctx context.Context) (engine.SwitchoverOutput, error) {
 				return engine.SwitchoverOutput{}, err
 			}
 			r.det = v.standing.Detail
+			if err := r.pin(ctx); err != nil { // a restart has forgotten it
+				return engine.SwitchoverOutput{}, err
+			}
 			if v.cell != r.req.ToCell { // it was on its way to another cell: let it arrive, then begin anew from there
 				if err := r.arrive(ctx); err != nil {
 					return engine.SwitchoverOutput{}, err
@@ -245,6 +248,9 @@ func (r *run) reopenOld(ctx context.Context, v *view) error {
 		return err
 	}
 	r.log.Warn("a switch was broken off: the old primary is made writable again", "node", v.place.String())
+	if err := s.pin(ctx, r.req.Term, r.sc, &detail{}); err != nil {
+		return err
+	}
 	return s.open(ctx, r.req.Term)
 }
 
