@@ -109,17 +109,29 @@ func (s *session) stream(ctx context.Context, cmd wire.Command) error {
 	}
 	defer s.leave()
 	s.look(s.conn.Buffered())
-	if _, err := s.pump(s.conn, s.back.Conn); err != nil {
-		return s.lost(err)
+	if _, err := s.pump(); err != nil {
+		return err
 	}
 	return s.answer(request{cmd: cmd}, func() {})
 }
 
-// pump copies one packet with all of its frames, and answers its length.
-func (s *session) pump(from, to *wire.Conn) (total int, err error) {
+// pump copies one packet with all of its frames from the client to the server, and answers its length. A server that has got a part of
+// it is left at once: whatever came next, even a goodbye, would be taken for the rest.
+func (s *session) pump() (total int, err error) {
+	client := false // whose error it is
+	defer func() {
+		if err != nil {
+			s.back.Conn.Close()
+			if !client {
+				err = s.lost(err)
+			}
+		}
+	}()
+	from, to := s.conn, s.back.Conn
 	for {
 		length, seq, err := from.Header()
 		if err != nil {
+			client = true
 			return total, err
 		}
 		from.Seq = seq + 1
@@ -129,6 +141,7 @@ func (s *session) pump(from, to *wire.Conn) (total int, err error) {
 			b := from.Buffered()
 			if len(b) == 0 {
 				if err := from.Fill(); err != nil {
+					client = true
 					return total, err
 				}
 				continue
@@ -259,9 +272,9 @@ func (s *session) answer(req request, forget func()) error {
 			}
 			forget()
 			for {
-				n, err := s.pump(s.conn, b.Conn)
+				n, err := s.pump()
 				if err != nil {
-					return s.lost(err)
+					return err
 				}
 				if n == 0 {
 					break

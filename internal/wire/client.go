@@ -36,9 +36,10 @@ type Dial struct {
 	MaxPacket uint32
 	Attrs     []byte // connection attributes, encoded
 	TLSMode   TLSMode
-	TLS       *tls.Config // roots for the verifying modes
-	Preamble  []byte      // sent before all else: a PROXY protocol header
-	Limit     int         // largest packet held in memory
+	TLS       *tls.Config                                                 // roots for the verifying modes
+	Preamble  []byte                                                      // sent before all else: a PROXY protocol header
+	Limit     int                                                         // largest packet held in memory
+	Dialer    func(ctx context.Context, address string) (net.Conn, error) // nil: TCP
 }
 
 // Backend is a connection that is logged in on a server.
@@ -83,8 +84,13 @@ func (d Dial) Connect(ctx context.Context) (*Backend, error) {
 }
 
 func (d Dial) connect(ctx context.Context, password string) (_ *Backend, err error) {
-	var dialer net.Dialer
-	nc, err := dialer.DialContext(ctx, "tcp", d.Address)
+	dial := d.Dialer
+	if dial == nil {
+		dial = func(ctx context.Context, address string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", address)
+		}
+	}
+	nc, err := dial(ctx, d.Address)
 	if err != nil {
 		return nil, err
 	}
