@@ -108,6 +108,10 @@ func anyProgress(t *rapid.T, ref fleet.ClusterRef, now time.Time, ahead int) Pro
 		p.Version = rapid.SampledFrom([]string{"10.11.18-MariaDB", "11.8.6-MariaDB"}).Draw(t, "version")
 		p.Observed = now.Add(-time.Duration(rapid.IntRange(0, 3000).Draw(t, "seen")) * time.Minute)
 	}
+	if one("unread", 8) {
+		p.Unknown = "node a: no answer"
+		p.Looked = now.Add(-time.Duration(rapid.IntRange(0, 3000).Draw(t, "looked")) * time.Minute)
+	}
 	return p
 }
 
@@ -146,6 +150,9 @@ func oracle(s Snapshot, p Progress, now time.Time) []string {
 		return codes
 	}
 	next := stageNames[done+1]
+	if p.Unknown != "" && p.Looked.After(p.Since) {
+		hold(CodeUnknown)
+	}
 	want := map[bool]string{true: "11.8.", false: "10.11"}[done >= 2]
 	if p.Version != "" && p.Observed.After(p.Since) && p.Version[:5] != want {
 		hold(CodeVersion)

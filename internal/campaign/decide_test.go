@@ -130,6 +130,13 @@ func TestRules(t *testing.T) {
 		"an environment that the campaign does not have":    {[]string{"dev/a"}, nil, []string{"dev/a hold create: unknown"}},
 		"a strategy that is not known":                      {[]string{"qa/a create"}, func(s *Snapshot) { s.Campaign.Strategy = "teleport" }, []string{"qa/a hold : unknown"}},
 		"an unknown stage holds the environments behind it": {[]string{"qa/a bake", "prod/a"}, nil, []string{"qa/a hold : unknown", "prod/a hold create: environment-order"}},
+		"what could not be read holds, unless the last stage has ended since": {
+			[]string{"qa/a create", "qa/b create", "qa/c"}, func(s *Snapshot) {
+				s.cluster("qa/a").Unknown, s.cluster("qa/a").Looked = "node a-1: no answer", wednesday.Add(-time.Minute)
+				s.cluster("qa/b").Unknown, s.cluster("qa/b").Looked = "node b-1: no answer", wednesday.Add(-2*hour)
+				s.cluster("qa/c").Unknown, s.cluster("qa/c").Looked = "gateway c: no answer", wednesday.Add(-time.Minute)
+			}, []string{"qa/a hold verify: unknown", "qa/b start verify", "qa/c hold create: unknown"},
+		},
 
 		// version
 		"seen on another version": {

@@ -129,6 +129,7 @@ func newForecast(s Snapshot, now time.Time, durations map[string]time.Duration) 
 	for i := range f.snap.Clusters {
 		p := &f.snap.Clusters[i]
 		p.Done = slices.Clone(p.Done)
+		p.Looked = time.Time{} // that something can't be read now says nothing of later
 		f.byRef[p.Ref] = i
 		if a := p.Action; a != nil && a.Direction != string(strategy.Back) {
 			end := a.StartedAt.Add(f.duration(a.Stage))
@@ -239,7 +240,7 @@ func (f *forecast) complete(until time.Time) {
 		if p.Stage == strategy.StageSwitchStorage && p.WayBack == nil {
 			p.WayBack = &fleet.WayBack{Open: true}
 		}
-		p.Observed = time.Time{} // what was seen before says nothing of it any more
+		p.Observed, p.Looked = time.Time{}, time.Time{} // what was seen before says nothing of it any more
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// unknownPlace holds a cluster of which it can't be told what comes next.
+// unknownPlace holds a cluster of which it can't be told what comes next, or what it is like now.
 func (t *tick) unknownPlace(c *candidate, _ time.Time) (Reason, bool) {
 	if !t.known {
 		return Reason{Code: CodeUnknown, Message: fmt.Sprintf("the strategy %q is not known to this release", t.Campaign.Strategy), Release: "run the release that the campaign was made with"}, true
@@ -20,7 +20,19 @@ func (t *tick) unknownPlace(c *candidate, _ time.Time) (Reason, bool) {
 	if c.next < 0 {
 		return Reason{}, false // arrived, and held by what came before
 	}
+	// A look that is older than the end of the last stage says nothing: the stage's own steps have looked since.
+	if c.Unknown != "" && c.Looked.After(c.Since) {
+		return Reason{Code: CodeUnknown, Message: "the last look, at " + c.Looked.In(t.zone()).Format("15:04:05 MST") + ", could not read " + c.Unknown, Release: "a later look reads everything; " + c.name + " starts on nothing that is unknown"}, true
+	}
 	return Reason{}, false
+}
+
+// zone is the schedule's, or UTC.
+func (t *tick) zone() *time.Location {
+	if t.windows != nil && t.windows.zone != nil {
+		return t.windows.zone
+	}
+	return time.UTC
 }
 
 // wrongVersion holds a cluster whose primary was seen on another version than the stage leaves it with: somebody moved it by hand.

@@ -75,8 +75,11 @@ func statusRow(p campaign.Progress, d campaign.Decision, now time.Time) []string
 		completed = "-"
 	}
 	version := fleet.ShortVersion(p.Version)
-	if version == "" {
+	switch {
+	case version == "":
 		version = "unknown"
+	case p.Unknown != "" && p.Action == nil: // the last look failed; what it was before is still worth a word
+		version = "unknown, was " + version
 	}
 	state, detail := "", ""
 	switch {

@@ -1,6 +1,11 @@
 package fleet
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
 
 // Observation is what was seen of one cluster, at one time. Whatever could not be read says so in Error and is
 // unknown, never absent.
@@ -10,7 +15,9 @@ type Observation struct {
 	Gateways []GatewayObservation `json:"gateways,omitempty"`
 	// Record is the address that the name server answered for the cluster's record, host:port-less; empty if unknown.
 	Record  string   `json:"record,omitempty"`
-	WayBack *WayBack `json:"way_back,omitempty"` // nil before the storage switch
+	WayBack *WayBack `json:"way_back,omitempty"` // nil before the storage switch, or if it could not be read
+	// Unread is what could not be read beside nodes and gateways, each with its cause.
+	Unread []string `json:"unread,omitempty"`
 }
 
 // Role is what a node is seen to do.
@@ -73,4 +80,42 @@ func (o Observation) Primary() (NodeObservation, bool) {
 		return NodeObservation{}, false
 	}
 	return found[0], true
+}
+
+// Unknown says what of the cluster is not known: what could not be read, or which of several writable nodes is the primary. It
+// is "" if everything was read.
+func (o Observation) Unknown() string {
+	var all, writable []string
+	for _, n := range o.Nodes {
+		switch n.Role {
+		case RoleUnknown, "":
+			all = append(all, fmt.Sprintf("node %s: %s", n.Node, orNothing(n.Error)))
+		case RolePrimary:
+			writable = append(writable, n.Node)
+		}
+	}
+	if len(writable) > 1 {
+		all = append(all, fmt.Sprintf("which node is the primary: %s are writable", strings.Join(writable, " and ")))
+	}
+	for _, g := range o.Gateways {
+		if g.Error != "" {
+			all = append(all, fmt.Sprintf("gateway %s: %s", g.Gateway, g.Error))
+		}
+	}
+	return strings.Join(append(all, o.Unread...), "; ")
+}
+
+func orNothing(s string) string {
+	if s == "" {
+		return "no answer"
+	}
+	return s
+}
+
+// Of is the observation without what it says of cells that the cluster does not have: of a cell that is gone, that it can't be
+// read is no news.
+func (o Observation) Of(c Cluster) Observation {
+	o.Nodes = slices.DeleteFunc(slices.Clone(o.Nodes), func(n NodeObservation) bool { _, there := c.Cell(n.Cell); return !there })
+	o.Gateways = slices.DeleteFunc(slices.Clone(o.Gateways), func(g GatewayObservation) bool { _, there := c.Cell(g.Cell); return !there })
+	return o
 }

@@ -215,6 +215,9 @@ func (s *Store) merge(ctx context.Context, tx *sql.Tx, h held, action int64, rec
 		if err := putCluster(ctx, tx, o.Apply(c)); err != nil {
 			return err
 		}
+		if err := forgetCells(ctx, tx, h.ref); err != nil {
+			return err
+		}
 	}
 	if o.WayBack != nil {
 		if err := s.setWayBack(ctx, tx, h.ref, *o.WayBack); err != nil {
@@ -233,6 +236,18 @@ func (s *Store) merge(ctx context.Context, tx *sql.Tx, h held, action int64, rec
 		}
 	}
 	return nil
+}
+
+// forgetCells leaves cells that are gone out of what was seen last: that they could not be read is no news any more.
+func forgetCells(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef) error {
+	o, err := lastObservation(ctx, tx, ref)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		_, err = putObservation(ctx, tx, ref, o)
+	}
+	return err
 }
 
 // Turn persists that an action has turned round; see engine.Journal.

@@ -3,6 +3,8 @@ package state
 import (
 	"context"
 	"database/sql"
+	"errors"
+	"fmt"
 
 	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/engine"
@@ -24,7 +26,7 @@ func (s *Store) snapshot(ctx context.Context, tx *sql.Tx, name string) (campaign
 		return campaign.Snapshot{}, err
 	}
 	snap := campaign.Snapshot{Campaign: c, Status: status}
-	if snap.Clusters, err = rows(ctx, tx, scanProgress, `SELECT p.env, p.cluster, p.stage, p.since, p.done, p.failure, p.attention, p.way_back, o.spec,
+	if snap.Clusters, err = rows(ctx, tx, scanProgress, `SELECT p.env, p.cluster, p.stage, p.since, p.done, p.failure, p.attention, p.way_back, o.at, o.version, o.version_at, o.unknown,
 			a.id, a.stage, a.direction, a.status, a.message, a.created_at
 		FROM progress p
 		LEFT JOIN actions a ON a.env = p.env AND a.cluster = p.cluster AND a.campaign = p.campaign AND a.ended_at = 0
@@ -45,10 +47,11 @@ func (s *Store) snapshot(ctx context.Context, tx *sql.Tx, name string) (campaign
 func scanProgress(r *sql.Rows) (campaign.Progress, error) {
 	var p campaign.Progress
 	var since int64
-	var done, failure, wayBack, observed sql.NullString
+	var done, failure, wayBack, version, unknown sql.NullString
+	var looked, seen sql.NullInt64
 	var id, created sql.NullInt64
 	var stage, direction, status, message sql.NullString
-	if err := r.Scan(&p.Ref.Env, &p.Ref.Name, &p.Stage, &since, &done, &failure, &p.Attention, &wayBack, &observed, &id, &stage, &direction, &status, &message, &created); err != nil {
+	if err := r.Scan(&p.Ref.Env, &p.Ref.Name, &p.Stage, &since, &done, &failure, &p.Attention, &wayBack, &looked, &version, &seen, &unknown, &id, &stage, &direction, &status, &message, &created); err != nil {
 		return p, err
 	}
 	p.Since = fromMicros(since)
@@ -65,15 +68,8 @@ func scanProgress(r *sql.Rows) (campaign.Progress, error) {
 	if p.WayBack, err = optional[fleet.WayBack](wayBack); err != nil {
 		return p, err
 	}
-	o, err := optional[fleet.Observation](observed)
-	if err != nil {
-		return p, err
-	}
-	if o != nil {
-		if n, ok := o.Primary(); ok {
-			p.Version, p.Observed = n.Version, o.At
-		}
-	}
+	p.Version, p.Unknown = version.String, unknown.String
+	p.Observed, p.Looked = fromMicros(seen.Int64), fromMicros(looked.Int64)
 	if id.Valid {
 		p.Action = &campaign.ActionState{ID: id.Int64, Stage: stage.String, Direction: direction.String, Status: status.String, Message: message.String, StartedAt: fromMicros(created.Int64)}
 	}
@@ -168,20 +164,59 @@ func (s *Store) Switchovers(ctx context.Context, name string) (all []Switchover,
 	return all, err
 }
 
-// Observe stores what a supervisor saw of a cluster, if it is newer than what is stored. A way back that broke is a loud
-// event, once; the first sign of it freezes tear-down (trap 19).
+// Observe stores what a supervisor saw of a cluster, if it is newer than what is stored. What it says of a cell that is gone
+// by now is left out. A way back that broke is a loud event, once; the first sign of it freezes tear-down (trap 19).
 func (s *Store) Observe(ctx context.Context, ref fleet.ClusterRef, o fleet.Observation) error {
 	return s.update(ctx, func(tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, `INSERT INTO observations (env, cluster, at, spec) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (env, cluster) DO UPDATE SET at = excluded.at, spec = excluded.spec WHERE excluded.at > observations.at`, ref.Env, ref.Name, micros(o.At), text(o))
-		if err != nil {
-			return err
-		}
-		if n, err := res.RowsAffected(); err != nil || n == 0 || o.WayBack == nil {
+		stored, err := putObservation(ctx, tx, ref, o)
+		if err != nil || !stored || o.WayBack == nil {
 			return err
 		}
 		return s.setWayBack(ctx, tx, ref, *o.WayBack)
 	})
+}
+
+// putObservation stores an observation that is not older than the one that is there. The version stays as it was last seen
+// when this one does not tell it: a failed read is unknown, never empty.
+func putObservation(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef, o fleet.Observation) (stored bool, err error) {
+	c, err := cluster(ctx, tx, ref)
+	if err != nil {
+		return false, err
+	}
+	o = o.Of(c)
+	var version string
+	var seen int64
+	if n, ok := o.Primary(); ok {
+		version, seen = n.Version, micros(o.At)
+	}
+	res, err := tx.ExecContext(ctx, `INSERT INTO observations (env, cluster, at, spec, version, version_at, unknown) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT (env, cluster) DO UPDATE SET at = excluded.at, spec = excluded.spec, unknown = excluded.unknown,
+			version = CASE WHEN excluded.version = '' THEN observations.version ELSE excluded.version END,
+			version_at = CASE WHEN excluded.version = '' THEN observations.version_at ELSE excluded.version_at END
+		WHERE excluded.at >= observations.at`, ref.Env, ref.Name, micros(o.At), text(o), version, seen, o.Unknown())
+	if err != nil {
+		return false, err
+	}
+	n, err := res.RowsAffected()
+	return n > 0, err
+}
+
+// lastObservation is the newest that was seen of a cluster; ErrNotFound if nothing was.
+func lastObservation(ctx context.Context, q queryer, ref fleet.ClusterRef) (fleet.Observation, error) {
+	var spec string
+	err := q.QueryRowContext(ctx, `SELECT spec FROM observations WHERE env = $1 AND cluster = $2`, ref.Env, ref.Name).Scan(&spec)
+	if errors.Is(err, sql.ErrNoRows) {
+		return fleet.Observation{}, fmt.Errorf("an observation of %s: %w", ref, ErrNotFound)
+	}
+	if err != nil {
+		return fleet.Observation{}, err
+	}
+	return decode[fleet.Observation](spec)
+}
+
+// queryer is a transaction, or the database outside of one.
+type queryer interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 // setWayBack stores the way back of a cluster's live campaign, and tells of a change.
@@ -189,7 +224,7 @@ func (s *Store) setWayBack(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef
 	var name string
 	var old sql.NullString
 	err := tx.QueryRowContext(ctx, `SELECT p.campaign, p.way_back FROM progress p JOIN campaigns c ON c.name = p.campaign WHERE p.env = $1 AND p.cluster = $2 AND c.status IN ('running', 'paused', 'aborted') ORDER BY c.applied_at DESC LIMIT 1`, ref.Env, ref.Name).Scan(&name, &old)
-	if err == sql.ErrNoRows {
+	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
 	if err != nil {
@@ -220,13 +255,5 @@ func (s *Store) setWayBack(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef
 
 // LastObservation is the newest that was seen of a cluster; ErrNotFound if nothing was.
 func (s *Store) LastObservation(ctx context.Context, ref fleet.ClusterRef) (fleet.Observation, error) {
-	var spec string
-	err := s.read.QueryRowContext(ctx, `SELECT spec FROM observations WHERE env = $1 AND cluster = $2`, ref.Env, ref.Name).Scan(&spec)
-	if err == sql.ErrNoRows {
-		return fleet.Observation{}, ErrNotFound
-	}
-	if err != nil {
-		return fleet.Observation{}, err
-	}
-	return decode[fleet.Observation](spec)
+	return lastObservation(ctx, s.read, ref)
 }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -48,7 +49,9 @@ type Config struct {
 	Slots      int           // actions at once; 0: 4
 	Poll       time.Duration // between two questions for work; 0: 1 s
 	WatchEvery time.Duration // between two looks at a cluster; 0: 10 s
-	Engine     engine.Options
+	// LookTimeout bounds one look; what has not answered by then is unknown. 0: 20 s
+	LookTimeout time.Duration
+	Engine      engine.Options
 }
 
 // Supervisor runs one environment's actions.
@@ -64,6 +67,9 @@ func New(cfg Config) *Supervisor {
 	}
 	if cfg.WatchEvery == 0 {
 		cfg.WatchEvery = 10 * time.Second
+	}
+	if cfg.LookTimeout == 0 {
+		cfg.LookTimeout = 20 * time.Second
 	}
 	return &Supervisor{cfg}
 }
@@ -105,7 +111,7 @@ func (s *Supervisor) work(ctx context.Context, slot int) {
 // once leases an action and runs it as far as it goes.
 func (s *Supervisor) once(ctx context.Context) (bool, error) {
 	asked := time.Now() // the lease counts from before the request (trap 6)
-	request, cancel := context.WithTimeout(ctx, 30*time.Second)
+	request, cancel := lingering(ctx, 30*time.Second)
 	a, err := s.cfg.Server.Lease(request, s.cfg.Name, s.cfg.Handlers.Kinds())
 	cancel()
 	if err != nil || a == nil {
@@ -137,7 +143,9 @@ func (s *Supervisor) watch(ctx context.Context) {
 }
 
 func (s *Supervisor) look(ctx context.Context) error {
-	all, err := s.cfg.Server.Watched(ctx)
+	request, cancel := context.WithTimeout(ctx, 30*time.Second)
+	all, err := s.cfg.Server.Watched(request)
+	cancel()
 	if err != nil {
 		return err
 	}
@@ -148,10 +156,14 @@ func (s *Supervisor) look(ctx context.Context) error {
 	g.SetLimit(atOnce)
 	for _, w := range all {
 		g.Go(func() error {
-			look, cancel := context.WithTimeout(ctx, 30*time.Second)
+			o := s.observe(ctx, w)
+			if ctx.Err() != nil {
+				return nil // a look that was cut off says nothing
+			}
+			// A time of its own: a look that hung until its end is the very one to be told of.
+			tell, cancel := context.WithTimeout(ctx, 30*time.Second)
 			defer cancel()
-			o := s.cfg.Observer.Observe(look, w)
-			if err := s.cfg.Server.Observe(look, w.Cluster.Name, o); err != nil {
+			if err := s.cfg.Server.Observe(tell, w.Cluster.Name, o); err != nil {
 				mu.Lock()
 				errs = append(errs, err)
 				mu.Unlock()
@@ -160,6 +172,36 @@ func (s *Supervisor) look(ctx context.Context) error {
 		})
 	}
 	return errors.Join(g.Wait(), errors.Join(errs...))
+}
+
+// observe looks at one cluster within its time. An observer that panics has seen nothing: all is unknown.
+func (s *Supervisor) observe(ctx context.Context, w api.Watched) (o fleet.Observation) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.LookTimeout)
+	defer cancel()
+	began := s.cfg.Now()
+	defer func() {
+		if p := recover(); p != nil {
+			s.cfg.Log.Error("panic in a look", "env", s.cfg.Env, "cluster", w.Cluster.Name, "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+			o = unseen(w.Cluster, began, fmt.Errorf("panic in a look: %v", p))
+		}
+	}()
+	return s.cfg.Observer.Observe(ctx, w)
+}
+
+// lingering is a context with a time limit that outlives its parent by some seconds: an answer that is on its way when the
+// supervisor is told to end may be a lease, which has to be given back.
+func lingering(parent context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), limit)
+	stop := context.AfterFunc(parent, func() {
+		t := time.NewTimer(3 * time.Second)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() { stop(); cancel() }
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

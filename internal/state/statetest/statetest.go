@@ -42,13 +42,15 @@ func (c *Clock) Set(t time.Time) {
 	c.now = t
 }
 
-// Fleet is n clusters in each environment: c00, c01 and so on, with one cell, blue, of MariaDB 10.11.
+// Fleet is n clusters in each environment: c00, c01 and so on, with one cell, blue, of MariaDB 10.11: a node and a gateway.
 func Fleet(n int, envs ...string) fleet.Fleet {
 	f := fleet.Fleet{Name: "f"}
 	for _, env := range envs {
 		e := fleet.Environment{Name: env}
 		for i := range n {
-			e.Clusters = append(e.Clusters, fleet.Cluster{Name: fmt.Sprintf("c%02d", i), Env: env, Product: "mariadb", Record: "x.", Cells: []fleet.Cell{{Name: "blue", Version: "10.11"}}})
+			e.Clusters = append(e.Clusters, fleet.Cluster{Name: fmt.Sprintf("c%02d", i), Env: env, Product: "mariadb", Record: "x.", Cells: []fleet.Cell{{
+				Name: "blue", Version: "10.11", Nodes: []fleet.Node{{Name: "blue-1"}}, Gateway: &fleet.Gateway{Name: "blue-gateway"},
+			}}})
 		}
 		f.Environments = append(f.Environments, e)
 	}
