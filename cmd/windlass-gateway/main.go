@@ -21,7 +21,7 @@ const usage = `windlass-gateway serves clients of a MySQL or MariaDB cluster, an
   windlass-gateway --config FILE --check  read the configuration and the secrets, and stop
   windlass-gateway --version
 
-SIGHUP reads the accounts again. SIGTERM takes no new client, lets transactions end, and stops.
+SIGHUP reads the accounts again. SIGTERM takes no new client, lets transactions end, and stops; a second one stops at once.
 
 `
 
@@ -59,9 +59,9 @@ func run(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	if *check {
-		_, err := gateway.LoadAccounts(ctx, cfg)
-		return err
+		return gateway.Check(ctx, cfg)
 	}
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	g, err := gateway.New(ctx, cfg, log)

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -102,46 +101,6 @@ func startProgram(t testing.TB, cmd *exec.Cmd, in io.Closer) string {
 	return strings.TrimSpace(string(line[:n]))
 }
 
-// startProcess builds the gateway and runs it as a process of its own.
-func (c *cluster) startProcess(t testing.TB) string {
-	t.Helper()
-	dir := t.TempDir()
-	program := filepath.Join(dir, "windlass-gateway")
-	if out, err := exec.Command("go", "build", "-o", program, "../../cmd/windlass-gateway").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	port, admin := processtest.FreePort(t), processtest.FreePort(t)
-	files := map[string]string{
-		"token": testToken, "monitor": processtest.MonitorSecret,
-		"accounts.yaml": fmt.Sprintf("accounts:\n  - {user: %s, password: %s}\n", processtest.AppUser, processtest.AppPassword),
-		"gateway.yaml": fmt.Sprintf("kind: Gateway\nversion: 1\nname: bench\nlisten: 127.0.0.1:%d\nadmin: {listen: '127.0.0.1:%d', token_file: token}\naccounts_file: accounts.yaml\nmonitor: {user: %s, password_file: monitor}\nservers: {local: ['%[4]s'], all: ['%[4]s', '%[5]s']}\n",
-			port, admin, processtest.MonitorUser, c.primary.Address(), c.replica.Address()),
-	}
-	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cmd := exec.Command(program, "--config", filepath.Join(dir, "gateway.yaml"), "--log-level", "warn")
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Signal(os.Interrupt)
-		cmd.Wait()
-	})
-	address := fmt.Sprintf("127.0.0.1:%d", port)
-	processtest.Until(t, 5*time.Second, "the gateway answers", func() bool {
-		nc, err := net.Dial("tcp", address)
-		if err == nil {
-			nc.Close()
-		}
-		return err == nil
-	})
-	return address
-}
-
 var sysbenchRate = regexp.MustCompile(`transactions:\s+\d+\s+\(([\d.]+) per sec`)
 
 // sysbench runs a script against an address, and answers transactions a second.
@@ -182,7 +141,7 @@ func BenchmarkPointSelects(b *testing.B) {
 		{"direct", c.primary.Address()},
 		{"pass-through", startPassThrough(b, c.primary.Address())},
 		{"splice", startPassThrough(b, c.primary.Address()+"+splice")},
-		{"gateway", c.startProcess(b)},
+		{"gateway", c.startProcess(b, "warn").writer},
 	}
 	rounds, _ := strconv.Atoi(os.Getenv("WINDLASS_BENCH_ROUNDS"))
 	if rounds == 0 {

@@ -23,6 +23,7 @@ type cluster struct {
 	primary, replica *processtest.Server
 	term             int64
 	switches         int
+	program          string // windlass-gateway, once it is built
 }
 
 func newCluster(t testing.TB) *cluster {
@@ -31,7 +32,7 @@ func newCluster(t testing.TB) *cluster {
 	b.Exec(t, "SET GLOBAL character_set_collations=''")
 	a.Exec(t, "CREATE DATABASE gw CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci")
 	b.CatchUp(t, a)
-	return &cluster{primary: a, replica: b, term: 1}
+	return &cluster{primary: a, replica: b, term: 1, program: filepath.Join(t.TempDir(), "windlass-gateway")}
 }
 
 // gate is a gateway that serves in the test's process.

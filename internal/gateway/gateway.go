@@ -58,8 +58,27 @@ type counters struct {
 	commandsOfEnded                                                                                                         atomic.Uint64
 }
 
+// Check reads everything that the configuration names, secrets too, and says what is wrong with it. It opens nothing.
+func Check(ctx context.Context, cfg Config) error {
+	_, err := assemble(ctx, cfg, slog.New(slog.DiscardHandler))
+	return err
+}
+
 // New opens the listeners and reads the secrets. Nothing is served before Run.
 func New(ctx context.Context, cfg Config, log *slog.Logger) (*Gateway, error) {
+	g, err := assemble(ctx, cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.listen(); err != nil {
+		return nil, err
+	}
+	g.setServers(g.cfg.Servers.Local, g.cfg.Servers.All)
+	return g, nil
+}
+
+// assemble makes a gateway without listeners. Its list of servers is that of the state file, if there is one.
+func assemble(ctx context.Context, cfg Config, log *slog.Logger) (*Gateway, error) {
 	g := &Gateway{cfg: cfg, log: log.With("gateway", cfg.Name), started: time.Now(), sessions: map[uint32]*session{}}
 	accounts, err := LoadAccounts(ctx, cfg)
 	if err != nil {
@@ -89,15 +108,10 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	local, all := cfg.Servers.Local, cfg.Servers.All
 	if saved.Servers != nil {
-		local, all = saved.Servers.Local, saved.Servers.All
+		g.cfg.Servers = ServersConfig{Local: saved.Servers.Local, All: saved.Servers.All}
 	}
 	g.sw.term = saved.Term
-	if err := g.listen(); err != nil {
-		return nil, err
-	}
-	g.setServers(local, all)
 	return g, nil
 }
 
@@ -209,7 +223,7 @@ func (g *Gateway) stop(clients *sync.WaitGroup) {
 	for _, l := range g.listens {
 		l.Close()
 	}
-	g.log.Info("stopping", "sessions", len(g.snapshot()), "wait", g.cfg.Timeouts.Stop.D())
+	g.log.Info("stopping", "sessions", len(g.snapshot()), "wait", g.cfg.Timeouts.Stop.D().String())
 	done := make(chan struct{})
 	go func() {
 		clients.Wait()

@@ -39,6 +39,7 @@ func TestOnRealServers(t *testing.T) {
 		{"TLSAndMethods", testTLSAndMethods},
 		{"ReplaceServers", testReplaceServers},
 		{"Stop", testStop},
+		{"Process", testProcess},
 		{"ClientsSayTheSame", testClientsSayTheSame},
 		{"MariadbClientMoves", testMariadbClientMoves},
 		{"ClientsUnderSwitch", testClientsUnderSwitch},

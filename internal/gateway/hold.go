@@ -172,7 +172,7 @@ func (w *switcher) Hold(ctx context.Context, req adminapi.HoldRequest) (adminapi
 	w.gate(true)
 	target := w.target
 	w.mu.Unlock()
-	w.gw.log.Info("holding", "switch", req.Switch, "term", req.Term, "ttl", ttl, "drain", drainFor)
+	w.gw.log.Info("holding", "switch", req.Switch, "term", req.Term, "ttl", ttl.String(), "drain", drainFor.String())
 
 	blockers, err := w.drain(ctx, d, over, arrived.Add(drainFor), onOpen)
 	w.mu.Lock()
@@ -191,7 +191,7 @@ func (w *switcher) Hold(ctx context.Context, req adminapi.HoldRequest) (adminapi
 		return w.status(), &adminapi.BlockedError{Blockers: blockers}
 	}
 	w.phase, w.left = adminapi.PhaseHeld, 0
-	w.gw.log.Info("held", "switch", w.id, "term", w.of, "after", time.Since(arrived))
+	w.gw.log.Info("held", "switch", w.id, "term", w.of, "after", time.Since(arrived).String())
 	if target != nil {
 		go w.gw.follow(target, over)
 	}

@@ -281,6 +281,7 @@ func (s *session) authenticate(user, plugin string, answer, salt []byte) error {
 		return nil
 	}
 	s.gw.counts.loginsRefused.Add(1)
+	s.gw.log.Debug("login refused", "user", user, "client", s.address)
 	using := "YES"
 	if len(answer) == 0 {
 		using = "NO"
