@@ -48,6 +48,15 @@ func (mysqlFlavour) channels(ctx context.Context, s *session) ([]channel, error)
 			gtid: r["Auto_Position"] == "1", received: strings.ReplaceAll(r["Retrieved_Gtid_Set"], "\n", ""), delay: r["SQL_Delay"], connecting: r["Replica_IO_Running"] == "Connecting",
 		}
 		c.stopped = r["Replica_IO_Running"] == "No" && !c.sql
+		if c.sqlError != "" { // the coordinator's, which only says that a worker failed
+			words, err := s.rows(ctx, "SELECT LAST_ERROR_MESSAGE AS words FROM performance_schema.replication_applier_status_by_worker WHERE LAST_ERROR_NUMBER <> 0 AND CHANNEL_NAME = "+quote(c.name))
+			if err != nil {
+				return nil, err
+			}
+			if len(words) > 0 {
+				c.sqlError = words[0]["words"]
+			}
+		}
 		c.filters = filters(r)
 		out = append(out, c)
 	}
