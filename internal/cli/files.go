@@ -128,12 +128,16 @@ func applyCommand(o *Options) *cobra.Command {
 
 func planCommand(o *Options) *cobra.Command {
 	var files []string
+	var way pathFlags
 	cmd := &cobra.Command{
-		Use: "plan -f FILE…", Short: "Show what a campaign would do, before anything runs",
-		Long:    "Shows the stages, the steps with what they do, prove and undo, the limits and soaks, and the point of no return. It asks no server and changes nothing.\nExits 3 if the campaign does not fit the fleet.",
-		Example: "  windlass plan -f fleet.yaml -f campaign.yaml",
+		Use: "plan -f FILE… | --product NAME --from VERSION --to VERSION", Short: "Show what a campaign would do, or a product's path with its proof, before anything runs",
+		Long:    "Shows the stages, the steps with what they do, prove and undo, the limits and soaks, and the point of no return. It asks no server and changes nothing.\nExits 3 if the campaign does not fit the fleet.\n\nWith --product it plans by the product's policy alone: the hops, the order within each, every mixed state with its\nproof, and the ways back. Exits 3 if there is no path, and names the rules that forbid it.",
+		Example: "  windlass plan -f fleet.yaml -f campaign.yaml\n  windlass plan --product vitess --from 4.0 --to 6.0",
 		Args:    exactly(0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if way.given() {
+				return way.plan(cmd, o)
+			}
 			d, err := readFiles(cmd, o, files)
 			if err != nil {
 				return err
@@ -161,5 +165,6 @@ func planCommand(o *Options) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringArrayVarP(&files, "file", "f", nil, "YAML `FILE` with a fleet or a campaign; may be given again")
+	way.add(cmd)
 	return cmd
 }

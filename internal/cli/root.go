@@ -37,7 +37,7 @@ Why it does not move:        windlass why ENV/CLUSTER`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return Failf(ExitUsage, cmd.CommandPath()+" --help lists the flags", "%w", err)
 	})
-	root.AddCommand(applyCommand(o), planCommand(o), statusCommand(o), whyCommand(o), forecastCommand(o), launchCommand(o), pauseCommand(o), resumeCommand(o), abortCommand(o),
+	root.AddCommand(applyCommand(o), planCommand(o), checkCommand(o), statusCommand(o), whyCommand(o), forecastCommand(o), launchCommand(o), pauseCommand(o), resumeCommand(o), abortCommand(o),
 		rollbackCommand(o), approveCommand(o), overrideCommand(o), freezeCommand(o), eventsCommand(o), tokenCommand(o))
 	return root
 }

@@ -23,6 +23,7 @@ var rules = []rule{
 	{"internal/wire", []string{"internal/..."}, "framing is shared by gateway and replay, and knows nothing else"},
 	{"internal/campaign", []string{"internal/engine", "internal/state", "internal/api", "internal/server", "internal/driver/...", "database/sql", "net/http", "os/exec"}, "Decide is pure: it is given a snapshot and a time"},
 	{"internal/strategy", []string{"internal/..."}, "a strategy is data"},
+	{"internal/policy", []string{"internal/engine", "internal/state", "internal/api", "internal/server", "internal/driver/...", "database/sql", "net/http"}, "a proof needs no world"},
 	{"internal/engine", []string{"internal/state", "internal/api", "internal/server", "internal/driver/...", "internal/bluegreen", "database/sql", "net/http"}, "the engine runs the same over the state, the API and the simulation"},
 	{"internal/bluegreen", []string{"internal/state", "internal/server", "internal/driver/...", "database/sql"}, "handlers decide, drivers act"},
 	{"internal/state/...", []string{"internal/server", "internal/api", "internal/driver/...", "internal/bluegreen"}, "the state knows who reads it by its own interfaces only"},

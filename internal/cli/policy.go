@@ -1,0 +1,221 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/windlass-db/windlass/internal/config"
+	"github.com/windlass-db/windlass/internal/policy"
+)
+
+// productFlags choose a product: a built-in one by its name, or one from a file.
+type productFlags struct{ name, file string }
+
+func (p *productFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&p.name, "product", "", "`NAME` of a built-in product: "+strings.Join(policy.Names(), ", "))
+	cmd.Flags().StringVar(&p.file, "product-file", "", "YAML `FILE` with a product of your own")
+}
+
+func (p *productFlags) read(cmd *cobra.Command, o *Options) (*policy.Product, error) {
+	switch {
+	case p.name != "" && p.file != "":
+		return nil, Failf(ExitUsage, "give one of them", "both --product and --product-file are given")
+	case p.file != "":
+		objects, err := readKinds(cmd, o, []string{p.file}, policy.Kind())
+		if err != nil {
+			return nil, err
+		}
+		if len(objects) != 1 {
+			return nil, Failf(ExitUsage, "put one product into the file", "%s holds %d products", p.file, len(objects))
+		}
+		return objects[0].Value.(*policy.Product), nil
+	case p.name == "":
+		return nil, Failf(ExitUsage, "built in are "+strings.Join(policy.Names(), ", "), "no product is named with --product")
+	}
+	product, err := policy.Builtin(p.name)
+	return product, usage(err)
+}
+
+// usage makes an error of the user's words one with the exit code for that, keeping its hint.
+func usage(err error) error {
+	var h hinter
+	if err != nil && errors.As(err, &h) {
+		return Failf(ExitUsage, h.ErrorHint(), "%w", err)
+	}
+	return err
+}
+
+// readKinds reads files of these kinds, and shows all that is wrong with them.
+func readKinds(cmd *cobra.Command, o *Options, names []string, kinds ...config.Kind) ([]config.Object, error) {
+	objects, err := config.ReadFiles(names, kinds...)
+	var ps config.Problems
+	if errors.As(err, &ps) {
+		if o.Output == "json" {
+			if err := o.printer(cmd).value(ps, nil); err != nil {
+				return nil, err
+			}
+		}
+		return nil, problems(cmd, ps, ExitUsage, "mend the files and try again")
+	}
+	if err != nil {
+		return nil, Failf(ExitUsage, "", "%w", err)
+	}
+	return objects, nil
+}
+
+func checkCommand(o *Options) *cobra.Command {
+	cmd := &cobra.Command{Use: "check", Short: "Check a state of versions, or a policy", Args: exactly(0, "state or policy"), RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	cmd.AddCommand(checkStateCommand(o), checkPolicyCommand(o))
+	return cmd
+}
+
+func checkStateCommand(o *Options) *cobra.Command {
+	var product productFlags
+	var window bool
+	cmd := &cobra.Command{
+		Use: "state --product NAME COMPONENT=VERSION…", Short: "Say whether versions may run side by side, and by which rule they may not",
+		Long:    "Exits 0 if the state is legal, and 3 if it is not.",
+		Example: "  windlass check state --product vitess vtgate=14.0,vttablet=13.0,vttablet=14.0",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, err := product.read(cmd, o)
+			if err != nil {
+				return err
+			}
+			s := policy.State{Window: window}
+			for _, part := range strings.FieldsFunc(strings.Join(args, ","), func(r rune) bool { return r == ',' }) {
+				c, v, ok := strings.Cut(part, "=")
+				if !ok || c == "" || v == "" {
+					return Failf(ExitUsage, "write COMPONENT=VERSION, such as vtgate=14.0", "%q is no component with its version", part)
+				}
+				s.Present = append(s.Present, policy.Present{Component: c, Version: v})
+			}
+			if len(s.Present) == 0 {
+				return Failf(ExitUsage, "write COMPONENT=VERSION, such as vtgate=14.0, once for each that is there", "no component is given")
+			}
+			pairs, bad, err := p.Check(s)
+			if err != nil {
+				return usage(err)
+			}
+			out := struct {
+				Product    string             `json:"product"`
+				State      policy.State       `json:"state"`
+				Legal      bool               `json:"legal"`
+				Pairs      []policy.Pair      `json:"pairs"` // that a rule allows
+				Violations []policy.Violation `json:"violations"`
+			}{p.Name, s, len(bad) == 0, pairs, bad}
+			if err := o.printer(cmd).value(out, func(w io.Writer) error {
+				for _, v := range bad {
+					fmt.Fprintln(w, v)
+				}
+				if len(bad) == 0 {
+					fmt.Fprintf(w, "legal: %d pairs that meet are allowed\n", len(pairs))
+				}
+				return nil
+			}); err != nil {
+				return err
+			}
+			if len(bad) > 0 {
+				return &Error{Code: ExitFinding, Err: errSilent}
+			}
+			return nil
+		},
+	}
+	product.add(cmd)
+	cmd.Flags().BoolVar(&window, "rollback-window", false, "while a rollback must be possible: replication in reverse is allowed where its guards stand")
+	return cmd
+}
+
+func checkPolicyCommand(o *Options) *cobra.Command {
+	return &cobra.Command{
+		Use: "policy FILE", Short: "Check a product's file: unreachable components, contradicting rules, upgrades that are impossible",
+		Long: "Exits 0 if nothing is found, 3 if something is, and 2 if the file can't be read.",
+		Args: exactly(1, "one file"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			objects, err := readKinds(cmd, o, args, policy.Kind())
+			if err != nil {
+				return err
+			}
+			var ps config.Problems
+			n := 0
+			for _, obj := range objects {
+				p := obj.Value.(*policy.Product)
+				n += len(p.Releases)
+				ps = append(ps, obj.Locate(p.Lint())...)
+			}
+			if len(ps) > 0 {
+				if o.Output == "json" {
+					if err := o.printer(cmd).value(ps, nil); err != nil {
+						return err
+					}
+				}
+				return problems(cmd, ps, ExitFinding, "a policy with these can't be relied on")
+			}
+			return o.printer(cmd).value([]string{}, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "nothing was found: every upgrade from one of the %d releases to the next is possible\n", n)
+				return err
+			})
+		},
+	}
+}
+
+// pathFlags ask for a path by a product's policy.
+type pathFlags struct {
+	product  productFlags
+	request  policy.Request
+	bridges  []string
+	everyone bool
+}
+
+func (f *pathFlags) add(cmd *cobra.Command) {
+	f.product.add(cmd)
+	cmd.Flags().StringVar(&f.request.From, "from", "", "`VERSION` that runs")
+	cmd.Flags().StringVar(&f.request.To, "to", "", "`VERSION` to go to")
+	cmd.Flags().StringVar(&f.request.Strategy, "strategy", policy.InPlace, "inplace or bluegreen")
+	cmd.Flags().StringVar(&f.request.Canary, "canary", "", "`COMPONENT` of which one node goes before everything else")
+	cmd.Flags().StringArrayVar(&f.bridges, "bridge", nil, "YAML `FILE` with bridges between versions that are no neighbours")
+	cmd.Flags().BoolVar(&f.everyone, "proof", false, "show every state with the rule that allows each of its pairs")
+}
+
+func (f *pathFlags) given() bool { return f.product.name != "" || f.product.file != "" }
+
+func (f *pathFlags) plan(cmd *cobra.Command, o *Options) error {
+	if f.request.From == "" || f.request.To == "" {
+		return Failf(ExitUsage, "windlass plan --product vitess --from 4.0 --to 6.0", "--from and --to are needed with --product")
+	}
+	p, err := f.product.read(cmd, o)
+	if err != nil {
+		return err
+	}
+	if len(f.bridges) > 0 {
+		objects, err := readKinds(cmd, o, f.bridges, policy.BridgeKind())
+		if err != nil {
+			return err
+		}
+		for _, obj := range objects {
+			b := obj.Value.(policy.Bridge)
+			if why := b.Refuse(time.Now()); why != "" {
+				return Failf(ExitFinding, "plan without it: then the path goes through every version", "%s", why)
+			}
+			f.request.Bridges = append(f.request.Bridges, b)
+		}
+	}
+	path, err := p.Plan(f.request)
+	var no *policy.NoPath
+	if errors.As(err, &no) {
+		if o.Output == "json" {
+			if err := o.printer(cmd).value(map[string]any{"path": nil, "why": no.Why, "forbidden": no.Forbidden}, nil); err != nil {
+				return err
+			}
+		}
+		return Failf(ExitFinding, "", "%w", err)
+	}
+	if err != nil {
+		return usage(err)
+	}
+	return o.printer(cmd).value(path, func(w io.Writer) error { return path.WriteText(w, f.everyone) })
+}

@@ -1,0 +1,311 @@
+package policy
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/windlass-db/windlass/internal/config"
+)
+
+func builtin(t testing.TB, name string) *Product {
+	t.Helper()
+	p, err := Builtin(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestEveryBuiltinIsRead(t *testing.T) {
+	if got := strings.Join(Names(), " "); got != "camunda cockroachdb elasticsearch kubernetes mariadb mysql postgresql temporal versions vitess" {
+		t.Errorf("built in are %s", got)
+	}
+	for _, name := range Names() {
+		p := builtin(t, name)
+		if p.Name != name {
+			t.Errorf("%s calls itself %s", name, p.Name)
+		}
+		for i := range p.Releases[1:] {
+			from, to := p.Releases[i].Name, p.Releases[i+1].Name
+			if _, err := p.Plan(Request{From: from, To: to}); err != nil {
+				t.Errorf("%s %s to %s: %v", name, from, to, err)
+			}
+		}
+	}
+	_, err := Builtin("oracle")
+	var unknown *UnknownProduct
+	if !errors.As(err, &unknown) || !strings.Contains(unknown.ErrorHint(), "vitess") {
+		t.Errorf("%v", err)
+	}
+}
+
+// text is a path on lines: "4.0>5.0", then its steps.
+func text(p Path) string {
+	var all []string
+	for _, h := range p.Hops {
+		all = append(all, h.From+">"+h.To)
+		for _, s := range h.Steps {
+			name := s.Name
+			if s.NoReturn {
+				name += " ⚑"
+			}
+			all = append(all, name)
+		}
+	}
+	return strings.Join(all, "\n")
+}
+
+// The order of the built-in products, as their sources say it (V1 to V4, V6).
+func TestPaths(t *testing.T) {
+	for name, c := range map[string]struct {
+		product  string
+		r        Request
+		want     string
+		wantPart string
+	}{
+		"vitess below 8: through 5, bottom to top": {product: "vitess", r: Request{From: "4.0", To: "6.0"}, want: `4.0>5.0
+upgrade mysqlctld
+upgrade vttablet
+upgrade vtgate
+upgrade vtctld
+upgrade vtworker
+5.0>6.0
+upgrade mysqlctld
+upgrade vttablet
+upgrade vtgate
+upgrade vtctld
+upgrade vtworker`},
+		"vitess from 8: a canary of the top layer first": {product: "vitess", r: Request{From: "14.0.2", To: "15.0"}, want: `14.0.2>15.0
+canary: one node of vtgate
+upgrade mysqlctld
+upgrade vttablet
+upgrade vtgate
+upgrade vtctld
+upgrade vtworker`},
+		"mysql: replicas first, over innovation releases": {product: "mysql", r: Request{From: "8.4.3", To: "9.7.0"}, want: `8.4.3>9.7.0
+upgrade replica, but for the node that is source
+switch source to an upgraded node; the former one stays
+upgrade the node that was source ⚑`},
+		"mariadb by bluegreen: tear-down is the point of no return": {product: "mariadb", r: Request{From: "10.11", To: "11.8", Strategy: BlueGreen}, want: `10.11>11.8
+add new nodes of replica beside the old ones
+switch source to a new node; the old ones follow it
+tear down the old nodes of replica ⚑`},
+		"camunda: the schema first, no version skipped": {product: "camunda", r: Request{From: "7.21", To: "7.23"}, want: "7.21>7.22\nmove schema\nupgrade engine\n7.22>7.23\nmove schema\nupgrade engine"},
+		"cockroachdb: over an innovation release, finalized": {product: "cockroachdb", r: Request{From: "24.1", To: "25.2"}, want: `24.1>24.3
+upgrade node
+finalize the cluster version ⚑
+24.3>25.2
+upgrade node
+finalize the cluster version ⚑`},
+		"kubernetes: the apiserver first": {product: "kubernetes", r: Request{From: "1.30", To: "1.31"}, wantPart: "1.30>1.31\nupgrade apiserver ⚑\nupgrade controller-manager"},
+		"elasticsearch: data first":       {product: "elasticsearch", r: Request{From: "7.17", To: "8.19"}, want: "7.17>8.19\nupgrade data ⚑\nupgrade master ⚑"},
+		"temporal: the schema first":      {product: "temporal", r: Request{From: "1.20", To: "1.21"}, wantPart: "1.20>1.21\nmove schema\n"},
+		"versions: images everywhere, the database, deployments, references": {product: "versions", r: Request{From: "v1", To: "v2"}, want: `v1>v2
+upgrade image
+move database
+upgrade deployment
+upgrade reference`},
+		"postgresql: any later version at once": {product: "postgresql", r: Request{From: "13", To: "17", Strategy: BlueGreen}, wantPart: "13>17\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := builtin(t, c.product).Plan(c.r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := text(p); c.want != "" && got != c.want || !strings.HasPrefix(got, c.wantPart) {
+				t.Errorf("got\n%s\nwant\n%s", got, c.want+c.wantPart)
+			}
+			for _, h := range p.Hops {
+				for _, s := range h.Steps {
+					if len(s.States) == 0 {
+						t.Errorf("%s has no state", s.Name)
+					}
+					if (s.Back == "") != s.NoReturn {
+						t.Errorf("%s: back %q, no return %v", s.Name, s.Back, s.NoReturn)
+					}
+				}
+			}
+		})
+	}
+}
+
+// "No path" names the rule that forbids it.
+func TestNoPath(t *testing.T) {
+	for name, c := range map[string]struct {
+		product, from, to, strategy, canary, want, rule string
+	}{
+		"a canary of the top layer below 8":  {"vitess", "6.0", "7.0", "", "vtgate", "vtgate 7.0 may not meet vttablet 6.0", "order[0]"},
+		"backwards":                          {"vitess", "7.0", "6.0", "", "", "not a later release", ""},
+		"bluegreen without a role to switch": {"camunda", "7.21", "7.22", BlueGreen, "", "this product has none", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := builtin(t, c.product).Plan(Request{From: c.from, To: c.to, Strategy: c.strategy, Canary: c.canary})
+			var no *NoPath
+			if !errors.As(err, &no) || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("got %v, want %q", err, c.want)
+			}
+			if c.rule != "" && (len(no.Forbidden) != 1 || no.Forbidden[0].Rule.ID != c.rule) {
+				t.Errorf("forbidden by %v, want %s alone", no.Forbidden, c.rule)
+			}
+		})
+	}
+	for _, canary := range []string{"vtgate", "vttablet"} {
+		if _, err := builtin(t, "vitess").Plan(Request{From: "8.0", To: "9.0", Canary: canary}); err != nil {
+			t.Errorf("a canary of %s from 8.0 on: %v", canary, err)
+		}
+	}
+}
+
+// cyclic is a product that nobody can upgrade: each of two calls the other, bottom to top.
+const cyclic = `kind: Product
+version: 1
+name: ring
+title: Ring
+releases: ["1", "2"]
+layers: [one]
+components: [{name: a, layer: one}, {name: b, layer: one}, {name: c, layer: one}]
+calls:
+  - {from: a, to: b, source: s}
+  - {from: b, to: a, source: s}
+  - {from: c, to: a, source: s}
+skew: [{callee_older: 1, callee_newer: 1, source: s}]
+order: [{order: bottom-to-top, source: the ring}]
+hops: {to: next, source: s}
+back: {node: restart, source: s}
+`
+
+func TestTheSmallestCycleForbids(t *testing.T) {
+	p, err := Parse(config.Source{Name: "ring.yaml", Text: []byte(cyclic)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = p.Plan(Request{From: "1", To: "2"})
+	var no *NoPath
+	if !errors.As(err, &no) || len(no.Forbidden) != 2 {
+		t.Fatalf("got %v, want the two pairs of a and b", err)
+	}
+	for _, v := range no.Forbidden {
+		if v.A.Component == "c" || v.B.Component == "c" {
+			t.Errorf("%v is none of the cycle", v)
+		}
+	}
+}
+
+func state(pairs ...string) []Present {
+	var all []Present
+	for _, p := range pairs {
+		c, v, _ := strings.Cut(p, "=")
+		all = append(all, Present{c, v})
+	}
+	return all
+}
+
+func TestCheck(t *testing.T) {
+	for name, c := range map[string]struct {
+		product string
+		present []Present
+		window  bool
+		want    string // part of the only violation; "" is legal
+	}{
+		"a mixed storage layer":           {"vitess", state("vtgate=14.0", "vttablet=13.0", "vttablet=14.0"), false, ""},
+		"two apart":                       {"vitess", state("vtgate=15.0", "vttablet=13.0"), false, "vtgate 15.0 may not meet vttablet 13.0"},
+		"the call that takes no part":     {"vitess", state("vtgate=7.0", "mysqlctld=7.0"), false, ""},
+		"top before bottom below 8":       {"vitess", state("vtgate=7.0", "vttablet=6.0"), false, "order[0]"},
+		"top before bottom into 8":        {"vitess", state("vtgate=8.0", "vttablet=7.0"), false, ""},
+		"a replica older than its source": {"mariadb", state("replica=10.11", "source=11.8"), false, "replica is never older than source"},
+		"the same in the window":          {"mariadb", state("replica=10.11", "source=11.8"), true, ""},
+		"a build's own version":           {"mariadb", state("replica=11.8.6-MariaDB-0+deb13u1", "source=10.11.19-MariaDB"), false, ""},
+		"a kubelet three behind":          {"kubernetes", state("kubelet=1.29", "apiserver=1.32"), false, ""},
+		"a kubelet four behind":           {"kubernetes", state("kubelet=1.28", "apiserver=1.32"), false, "at most 3 newer"},
+		"a kubelet newer than one":        {"kubernetes", state("kubelet=1.30", "apiserver=1.30", "apiserver=1.29"), false, "may not be older"},
+		"an engine ahead of its schema":   {"camunda", state("engine=7.22", "schema=7.21"), false, "schema is never older than engine"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pairs, bad, err := builtin(t, c.product).Check(State{Present: c.present, Window: c.window})
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch {
+			case c.want == "" && len(bad) > 0:
+				t.Errorf("not legal: %v", bad)
+			case c.want != "" && (len(bad) != 1 || !strings.Contains(bad[0].String(), c.want)):
+				t.Errorf("got %v, want one with %q", bad, c.want)
+			case c.window && (len(pairs) == 0 || len(pairs[len(pairs)-1].Rule.Guards) == 0):
+				t.Errorf("the way back is allowed without its guards: %v", pairs)
+			}
+		})
+	}
+	for _, bad := range [][]Present{state("vtgate=99.0"), state("vtgate=soon"), state("vtgait=14.0")} {
+		if _, _, err := builtin(t, "vitess").Check(State{Present: bad}); err == nil {
+			t.Errorf("%v is known", bad)
+		}
+	}
+}
+
+// trap 39: a node that comes back old, or is added new, is not what the plan means; where it would be illegal the plan says so.
+func TestTrap39NodesThatNoPlanMeant(t *testing.T) {
+	p, err := builtin(t, "vitess").Plan(Request{From: "6.0", To: "7.0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := p.Hops[0].Steps
+	if g := steps[2].Guarded; steps[2].Name != "upgrade vtgate" || len(g) != 2 || g[0].What != "a node of mysqlctld comes back on 6.0" && g[0].What != "a node of vttablet comes back on 6.0" {
+		t.Errorf("%s is guarded against %v", steps[2].Name, g)
+	}
+}
+
+func TestBridges(t *testing.T) {
+	now := time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC)
+	good := Bridge{Name: "five-to-fourteen", Product: "vitess", From: "5.0", To: "14.0", Who: "mira", Evidence: []Evidence{{"replay of two days", "pass", now.AddDate(0, 0, -3)}}, Expires: now.AddDate(0, 1, 0)}
+	p := builtin(t, "vitess")
+	if why := good.Refuse(now); why != "" {
+		t.Errorf("refused: %s", why)
+	}
+	path, err := p.Plan(Request{From: "5.0", To: "14.0", Bridges: []Bridge{good}})
+	if err != nil || len(path.Hops) != 1 || path.Hops[0].Bridge == nil {
+		t.Errorf("%v: %s", err, text(path))
+	}
+	if path, err = p.Plan(Request{From: "5.0", To: "14.0"}); err != nil || len(path.Hops) != 9 {
+		t.Errorf("without the bridge: %v, %d hops", err, len(path.Hops))
+	}
+	if path, err = p.Plan(Request{From: "4.0", To: "15.0", Bridges: []Bridge{good}}); err != nil || len(path.Hops) != 3 {
+		t.Errorf("before and behind the bridge: %v: %s", err, text(path))
+	}
+	for want, change := range map[string]func(b *Bridge){
+		"expired":         func(b *Bridge) { b.Expires = now },
+		"has no evidence": func(b *Bridge) { b.Evidence = nil },
+		"is not proved":   func(b *Bridge) { b.Evidence = []Evidence{{"replay", "fail", now}} },
+		"in the future":   func(b *Bridge) { b.Evidence = []Evidence{{"replay", "pass", now.Add(time.Hour)}} },
+	} {
+		b := good
+		change(&b)
+		if why := b.Refuse(now); !strings.Contains(why, want) {
+			t.Errorf("refused by %q, want %q", why, want)
+		}
+	}
+}
+
+func TestLint(t *testing.T) {
+	for _, name := range Names() {
+		if found := builtin(t, name).Lint(); len(found) > 0 {
+			t.Errorf("%s: %v", name, found)
+		}
+	}
+	p, err := Parse(config.Source{Name: "ring.yaml", Text: []byte(strings.Replace(cyclic, "{name: c, layer: one}]", "{name: c, layer: one}, {name: lonely, layer: one}]", 1))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Skews = append(p.Skews[:0], Skew{From: "a", To: "c", Releases: Range{0, 2, ""}})
+	var got []string
+	for _, f := range p.Lint() {
+		got = append(got, f.String())
+	}
+	all := strings.Join(got, "\n")
+	for _, want := range []string{"no rule speaks of lonely", "no upgrade is possible from 1 to 2", "no skew rule speaks of a and b", "a call from a to c that there is not"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("%q is not found in\n%s", want, all)
+		}
+	}
+}

@@ -1,0 +1,200 @@
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Present is a component that is present on a version.
+type Present struct {
+	Component string `json:"component"`
+	Version   string `json:"version"`
+}
+
+// String is "vtgate 14.0".
+func (p Present) String() string { return p.Component + " " + p.Version }
+
+// State is which versions are present of each component. How many nodes there are of each is of no concern to any rule.
+type State struct {
+	Present []Present `json:"present"`
+	// Window says that a rollback must be possible, so that replication in reverse is allowed where its guards stand.
+	Window bool `json:"window,omitempty"`
+}
+
+// Rule is a rule that allows or forbids a pair.
+type Rule struct {
+	ID     string   `json:"id"` // such as "skew[1]", its place in the product's file
+	Text   string   `json:"text"`
+	Source string   `json:"source"`
+	Guards []string `json:"guards,omitempty"` // what must stand for a pair in reverse
+}
+
+// Pair is two components that meet, and the rule that decides about it.
+type Pair struct {
+	A    Present `json:"a"`
+	B    Present `json:"b"`
+	Rule Rule    `json:"rule"`
+}
+
+// Violation is a pair that may not meet.
+type Violation struct{ Pair }
+
+// String says who may not meet whom, and why.
+func (v Violation) String() string {
+	return fmt.Sprintf("%s may not meet %s: %s (%s: %s)", v.A, v.B, v.Rule.Text, v.Rule.ID, v.Rule.Source)
+}
+
+// Check looks at every pair of the state. Without a violation, pairs is the proof: every pair that a rule speaks of, with the rule.
+func (p *Product) Check(s State) (pairs []Pair, bad []Violation, err error) {
+	r, err := p.resolve(s.Present)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range r {
+		for j := i; j < len(r); j++ {
+			ok, no := p.meet(r[i], r[j], s.Window)
+			pairs, bad = append(pairs, ok...), append(bad, no...)
+		}
+	}
+	return pairs, bad, nil
+}
+
+// placed is a Present with its release.
+type placed struct {
+	Present
+	release int
+}
+
+// resolve finds the releases, and takes each component on each version once, in a fixed order.
+func (p *Product) resolve(all []Present) ([]placed, error) {
+	var r []placed
+	for _, x := range all {
+		if _, ok := p.Component(x.Component); !ok {
+			return nil, &UnknownComponent{Product: p, Name: x.Component}
+		}
+		release, err := p.Release(x.Version)
+		if err != nil {
+			return nil, err
+		}
+		r = append(r, placed{x, release})
+	}
+	slices.SortFunc(r, func(a, b placed) int {
+		return cmp.Or(cmp.Compare(a.Component, b.Component), cmp.Compare(a.release, b.release), cmp.Compare(a.Version, b.Version))
+	})
+	return slices.Compact(r), nil
+}
+
+// UnknownComponent is a component that the product does not have.
+type UnknownComponent struct {
+	Product *Product
+	Name    string
+}
+
+// Error says which components there are.
+func (e *UnknownComponent) Error() string {
+	return fmt.Sprintf("%s has no component %q", e.Product.Name, e.Name)
+}
+
+// ErrorHint lists the components.
+func (e *UnknownComponent) ErrorHint() string {
+	var names []string
+	for _, c := range e.Product.Components {
+		names = append(names, c.Name)
+	}
+	return "its components are " + strings.Join(names, ", ")
+}
+
+// meet decides about two that are present, in both directions of every rule.
+func (p *Product) meet(a, b placed, window bool) (ok []Pair, bad []Violation) {
+	directions := [][2]placed{{a, b}}
+	if a.Component != b.Component || a.release != b.release {
+		directions = append(directions, [2]placed{b, a})
+	}
+	seen := map[string]bool{} // a component that meets itself is asked in both directions: one answer is enough
+	for _, d := range directions {
+		for _, v := range p.verdicts(d[0], d[1], window) {
+			if seen[v.rule.ID+v.rule.Text] {
+				continue
+			}
+			seen[v.rule.ID+v.rule.Text] = true
+			pair := Pair{d[0].Present, d[1].Present, v.rule}
+			if v.ok {
+				ok = append(ok, pair)
+			} else {
+				bad = append(bad, Violation{pair})
+			}
+		}
+	}
+	return ok, bad
+}
+
+type verdict struct {
+	ok   bool
+	rule Rule
+}
+
+// verdicts asks every rule in which x is the first and y the second.
+func (p *Product) verdicts(x, y placed, window bool) []verdict {
+	var all []verdict
+	newest := max(x.release, y.release)
+	if p.calls(x.Component, y.Component) {
+		if i, s, found := p.skew(x.Component, y.Component, newest); found {
+			all = append(all, p.skewed(i, s, x, y))
+		}
+		for i, o := range p.Orders {
+			if o.Direction == BottomToTop && x.Component != y.Component && o.Releases.Has(newest) {
+				all = append(all, verdict{x.release <= y.release, Rule{ID: fmt.Sprintf("order[%d]", i), Source: o.Source,
+					Text: fmt.Sprintf("%s the order is bottom to top: %s is never newer than %s, which it calls", o.Releases.Text, x.Component, y.Component)}})
+			}
+		}
+	}
+	for i, n := range p.Newers {
+		if n.Who != x.Component || n.Than != y.Component {
+			continue
+		}
+		v := verdict{x.release >= y.release, Rule{ID: fmt.Sprintf("newer[%d]", i), Source: n.Source, Text: fmt.Sprintf("%s is never older than %s", n.Who, n.Than)}}
+		if !v.ok && window && len(n.Reverse) > 0 {
+			v.ok, v.rule.Guards = true, n.Reverse
+			v.rule.Text += ", but for the way back, behind guards"
+		}
+		all = append(all, v)
+	}
+	return all
+}
+
+// calls reports whether the first meets the second by a call that takes part.
+func (p *Product) calls(from, to string) bool {
+	return slices.ContainsFunc(p.Calls, func(c Call) bool { return c.From == from && c.To == to && c.Ignored == "" })
+}
+
+// skew finds the rule for a call: one that names it goes before one for all.
+func (p *Product) skew(from, to string, newest int) (int, Skew, bool) {
+	for _, named := range []bool{true, false} {
+		for i, s := range p.Skews {
+			if (s.From != "") == named && (!named || s.From == from && s.To == to) && s.Releases.Has(newest) {
+				return i, s, true
+			}
+		}
+	}
+	return 0, Skew{}, false
+}
+
+func (p *Product) skewed(i int, s Skew, x, y placed) verdict {
+	allowed, word := s.CalleeNewer, "newer"
+	if y.release < x.release {
+		allowed, word = s.CalleeOlder, "older"
+	}
+	apart := p.apart(x.release, y.release)
+	text := fmt.Sprintf("%s may be at most %d %s than %s, which calls it", y.Component, allowed, word, x.Component)
+	switch {
+	case allowed < 0:
+		text = fmt.Sprintf("%s may be any number of releases %s than %s, which calls it", y.Component, word, x.Component)
+	case allowed == 0:
+		text = fmt.Sprintf("%s may not be %s than %s, which calls it", y.Component, word, x.Component)
+	case allowed == 1:
+		text = fmt.Sprintf("%s may be one release %s than %s, which calls it", y.Component, word, x.Component)
+	}
+	return verdict{allowed < 0 || apart <= allowed, Rule{ID: fmt.Sprintf("skew[%d]", i), Text: text, Source: s.Source}}
+}

@@ -1,0 +1,71 @@
+package policy
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// WriteText writes the path for people. all adds the proof of every state: its pairs, each with the rule that allows it.
+func (p Path) WriteText(w io.Writer, all bool) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s → %s, %s: %s\n", p.Product, p.From, p.To, p.Strategy, count(len(p.Hops), "hop"))
+	proved := 0
+	for i, h := range p.Hops {
+		fmt.Fprintf(&b, "\nHop %d: %s → %s, %s\n", i+1, h.From, h.To, h.Why)
+		for j, s := range h.Steps {
+			if s.NoReturn && (j == 0 || !h.Steps[j-1].NoReturn) {
+				b.WriteString("  ────── point of no return: there is no way back behind it ──────\n")
+			}
+			fmt.Fprintf(&b, "  %d. %s\n", j+1, s.Name)
+			for _, st := range s.States {
+				proved++
+				if st.When == "before" && !all {
+					continue
+				}
+				window := ""
+				if st.Window {
+					window = "  (a rollback is possible: replication in reverse behind its guards)"
+				}
+				fmt.Fprintf(&b, "     %-7s %s%s\n", st.When, st.State, window)
+				if all {
+					for _, pair := range st.Pairs {
+						fmt.Fprintf(&b, "             %s, %s: %s (%s: %s)\n", pair.A, pair.B, pair.Rule.Text, pair.Rule.ID, pair.Rule.Source)
+					}
+				}
+			}
+			if s.Back != "" {
+				fmt.Fprintf(&b, "     back    %s\n", s.Back)
+			}
+			for _, g := range s.Guarded {
+				fmt.Fprintf(&b, "     guarded if %s: held, since %s\n", g.What, g.Violation.Rule.Text)
+			}
+		}
+	}
+	fmt.Fprintf(&b, "\n%s proved: every pair of versions that can meet is allowed by a rule.\n", count(proved, "state"))
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// String lists the components with the versions that are present: "vtgate 13.0|14.0, vttablet 13.0".
+func (s State) String() string {
+	var order []string
+	versions := map[string][]string{}
+	for _, p := range s.Present {
+		if _, ok := versions[p.Component]; !ok {
+			order = append(order, p.Component)
+		}
+		versions[p.Component] = append(versions[p.Component], p.Version)
+	}
+	for i, c := range order {
+		order[i] = c + " " + strings.Join(versions[c], "|")
+	}
+	return strings.Join(order, ", ")
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
