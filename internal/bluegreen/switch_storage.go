@@ -218,8 +218,9 @@ func (h handlers) switchedBack(ctx context.Context, c *engine.Call) (engine.Obse
 }
 
 // switchStorageBack moves the primary into the old cell. From a settled new primary that needs an open way back, for else
-// the writes made since would be lost: it is refused, never forced. A switch that was broken off before its promotion
-// is taken back by the same call.
+// the writes made since would be lost: it waits for one, and is never forced. That replication does not run may only mean
+// that a server was restarted a moment ago; when the step's deadline passes, a person is needed. A switch that was broken
+// off before its promotion is taken back by the same call.
 func (h handlers) switchStorageBack(ctx context.Context, c *engine.Call) (engine.Result, error) {
 	st, err := statusOf[switchStatus](c)
 	if err != nil {
@@ -236,7 +237,7 @@ func (h handlers) switchStorageBack(ctx context.Context, c *engine.Call) (engine
 			return engine.Result{}, fmt.Errorf("look at the way back: %w", err)
 		}
 		if !way.Open {
-			return engine.Result{}, &engine.Refusal{Checks: cs, Err: fmt.Errorf("the way back is not open, so going back would lose writes: %s; stay on %s, and mend the replication first", way.Detail, c.Campaign.To)}
+			return engine.Result{Wait: true, Checks: cs, Message: fmt.Sprintf("the way back is not open, so going back would lose writes: %s; stay on %s, and mend the replication first", way.Detail, c.Campaign.To)}, nil
 		}
 		if cs, err = h.Switcher.Preflight(ctx, req); err != nil {
 			return engine.Result{}, fmt.Errorf("preflight of the way back: %w", err)
