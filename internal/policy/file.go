@@ -101,7 +101,7 @@ func build(f *file, r *config.Report) *Product {
 		p.Releases = append(p.Releases, Release{Name: name, Innovation: slices.Contains(f.Innovation, name), parts: numbers(name)})
 	}
 	known := func(spot config.Spot, name string, names []string, what string) {
-		if name != "" && !slices.Contains(names, name) {
+		if name != "" && len(names) > 0 && !slices.Contains(names, name) { // without any name, that is the problem
 			spot.Problem(config.CodeReference, fmt.Sprintf("there is no %s %q", what, name), config.Suggest(name, names))
 		}
 	}
