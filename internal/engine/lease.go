@@ -57,7 +57,8 @@ func (l *lease) keep(ctx context.Context) {
 			return
 		}
 		before := l.clock.Now()
-		hctx, cancel := l.clock.WithTimeout(ctx, l.left())
+		// One request that hangs must leave time for another.
+		hctx, cancel := l.clock.WithTimeout(ctx, min(l.left(), l.ttl/3))
 		abort, err := l.j.Heartbeat(hctx, l.action, l.term)
 		cancel()
 		switch {
