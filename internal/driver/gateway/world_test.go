@@ -18,6 +18,7 @@ import (
 
 // world is a cluster of two cells, each with one server and a gateway: MariaDB 10.11 in blue, 11.8 in green.
 type world struct {
+	t         testing.TB // whose end ends the servers and gateways
 	c         fleet.Cluster
 	servers   map[string]*processtest.Server // by cell
 	processes map[string]*process            // gateways, by cell
@@ -32,7 +33,7 @@ const token = "a-token-of-the-tests"
 // newWorld starts the servers, blue's as the primary, and the gateways.
 func newWorld(t testing.TB, options ...string) *world {
 	t.Helper()
-	w := &world{servers: map[string]*processtest.Server{}, processes: map[string]*process{}, configs: map[string]string{}, term: 1}
+	w := &world{t: t, servers: map[string]*processtest.Server{}, processes: map[string]*process{}, configs: map[string]string{}, term: 1}
 	blue, green := processtest.Pair(t, "10.11", "11.8", processtest.With(append(options, "character-set-server=utf8mb4", "collation-server=utf8mb4_general_ci")...))
 	green.Exec(t, "SET GLOBAL character_set_collations=''")
 	blue.Exec(t, "CREATE DATABASE gw CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci")
@@ -45,7 +46,7 @@ func newWorld(t testing.TB, options ...string) *world {
 	for i := range w.c.Cells {
 		cell := &w.c.Cells[i]
 		cell.Nodes = []fleet.Node{{Name: cell.Name + "-1", Address: w.servers[cell.Name].Address()}}
-		w.start(t, cell.Name)
+		w.start(cell.Name)
 		cell.Gateway = &fleet.Gateway{Name: cell.Name + "-gateway", Address: w.processes[cell.Name].writer, Admin: "http://" + w.processes[cell.Name].admin}
 	}
 	for _, cell := range w.c.Cells {
@@ -55,7 +56,8 @@ func newWorld(t testing.TB, options ...string) *world {
 }
 
 // start runs the gateway of a cell; again, it has the addresses that it had.
-func (w *world) start(t testing.TB, cell string) {
+func (w *world) start(cell string) {
+	t := w.t
 	t.Helper()
 	var listen [3]string
 	path := w.configs[cell]

@@ -50,7 +50,7 @@ func (in *inspection) gateways(ctx context.Context, f *finding) {
 	}
 	states := make([]adminapi.Status, len(in.gs))
 	for i, g := range in.gs {
-		st, err := g.Status(ctx)
+		st, err := in.d.ask(ctx, g)
 		if err != nil {
 			f.unknown(err)
 			continue

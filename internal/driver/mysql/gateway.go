@@ -88,6 +88,17 @@ func fenced(err error) error {
 	return err
 }
 
+// ask gets one gateway's status. One that hangs is given up after a while.
+func (d *Driver) ask(ctx context.Context, g gate) (adminapi.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.Query)
+	defer cancel()
+	st, err := g.Status(ctx)
+	if err != nil {
+		return st, fmt.Errorf("gateway %s: %w", g, fenced(err))
+	}
+	return st, nil
+}
+
 // threads lists the connections that the gateways have to a server: sessions, sessions opened ahead, and monitors. They must
 // be asked after the process list that they are compared with: then none is missed that is still there.
 func (gs gates) threads(ctx context.Context, address string) (map[uint64]bool, error) {

@@ -188,7 +188,7 @@ func (in *inspection) noClients(ctx context.Context, f *finding) {
 	}
 	monitors := map[uint64]bool{}
 	for _, g := range in.gs {
-		st, err := g.Status(ctx)
+		st, err := in.d.ask(ctx, g)
 		if err != nil {
 			f.unknown(err)
 			continue
