@@ -19,6 +19,8 @@ import (
 
 var ctx = context.Background()
 
+var supervisorToken = state.Token{Role: "supervisor", Env: "qa", Name: "qa"}
+
 // world is a real server over a real state, with n clusters in qa and in prod whose campaign is at its beginning.
 type world struct {
 	t       *testing.T
