@@ -31,7 +31,8 @@ def corpus():
         except pymysql.Error as e:
             print(sql[:60].strip(), "-> error", e.args)
 
-    show("CREATE OR REPLACE TABLE py (id INT PRIMARY KEY AUTO_INCREMENT, s VARCHAR(100), d DECIMAL(20,5), t DATETIME, b BLOB, j JSON)")
+    show("DROP TABLE IF EXISTS py")
+    show("CREATE TABLE py (id INT PRIMARY KEY AUTO_INCREMENT, s VARCHAR(100), d DECIMAL(20,5), t DATETIME, b BLOB, j JSON)")
     show("INSERT INTO py (s, d, t, b) VALUES (%s, %s, %s, %s)", ("ü🍣'\"\\", decimal.Decimal("1.5"), datetime.datetime(2026, 11, 21, 8, 9, 10), bytes(range(256))))
     show("INSERT INTO py (s) VALUES (%s)", (None,))
     print(cur.executemany("INSERT INTO py (s, d) VALUES (%s, %s)", [("x%d" % i, i) for i in range(500)]))
@@ -43,7 +44,8 @@ def corpus():
     c.commit()
     show("SELECT s FROM py")
     show("SELECT nothing FROM py")
-    show("CREATE OR REPLACE PROCEDURE pyp() BEGIN SELECT 1; SELECT 2, 3; END")
+    show("DROP PROCEDURE IF EXISTS pyp")
+    show("CREATE PROCEDURE pyp() BEGIN SELECT 1; SELECT 2, 3; END")
     show("CALL pyp()")
     show("SELECT REPEAT('a', 100000)")
     show("SELECT %s", ("b" * 300000,))
@@ -55,7 +57,7 @@ def corpus():
         cur = c2.cursor()
         show("SELECT 1; SELECT @i, @@character_set_client; SET @i = 8")
     cur = c.cursor(pymysql.cursors.SSCursor)
-    cur.execute("SELECT seq FROM seq_1_to_2000")
+    cur.execute("WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 1000) SELECT n FROM s")
     print(sum(r[0] for r in cur))
     cur = c.cursor()
     show("DROP PROCEDURE pyp")
