@@ -65,10 +65,10 @@ func (p *place) writeFiles(serverURL string) error {
 			"kind": "Supervisor", "version": 1, "name": env + "-1", "environment": env,
 			"server":   doc{"url": serverURL, "token_file": s("supervisor-" + env)},
 			"mysql":    doc{"admin": doc{"user": adminUser, "password_file": s("admin")}},
-			"gateways": doc{"admin_token_file": s("gateway-token")},
+			"gateways": doc{"admin_token_file": s("gateway-token"), "monitor_user": monitor},
 			"dns":      doc{"server": p.dns.Address(), "zone": p.dns.Zone, "key_file": p.dns.KeyFile()},
 			"local": doc{"root": "nodes", "init_sql_file": s("accounts.sql"), "gateway_program": p.gateway, "gateway_port": p.port, "gateway_accounts_file": s("accounts.yaml"),
-				"monitor_user": monitor, "monitor_password_file": s("monitor")},
+				"monitor_password_file": s("monitor")},
 		})
 		if err != nil {
 			return err

@@ -4,7 +4,9 @@
 // The program is started anew for each call, in a process group of its own and with an environment of its own. A call is bounded
 // in time and output: whatever is over the bound is killed with its whole group. An exit code other than the defined
 // ones, and an answer that the protocol does not allow, mean that nothing is known of what was done: the step looks
-// again (observe) before it acts again (create and delete can be repeated). Every call carries the term; the program
+// again (observe) before it acts again (create and delete can be repeated). A call whose supervisor was killed is found by the next one
+// for the same resource, and ended before anything is looked at. What the program says on standard error becomes log lines, without the
+// secrets that it was given. Every call carries the term; the program
 // refuses a lower one than it has seen (trap 1), and proves with each answer that it recorded ours. Ids are
 // deterministic and carry an ownership mark, so that a retry adopts what a killed try left (trap 34).
 package exec
@@ -33,9 +35,11 @@ var ErrForeign = errors.New("it is not ours")
 
 // Config is the program and its bounds.
 type Config struct {
-	Command []string      // program and arguments; no secret belongs into arguments
-	Dir     string        // working folder; empty: the supervisor's
-	Env     []string      // NAME=VALUE, added to PATH, HOME, USER, LANG, TZ and TMPDIR; nothing else is inherited
+	Command []string // program and arguments; no secret belongs into arguments
+	Dir     string   // working folder; empty: the supervisor's
+	Env     []string // NAME=VALUE, added to PATH, HOME, USER, LANG, TZ and TMPDIR; nothing else is inherited
+	// Secrets are more of the environment, asked for at every call. Their values are hidden in log lines and errors. May be nil.
+	Secrets func() (map[string]string, error)
 	Observe time.Duration // longest observe; 0: 30 s
 	Change  time.Duration // longest create or delete; 0: 10 min
 	Grace   time.Duration // between the request to end and the kill; 0: 5 s
@@ -125,17 +129,34 @@ func (p *Provisioner) run(ctx context.Context, v Verb, r bluegreen.Resource) (*S
 	if err != nil {
 		return nil, err
 	}
+	secrets := map[string]string{}
+	if p.cfg.Secrets != nil {
+		if secrets, err = p.cfg.Secrets(); err != nil {
+			return nil, fmt.Errorf("its environment: %w", err)
+		}
+	}
+	hide, err := newHider(secrets)
+	if err != nil {
+		return nil, err
+	}
 	limit := p.cfg.Change
 	if v == Observe {
 		limit = p.cfg.Observe
 	}
 	timed, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	if err := p.endOrphans(timed, r.ID); err != nil {
+		return nil, err
+	}
+	env, err := p.environment(r.ID, secrets)
+	if err != nil {
+		return nil, err
+	}
 	bounded, tooMuch := context.WithCancelCause(timed)
 	defer tooMuch(nil)
 	out := &capped{most: p.cfg.Output, over: func() { tooMuch(errTooMuch) }}
-	log := &lines{log: p.cfg.Log.With("env", r.Env, "cluster", r.Cluster, "resource", r.ID, "verb", string(v), "term", r.Term)}
-	err = p.start(bounded, append(request, '\n'), out, log)
+	log := &lines{hide: hide, log: p.cfg.Log.With("env", r.Env, "cluster", r.Cluster, "resource", r.ID, "verb", string(v), "term", r.Term)}
+	err = p.start(bounded, env, append(request, '\n'), out, log)
 	said := log.end()
 	if said != "" {
 		said = "; its last lines: " + said
@@ -159,8 +180,11 @@ func (p *Provisioner) run(ctx context.Context, v Verb, r bluegreen.Resource) (*S
 	if err == nil {
 		err = a.check(v, r)
 	}
+	if name := hide.held(out.buf.String()); err == nil && name != "" {
+		err = fmt.Errorf("it holds the value of the secret %s, and what it says is kept and shown: leave it out", name)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("its answer is not one of protocol %d (docs/exec-driver.md): %w", Protocol, err)
+		return nil, fmt.Errorf("its answer is not one of protocol %d (docs/exec-driver.md), so what is there is unknown: %s%s", Protocol, hide.hide(err.Error()), said)
 	}
 	return a.State, nil
 }
@@ -180,9 +204,9 @@ func exited(exit *exec.ExitError, r bluegreen.Resource, said string) error {
 
 // start runs the program in a process group of its own. When the context ends, the group is asked to end, and what is left of
 // it after the grace, or after the program's own end, is killed.
-func (p *Provisioner) start(ctx context.Context, in []byte, out *capped, log *lines) error {
-	cmd := exec.CommandContext(ctx, p.cfg.Command[0], p.cfg.Command[1:]...)
-	cmd.Dir, cmd.Env = p.cfg.Dir, p.environment()
+func (p *Provisioner) start(ctx context.Context, env []string, in []byte, out *capped, log *lines) error {
+	cmd := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", wrapper, "windlass-call"}, p.cfg.Command...)...)
+	cmd.Dir, cmd.Env = p.cfg.Dir, env
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(in), out, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = p.cfg.Grace
@@ -202,12 +226,21 @@ func (p *Provisioner) start(ctx context.Context, in []byte, out *capped, log *li
 	return err
 }
 
-func (p *Provisioner) environment() []string {
+// environment is the program's whole environment.
+func (p *Provisioner) environment(id string, secrets map[string]string) ([]string, error) {
 	var env []string
 	for _, name := range []string{"PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR"} {
 		if v, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+v)
 		}
 	}
-	return append(env, p.cfg.Env...)
+	env = append(env, p.cfg.Env...)
+	for name, value := range secrets {
+		env = append(env, name+"="+value)
+	}
+	call, err := p.callOf(id)
+	if err != nil {
+		return nil, err
+	}
+	return append(env, callVariable+"="+call), nil
 }

@@ -288,6 +288,42 @@ func TestEnvironmentIsItsOwn(t *testing.T) {
 	}
 }
 
+// TestSecretsAreHidden: the program has them, and nothing that it says shows them: not its lines, not where a line is cut, not an
+// error, not an answer.
+func TestSecretsAreHidden(t *testing.T) {
+	const secret = "hunter2-hunter2-hunter2"
+	with := func(c *exec.Config) {
+		c.Secrets = func() (map[string]string, error) { return map[string]string{"OUR_TOKEN": secret}, nil }
+	}
+	for name, text := range map[string]string{
+		"a line":             `echo "login as $OUR_TOKEN" >&2; ` + say(running),
+		"a line that is cut": `printf '%01990d' 0 >&2; printf '%s and more\n' "$OUR_TOKEN" >&2; ` + say(running),
+		"a failure":          `echo "$OUR_TOKEN is wrong" >&2; exit 1`,
+		"a refusal":          `echo "$OUR_TOKEN is wrong" >&2; exit 12`,
+		"an answer":          `cat >/dev/null; echo '` + running + `' | sed "s/11.8.6/$OUR_TOKEN/"`,
+		"a bad answer":       `cat >/dev/null; echo "{\"$OUR_TOKEN\""`,
+		"a time limit":       `echo "$OUR_TOKEN" >&2; sleep 60`,
+		"too much":           `echo "$OUR_TOKEN" >&2; yes "$OUR_TOKEN"`,
+	} {
+		p, log := script(t, text, func(c *exec.Config) { with(c); c.Observe = time.Second })
+		st, err := p.Observe(within(t), res)
+		if name == "an answer" && (err == nil || !strings.Contains(err.Error(), "OUR_TOKEN")) {
+			t.Errorf("an answer with a secret in it was taken: %+v, %v", st, err)
+		}
+		if said := fmt.Sprintf("%+v %v %s", st, err, log); strings.Contains(said, secret[:12]) {
+			t.Errorf("%s shows it: %s", name, said[max(0, len(said)-300):])
+		} else if !strings.Contains(name, "answer") && !strings.Contains(said, "***") && !strings.Contains(said, "…") {
+			t.Errorf("%s shows nothing: %s", name, said)
+		}
+	}
+	p, _ := script(t, say(running), func(c *exec.Config) {
+		c.Secrets = func() (map[string]string, error) { return nil, os.ErrPermission }
+	})
+	if _, err := p.Observe(within(t), res); !errors.Is(err, os.ErrPermission) {
+		t.Errorf("a secret that can't be read: %v", err)
+	}
+}
+
 func TestProgramThatCanNotBeRun(t *testing.T) {
 	plain := filepath.Join(t.TempDir(), "plain")
 	if err := os.WriteFile(plain, nil, 0o644); err != nil {

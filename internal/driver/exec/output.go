@@ -41,6 +41,7 @@ const (
 type lines struct {
 	mu      sync.Mutex
 	log     *slog.Logger
+	hide    hider
 	part    []byte
 	cut     bool // the rest of the line is left out
 	n       int
@@ -53,7 +54,8 @@ func (l *lines) Write(p []byte) (int, error) {
 	defer l.mu.Unlock()
 	for rest := p; len(rest) > 0; {
 		line, after, ended := bytes.Cut(rest, []byte("\n"))
-		if room := mostLine - len(l.part); len(line) > room {
+		// As much more is kept as a secret may be long that begins within the line: it is hidden before the line is cut.
+		if room := mostLine + l.hide.longest - len(l.part); len(line) > room {
 			line, l.cut = line[:room], true
 		}
 		l.part = append(l.part, line...)
@@ -66,7 +68,10 @@ func (l *lines) Write(p []byte) (int, error) {
 }
 
 func (l *lines) flush() {
-	text := strings.TrimRight(printable(l.part), " \t")
+	text := strings.TrimRight(l.hide.hide(printable(l.part)), " \t")
+	if len(text) > mostLine {
+		text, l.cut = strings.ToValidUTF8(text[:mostLine], ""), true
+	}
 	if l.cut {
 		text += "…"
 	}
