@@ -199,15 +199,15 @@ func (l *lane) strike(c *child, v victim) (goOn bool, err error) {
 		}
 		l.again(l.gates["blue"].Start)
 	case victimOld, victimNew:
-		m := l.nodes[map[victim]string{victimOld: "blue", victimNew: "green"}[v]]
-		spec, err := m.Spec()
+		cell := map[victim]string{victimOld: "blue", victimNew: "green"}[v]
+		spec, err := l.nodes[cell].Spec()
 		if err != nil {
 			return true, err
 		}
 		if err := spec.Kill(ctx); err != nil {
 			return true, err
 		}
-		l.again(m.Start)
+		l.again(func(ctx context.Context) error { return l.startNode(ctx, cell) })
 	}
 	return true, nil
 }

@@ -53,6 +53,10 @@ type lane struct {
 	opToken string // file
 	token   string // of the supervisors
 	records *dns.Server
+	spec    map[string]func(process.Spec) process.Spec // changes how a cell's server is run
+	setting func(*campaign.Switch)
+	name    func(context.Context) (string, error) // what the clients' name leads to; nil: the blue gateway
+	host2   string                                // of the green gateway
 	prober  *prober
 	load    *load.Load
 	stop    func() error // of the load
@@ -72,7 +76,7 @@ type lane struct {
 // The ports on a lane's address.
 const (
 	portBlue, portGreen, portServer = 3306, 3307, 8480
-	portGateway                     = 4000 // of blue's writer endpoint; +1 read-only, +2 admin; green's are 10 above
+	portGateway                     = 4000 // of the writer endpoint; +1 read-only, +2 admin
 )
 
 var lanes atomic.Uint32
@@ -99,6 +103,9 @@ func newLane(t *testing.T, tm *template, change ...func(*lane)) *lane {
 	}
 	l := &lane{t: t, dir: folder(t), host: host, nodes: map[string]process.MariaDB{}, dbs: map[string]*sql.DB{}, gates: map[string]process.Spec{}}
 	t.Cleanup(l.end)
+	if l.host2, err = address(); err != nil {
+		t.Fatal(err)
+	}
 	for _, f := range change {
 		f(l)
 	}
@@ -109,6 +116,9 @@ func newLane(t *testing.T, tm *template, change ...func(*lane)) *lane {
 	}
 	l.setScript(script{})
 	if l.holder, err = l.startSupervisor(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.runScheduler(); err != nil {
 		t.Fatal(err)
 	}
 	l.prober = newProber(l.dbs)
@@ -128,8 +138,8 @@ func (l *lane) startServers(ctx context.Context, tm *template) error {
 		l.nodes[cell] = m
 	}
 	errs := make(chan error, 2)
-	for _, m := range l.nodes {
-		go func() { errs <- m.Start(ctx) }()
+	for cell := range l.nodes {
+		go func() { errs <- l.startNode(ctx, cell) }()
 	}
 	if err := errors.Join(<-errs, <-errs); err != nil {
 		return err
@@ -138,6 +148,22 @@ func (l *lane) startServers(ctx context.Context, tm *template) error {
 		l.dbs[cell] = open(l.t, m.Address(), "")
 	}
 	return errors.Join(execOn(l.dbs["blue"], "SET GLOBAL read_only=0"), execOn(l.dbs["green"], follow(l.host, portBlue)...))
+}
+
+// startNode starts a cell's server.
+func (l *lane) startNode(ctx context.Context, cell string) error {
+	m := l.nodes[cell]
+	if err := m.Init(ctx); err != nil {
+		return err
+	}
+	s, err := m.Spec()
+	if err != nil {
+		return err
+	}
+	if change := l.spec[cell]; change != nil {
+		s = change(s)
+	}
+	return s.Start(ctx)
 }
 
 // startGateways starts one for each cell.
@@ -151,8 +177,10 @@ func (l *lane) startGateways(ctx context.Context, tm *template) error {
 	}
 	all := []string{l.at(portBlue), l.at(portGreen)}
 	for i, cell := range []string{"blue", "green"} {
-		p := portGateway + 10*i
-		cfg := gateway.Config{Name: cell + "-gateway", Listen: l.at(p), ReadOnlyListen: l.at(p + 1), Admin: gateway.AdminConfig{Listen: l.at(p + 2), TokenFile: "../token"},
+		at := func(offset int) string {
+			return net.JoinHostPort([]string{l.host, l.host2}[i], strconv.Itoa(portGateway+offset))
+		}
+		cfg := gateway.Config{Name: cell + "-gateway", Listen: at(0), ReadOnlyListen: at(1), Admin: gateway.AdminConfig{Listen: at(2), TokenFile: "../token"},
 			AccountsFile: "../accounts.yaml", Monitor: gateway.MonitorConfig{User: processtest.MonitorUser, PasswordFile: "../monitor", Interval: gateway.Duration(100 * time.Millisecond)},
 			Servers: gateway.ServersConfig{Local: all[i : i+1], All: all}, StateFile: "gateway.state"}
 		b, err := yaml.Marshal(cfg)
@@ -164,7 +192,7 @@ func (l *lane) startGateways(ctx context.Context, tm *template) error {
 		if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(file, b, 0o600)); err != nil {
 			return err
 		}
-		health := "http://" + l.at(p+2) + "/healthz"
+		health := "http://" + at(2) + "/healthz"
 		l.gates[cell] = process.Spec{Name: cell + "-gateway", Dir: dir, Argv: []string{tm.gateway, "--config", file}, Ready: func(ctx context.Context) error { return answers(ctx, health) }}
 		if err := l.gates[cell].Start(ctx); err != nil {
 			return err
@@ -217,8 +245,12 @@ func (l *lane) prepareState(ctx context.Context) error {
 		return err
 	}
 	defer st.Close()
+	c := theCampaign()
+	if l.setting != nil {
+		l.setting(&c.Switch)
+	}
 	f := fleet.Fleet{Name: "faults", Environments: []fleet.Environment{{Name: env, Clusters: []fleet.Cluster{l.cluster}}}}
-	if err := errors.Join(st.ApplyFleet(ctx, f, "test"), st.ApplyCampaign(ctx, theCampaign(), []fleet.ClusterRef{ref}, "test")); err != nil {
+	if err := errors.Join(st.ApplyFleet(ctx, f, "test"), st.ApplyCampaign(ctx, c, []fleet.ClusterRef{ref}, "test")); err != nil {
 		return err
 	}
 	var kinds []engine.KindVersion
@@ -295,7 +327,11 @@ func (l *lane) setScript(s script) {
 
 // startLoad puts writers and readers on the blue gateway.
 func (l *lane) startLoad(ctx context.Context) {
-	l.load = load.New(load.Config{Name: ref.String(), Resolve: func(context.Context) (string, error) { return l.cluster.Cells[0].Gateway.Address, nil },
+	resolve := l.name
+	if resolve == nil {
+		resolve = func(context.Context) (string, error) { return l.cluster.Cells[0].Gateway.Address, nil }
+	}
+	l.load = load.New(load.Config{Name: ref.String(), Resolve: resolve,
 		User: processtest.AppUser, Password: processtest.AppPassword, Schema: schema, Writers: 2, Readers: 1, Pause: 15 * time.Millisecond})
 	run, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

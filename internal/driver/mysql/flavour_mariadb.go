@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -51,6 +52,9 @@ func (mariadb) identify(ctx context.Context, s *session, v *view) (err error) {
 
 func (mariadb) channels(ctx context.Context, s *session) ([]channel, error) {
 	rs, err := s.rows(ctx, "SHOW ALL SLAVES STATUS")
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, fmt.Errorf("%w: a server does not answer this while its receiving thread hangs, as on a full disk", err)
+	}
 	if err != nil {
 		return nil, err
 	}
