@@ -21,8 +21,8 @@ type Options struct {
 	// LookTimeout bounds one observation. Zero: two minutes.
 	LookTimeout time.Duration
 
-	// OnLease is called once under the lease, before the first step: it may put right what a restart has left, such as
-	// a primary that booted read-only. Its error is logged, for the steps judge the world by themselves; ErrFenced ends
+	// OnLease is called under the lease before the first step, and again after each wait: it may put right what a restart
+	// has left, such as a primary that booted read-only. Its error is logged, for the steps judge the world by themselves; ErrFenced ends
 	// the run. Nil: nothing.
 	OnLease func(ctx context.Context, a Assignment) error
 

@@ -209,6 +209,10 @@ func (r *run) step(ctx context.Context, i int, h half) (verdict, Ending, error) 
 		if end, err := r.wait(ctx, i, h, n); err != nil || end.Waits > 0 {
 			return released, end, err
 		}
+		// What it waits for may be a primary that was restarted meanwhile.
+		if err := r.onLease(ctx); err != nil {
+			return 0, Ending{}, err
+		}
 	}
 }
 

@@ -18,11 +18,17 @@ import (
 const startUp = 15 * time.Second
 
 // Replicate makes every node of the cell replicate from the cluster's primary, read-only and with its event scheduler off.
-// A node that already does is left alone; one with transactions that the primary does not have is quarantined.
+// A node that already does is left alone; one with transactions that the primary does not have is quarantined. A primary
+// that no switch has made is noted as one: should it be restarted before the first switch, that tells which one to open.
 func (d *Driver) Replicate(ctx context.Context, c fleet.Cluster, cell string, term int64) error {
 	sc, primary, err := d.settled(ctx, c, term)
 	if err != nil {
 		return err
+	}
+	if primary.standing == nil {
+		if err := d.noteFound(ctx, primary, term); err != nil {
+			return err
+		}
 	}
 	var g errgroup.Group
 	var errs = make([]error, len(sc.views))
@@ -37,6 +43,19 @@ func (d *Driver) Replicate(ctx context.Context, c fleet.Cluster, cell string, te
 	}
 	_ = g.Wait() // every error is in errs
 	return errors.Join(errs...)
+}
+
+// noteFound writes down that a node is the primary, as it was found.
+func (d *Driver) noteFound(ctx context.Context, primary *view, term int64) error {
+	s, err := d.dialTo(ctx, primary.place)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if err := s.ensure(ctx); err != nil {
+		return err
+	}
+	return s.note(ctx, term, primary.uuid, isPrimary, "", detail{})
 }
 
 // attach makes a node replicate from the primary, if it does not.

@@ -94,3 +94,25 @@ func TestPathNamesAreUnique(t *testing.T) {
 		t.Error("the finish begins right after the commit")
 	}
 }
+
+// Trap 2: a primary that no switch has made yet is restarted, and boots read-only. It is opened again, for it was written down
+// when replication to the new cell began.
+func TestPrimaryRestartedBeforeTheFirstSwitch(t *testing.T) {
+	w := newWorld(t, 1, 1)
+	w.term++
+	if err := w.d.Fence(bg(t), w.c, w.term); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.d.Replicate(bg(t), w.c, "green", w.term); err != nil {
+		t.Fatal(err)
+	}
+	blue := w.servers["blue-1"]
+	kill(t, blue)
+	if err := blue.Start(bg(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.d.Reopen(bg(t), w.c, w.term); err != nil {
+		t.Fatal(err)
+	}
+	w.mustBe(t, "blue")
+}
