@@ -1,6 +1,7 @@
 package campaign
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/windlass-db/windlass/internal/config"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/policy"
 )
 
 // Check holds the campaign against the fleet: environments, patterns, cells and versions that do not fit. The findings are
@@ -37,7 +39,46 @@ func (c Campaign) Check(f fleet.Fleet) []config.Finding {
 		add("product", config.CodeReference, "write the product and the patterns of clusters that the fleet has", "the campaign selects no cluster of the fleet %s: none of product %q fits its environments and patterns", f.Name, c.Product)
 	}
 	c.checkCells(selected, add)
+	if len(selected) > 0 {
+		c.checkPath(add)
+	}
 	return found
+}
+
+// checkPath looks whether the product's policy knows a path for the strategy from the one version to the other (V4, V5).
+func (c Campaign) checkPath(add adder) {
+	_, err := c.Path()
+	var no *policy.NoPath
+	if errors.As(err, &no) && len(no.Forbidden) > 0 {
+		add("to", config.CodeContradiction, "go to a version that the policy allows; `windlass check state` tries pairs", "%s", no.Forbidden[0])
+		return
+	}
+	if err != nil {
+		hint := "go to a version that the policy allows; `windlass plan --product " + c.Product + "` shows the way"
+		var known interface{ ErrorHint() string }
+		if errors.As(err, &known) {
+			hint = known.ErrorHint()
+		}
+		add("to", config.CodeContradiction, hint, "%s", err)
+	}
+}
+
+// Path is the campaign's way by its product's policy, with its proof. It is empty for a product that has no policy, and an error if
+// there is no way, or if it takes more than one hop, which are as many campaigns.
+func (c Campaign) Path() (policy.Path, error) {
+	product, err := policy.Builtin(c.Product)
+	var unknown *policy.UnknownProduct
+	if errors.As(err, &unknown) {
+		return policy.Path{}, nil
+	}
+	if err != nil {
+		return policy.Path{}, err
+	}
+	path, err := product.Plan(policy.Request{From: c.From, To: c.To, Strategy: c.Strategy})
+	if err == nil && len(path.Hops) > 1 {
+		err = fmt.Errorf("from %s to %s it takes %d hops, the first one to %s: %s", c.From, c.To, len(path.Hops), path.Hops[0].To, path.Hops[0].Why)
+	}
+	return path, err
 }
 
 type adder func(path, code, hint, format string, args ...any)

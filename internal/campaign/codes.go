@@ -11,6 +11,7 @@ const (
 	CodeAttention  = "attention"         // a person's word is needed
 	CodeUnknown    = "unknown"           // the environment, stage, strategy or time is not known: nothing is guessed
 	CodeVersion    = "version"           // the cluster was seen on a version that it should not have at this stage
+	CodePolicy     = "policy"            // versions that may not run side by side were seen together
 	CodePaused     = "paused"            // the campaign, environment, stage or cluster is paused
 	CodeFreeze     = "freeze"            // a freeze
 	CodeWayBack    = "way-back-broken"   // replication to the old version is broken or unknown: no tear-down (trap 19)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/windlass-db/windlass/internal/config"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/policy"
 	"github.com/windlass-db/windlass/internal/strategy"
 )
 
@@ -15,6 +16,7 @@ type Plan struct {
 	Fleet        string            `json:"fleet"`
 	Stages       []PlanStage       `json:"stages"`
 	Environments []PlanEnvironment `json:"environments"`
+	Path         policy.Path       `json:"path"`      // by the product's policy, with the proof of every mixed state
 	NoReturn     string            `json:"no_return"` // the stage with whose beginning the way back ends; "" if there is none
 	Findings     []config.Finding  `json:"findings"`  // why it can't be applied as it is
 }
@@ -54,6 +56,7 @@ func PlanOf(c Campaign, f fleet.Fleet) Plan {
 		return p
 	}
 	p.NoReturn = strat.PointOfNoReturn()
+	p.Path, _ = c.Path() // why there is none is among the findings
 	for i, st := range strat.Stages {
 		stage := PlanStage{Name: st.Name, Summary: st.Summary, Disruptive: st.Disruptive, NoReturn: st.PointOfNoReturn, Steps: st.Steps}
 		if i < len(strat.Stages)-1 {

@@ -88,7 +88,10 @@ func TestCheck(t *testing.T) {
 		"another product": {func(c *Campaign, _ *fleet.Fleet) { c.Product = "mysql" },
 			[]string{`product: the campaign selects no cluster of the fleet shop: none of product "mysql" fits its environments and patterns (write the product and the patterns of clusters that the fleet has)`}},
 		"another version": {func(c *Campaign, _ *fleet.Fleet) { c.From = "10.6" },
-			[]string{`from: 4 clusters have another version than 10.6 in the cell "blue": qa/orders (10.11), qa/stock (10.11), prod/orders (10.11) and 1 more (correct the version here or in the fleet, or exclude these clusters)`}},
+			[]string{`from: 4 clusters have another version than 10.6 in the cell "blue": qa/orders (10.11), qa/stock (10.11), prod/orders (10.11) and 1 more (correct the version here or in the fleet, or exclude these clusters)`,
+				"to: replica 10.6 may not meet source 11.8: source may be at most 2 newer than replica, which calls it (skew[0]: MariaDB documentation: an older source is fine; a newer one only for the way back, measured from 11.8 to 10.11 behind its guards) (go to a version that the policy allows; `windlass check state` tries pairs)"}},
+		"a version that the policy does not know": {func(c *Campaign, _ *fleet.Fleet) { c.To = "12.9" },
+			[]string{`to: version "12.9" is of no release of mariadb that is known: they go from 10.3 to 11.8 (correct the version, or add its release to the product's file)`}},
 		"a longer version of the fleet fits": {func(_ *Campaign, f *fleet.Fleet) { f.Environments[0].Clusters[0].Cells[0].Version = "10.11.18" }, nil},
 		"no such cell": {func(c *Campaign, _ *fleet.Fleet) {
 			c.FromCell = "red"

@@ -49,6 +49,9 @@ func (p Plan) writeFacts(t *planText) {
 	}
 	t.fact("switch", fmt.Sprintf("gateways hold for at most %s; open write transactions get %s to end, %s, else %s; lag at most %s; %s for all of it",
 		human(s.HoldTTL), human(s.Drain), times(s.Tries), open, human(s.MaxLag), human(s.Timeout)))
+	if states, pairs := p.Path.Proved(); states > 0 {
+		t.fact("proof", fmt.Sprintf("%s, with %s of versions that meet in them, each allowed by a rule of the policy of %s", plural(states, "mixed state"), plural(pairs, "pair"), c.Product))
+	}
 	if p.NoReturn != "" {
 		t.fact("no return", fmt.Sprintf("from the beginning of %s on; earlier if replication to %s breaks, which holds %s", p.NoReturn, c.From, p.NoReturn))
 	}

@@ -16,6 +16,7 @@ type Progress struct {
 	Failure   *Failure         `json:"failure,omitempty"`   // set by a failed action, cleared by a person's resume
 	Attention string           `json:"attention,omitempty"` // a person's word is needed, and why (rolled back, paused by rule)
 	WayBack   *fleet.WayBack   `json:"way_back,omitempty"`
+	Seen      []Seen           `json:"seen,omitempty"`    // roles and versions that the last look saw together
 	Version   string           `json:"version,omitempty"` // version of the cell that has the primary, as it was last seen
 	Observed  time.Time        `json:"observed,omitzero"` // when Version was seen; it judges nothing that is newer
 	Unknown   string           `json:"unknown,omitempty"` // what the last look could not read, and why; "" if it read everything

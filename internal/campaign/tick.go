@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/windlass-db/windlass/internal/policy"
 	"github.com/windlass-db/windlass/internal/strategy"
 )
 
@@ -30,6 +31,8 @@ type tick struct {
 	pauses    scoped[Pause]
 	overrides map[string]scoped[Override]
 	closed    map[time.Time]Reason // by the start of the next window
+	product   *policy.Product      // whose policy judges what was seen; nil: none is known
+	judged    map[string]memo      // by what was seen
 }
 
 // count is what is known of one stage in one environment.
@@ -74,7 +77,10 @@ type candidate struct {
 }
 
 func newTick(s *Snapshot, now time.Time) *tick {
-	t := &tick{Snapshot: s, now: now, index: map[string]int{}, ranks: map[string]int{}, freezes: map[string][]freezeSpan{}, closed: map[time.Time]Reason{}}
+	t := &tick{Snapshot: s, now: now, index: map[string]int{}, ranks: map[string]int{}, freezes: map[string][]freezeSpan{}, closed: map[time.Time]Reason{}, judged: map[string]memo{}}
+	if p, err := policy.Builtin(s.Campaign.Product); err == nil {
+		t.product = p
+	}
 	t.strat, t.known = strategy.ByName(s.Campaign.Strategy)
 	for i, st := range t.strat.Stages {
 		t.index[st.Name] = i
@@ -220,6 +226,7 @@ var rules = []rule{
 	{CodeAttention, (*tick).attention},
 	{CodeUnknown, (*tick).unknownPlace},
 	{CodeVersion, (*tick).wrongVersion},
+	{CodePolicy, (*tick).mixedState},
 	{CodeFreeze, (*tick).freeze},
 	{CodeWayBack, (*tick).wayBack},
 	{CodeBudget, (*tick).budget},

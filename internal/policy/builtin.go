@@ -5,6 +5,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/windlass-db/windlass/internal/config"
 	"github.com/windlass-db/windlass/products"
@@ -24,11 +25,27 @@ func Names() []string {
 	return names
 }
 
-// Builtin reads a built-in product.
+// Builtin reads a built-in product, once for all callers: nobody changes a product.
 func Builtin(name string) (*Product, error) {
+	read, ok := builtins[name]
+	if !ok {
+		return nil, &UnknownProduct{name}
+	}
+	return read()
+}
+
+var builtins = func() map[string]func() (*Product, error) {
+	all := map[string]func() (*Product, error){}
+	for _, name := range Names() {
+		all[name] = sync.OnceValues(func() (*Product, error) { return readBuiltin(name) })
+	}
+	return all
+}()
+
+func readBuiltin(name string) (*Product, error) {
 	text, err := products.Files.ReadFile(name + ".yaml")
 	if err != nil {
-		return nil, &UnknownProduct{name}
+		return nil, err
 	}
 	return Parse(config.Source{Name: "products/" + name + ".yaml", Text: text})
 }

@@ -47,6 +47,19 @@ func (p Path) WriteText(w io.Writer, all bool) error {
 	return err
 }
 
+// Proved counts the states of the path and the pairs in them that a rule allows.
+func (p Path) Proved() (states, pairs int) {
+	for _, h := range p.Hops {
+		for _, s := range h.Steps {
+			for _, st := range s.States {
+				states++
+				pairs += len(st.Pairs)
+			}
+		}
+	}
+	return states, pairs
+}
+
 // String lists the components with the versions that are present: "vtgate 13.0|14.0, vttablet 13.0".
 func (s State) String() string {
 	var order []string

@@ -26,7 +26,7 @@ func (s *Store) snapshot(ctx context.Context, tx *sql.Tx, name string) (campaign
 		return campaign.Snapshot{}, err
 	}
 	snap := campaign.Snapshot{Campaign: c, Status: status}
-	if snap.Clusters, err = rows(ctx, tx, scanProgress, `SELECT p.env, p.cluster, p.stage, p.since, p.done, p.failure, p.attention, p.way_back, o.at, o.version, o.version_at, o.unknown,
+	if snap.Clusters, err = rows(ctx, tx, scanProgress, `SELECT p.env, p.cluster, p.stage, p.since, p.done, p.failure, p.attention, p.way_back, o.at, o.version, o.version_at, o.unknown, o.seen,
 			a.id, a.stage, a.direction, a.status, a.message, a.created_at
 		FROM progress p
 		LEFT JOIN actions a ON a.env = p.env AND a.cluster = p.cluster AND a.campaign = p.campaign AND a.ended_at = 0
@@ -47,11 +47,11 @@ func (s *Store) snapshot(ctx context.Context, tx *sql.Tx, name string) (campaign
 func scanProgress(r *sql.Rows) (campaign.Progress, error) {
 	var p campaign.Progress
 	var since int64
-	var done, failure, wayBack, version, unknown sql.NullString
+	var done, failure, wayBack, version, unknown, together sql.NullString
 	var looked, seen sql.NullInt64
 	var id, created sql.NullInt64
 	var stage, direction, status, message sql.NullString
-	if err := r.Scan(&p.Ref.Env, &p.Ref.Name, &p.Stage, &since, &done, &failure, &p.Attention, &wayBack, &looked, &version, &seen, &unknown, &id, &stage, &direction, &status, &message, &created); err != nil {
+	if err := r.Scan(&p.Ref.Env, &p.Ref.Name, &p.Stage, &since, &done, &failure, &p.Attention, &wayBack, &looked, &version, &seen, &unknown, &together, &id, &stage, &direction, &status, &message, &created); err != nil {
 		return p, err
 	}
 	p.Since = fromMicros(since)
@@ -67,6 +67,13 @@ func scanProgress(r *sql.Rows) (campaign.Progress, error) {
 	}
 	if p.WayBack, err = optional[fleet.WayBack](wayBack); err != nil {
 		return p, err
+	}
+	all, err := optional[[]campaign.Seen](together)
+	if err != nil {
+		return p, err
+	}
+	if all != nil {
+		p.Seen = *all
 	}
 	p.Version, p.Unknown = version.String, unknown.String
 	p.Observed, p.Looked = fromMicros(seen.Int64), fromMicros(looked.Int64)
@@ -189,11 +196,11 @@ func putObservation(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef, o fle
 	if n, ok := o.Primary(); ok {
 		version, seen = n.Version, micros(o.At)
 	}
-	res, err := tx.ExecContext(ctx, `INSERT INTO observations (env, cluster, at, spec, version, version_at, unknown) VALUES ($1, $2, $3, $4, $5, $6, $7)
-		ON CONFLICT (env, cluster) DO UPDATE SET at = excluded.at, spec = excluded.spec, unknown = excluded.unknown,
+	res, err := tx.ExecContext(ctx, `INSERT INTO observations (env, cluster, at, spec, version, version_at, unknown, seen) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		ON CONFLICT (env, cluster) DO UPDATE SET at = excluded.at, spec = excluded.spec, unknown = excluded.unknown, seen = excluded.seen,
 			version = CASE WHEN excluded.version = '' THEN observations.version ELSE excluded.version END,
 			version_at = CASE WHEN excluded.version = '' THEN observations.version_at ELSE excluded.version_at END
-		WHERE excluded.at >= observations.at`, ref.Env, ref.Name, micros(o.At), text(o), version, seen, o.Unknown())
+		WHERE excluded.at >= observations.at`, ref.Env, ref.Name, micros(o.At), text(o), version, seen, o.Unknown(), text(campaign.SeenIn(o)))
 	if err != nil {
 		return false, err
 	}

@@ -1,0 +1,86 @@
+package campaign
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/policy"
+)
+
+// Seen is a role on a version, as it was observed. How many nodes have it is of no concern to any policy.
+type Seen struct {
+	Role    fleet.Role `json:"role"`
+	Version string     `json:"version"`
+}
+
+// SeenIn lists what an observation saw, each role on each version once. Nodes that replicate from nowhere meet nobody, and of those that could
+// not be read nothing is known.
+func SeenIn(o fleet.Observation) []Seen {
+	var all []Seen
+	have := map[Seen]bool{}
+	for _, n := range o.Nodes {
+		s := Seen{n.Role, n.Version}
+		if (n.Role == fleet.RolePrimary || n.Role == fleet.RoleReplica) && n.Version != "" && !have[s] {
+			have[s] = true
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// mixedState holds a cluster whose versions may not run side by side (V5): somebody upgraded a node by hand, or a node came back on its old
+// version. What was seen before the end of the last stage judges nothing.
+func (t *tick) mixedState(c *candidate, _ time.Time) (Reason, bool) {
+	if t.product == nil || c.next < 0 || len(c.Seen) == 0 || !c.Looked.After(c.Since) {
+		return Reason{}, false
+	}
+	storage, ok := t.index["switch-storage"]
+	window := ok && c.next > storage // the way back is open: the old version replicates from the new one
+	var key strings.Builder
+	fmt.Fprint(&key, window, c.Seen)
+	if m, ok := t.judged[key.String()]; ok {
+		return m.Reason, m.made
+	}
+	m := memo{}
+	m.Reason, m.made = t.judge(c.Seen, window)
+	t.judged[key.String()] = m
+	return m.Reason, m.made
+}
+
+func (t *tick) judge(seen []Seen, window bool) (Reason, bool) {
+	s := policy.State{Window: window}
+	for _, one := range seen {
+		if component := roleComponent(t.product, one.Role); component != "" {
+			s.Present = append(s.Present, policy.Present{Component: component, Version: one.Version})
+		}
+	}
+	_, bad, err := t.product.Check(s)
+	switch {
+	case err != nil:
+		return Reason{Code: CodePolicy, Message: "it can't be told whether its versions may run side by side: " + err.Error(), Release: "the version is seen to be another one, or its release is added to the product's policy"}, true
+	case len(bad) > 0:
+		more := ""
+		if len(bad) > 1 {
+			more = fmt.Sprintf(", and %d pairs more", len(bad)-1)
+		}
+		return Reason{Code: CodePolicy, Message: "versions that may not run side by side were seen: " + bad[0].String() + more,
+			Release: "the node with the wrong version is brought to one that the policy allows, or taken out of the cluster"}, true
+	}
+	return Reason{}, false
+}
+
+// roleComponent is the product's component for a role: the one that is a role of another is the primary's, the other the replicas'.
+func roleComponent(p *policy.Product, role fleet.Role) string {
+	for _, c := range p.Components {
+		switch {
+		case c.RoleOf == "":
+		case role == fleet.RolePrimary:
+			return c.Name
+		case role == fleet.RoleReplica:
+			return c.RoleOf
+		}
+	}
+	return ""
+}

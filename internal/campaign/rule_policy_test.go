@@ -1,0 +1,55 @@
+package campaign
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/strategy"
+)
+
+// Versions that were seen together and may not be are a hold with the pair, the rule, and a way on (V5; trap 18 for the way back).
+func TestMixedStates(t *testing.T) {
+	primary := func(v string) Seen { return Seen{fleet.RolePrimary, v} }
+	replica := func(v string) Seen { return Seen{fleet.RoleReplica, v} }
+	now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		stage string
+		seen  []Seen
+		stale bool
+		want  string // part of the message; "": no hold by the policy
+	}{
+		"nothing was seen":                               {stage: "", seen: nil},
+		"all on the old version":                         {stage: "", seen: []Seen{primary("10.11.19-MariaDB"), replica("10.11.19-MariaDB")}},
+		"new replicas beside":                            {stage: strategy.StageVerify, seen: []Seen{primary("10.11.19-MariaDB"), replica("10.11.19-MariaDB"), replica("11.8.6-MariaDB")}},
+		"the way back":                                   {stage: strategy.StageSwitchStorage, seen: []Seen{primary("11.8.6-MariaDB"), replica("10.11.19-MariaDB")}},
+		"a primary upgraded by hand":                     {stage: "", seen: []Seen{primary("11.8.6-MariaDB"), replica("10.11.19-MariaDB")}, want: "replica 10.11.19-MariaDB may not meet source 11.8.6-MariaDB: replica is never older than source"},
+		"the same, seen before the stage ended":          {stage: strategy.StageCreate, seen: []Seen{primary("11.8.6-MariaDB"), replica("10.11.19-MariaDB")}, stale: true},
+		"a node came back far too old":                   {stage: strategy.StageSwitchStorage, seen: []Seen{primary("11.8.6-MariaDB"), replica("10.5.2-MariaDB")}, want: "at most 2 newer"},
+		"a version that nobody knows":                    {stage: "", seen: []Seen{primary("12.9.1-MariaDB")}, want: "of no release of mariadb"},
+		"detached nodes meet nobody":                     {stage: "", seen: SeenIn(fleet.Observation{Nodes: []fleet.NodeObservation{{Role: fleet.RolePrimary, Version: "10.11.19"}, {Role: fleet.RoleDetached, Version: "11.8.6"}, {Role: fleet.RoleUnknown}}})},
+		"an upgraded replica is legal before a campaign": {stage: "", seen: []Seen{primary("10.11.19-MariaDB"), replica("11.8.6-MariaDB")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			camp := Defaults()
+			camp.Name, camp.Product, camp.From, camp.To, camp.Environments, camp.Schedule.Always = "up", "mariadb", "10.11", "11.8", []string{"qa"}, true
+			p := Progress{Ref: fleet.ClusterRef{Env: "qa", Name: "a"}, Stage: c.stage, Since: now.Add(-48 * time.Hour), Seen: c.seen, Looked: now.Add(-time.Minute), WayBack: &fleet.WayBack{Open: true}}
+			if c.stale {
+				p.Looked = p.Since.Add(-time.Minute)
+			}
+			d := Decide(Snapshot{Campaign: camp, Status: StatusRunning, Clusters: []Progress{p}}, now)[0]
+			var got Reason
+			if d.Hold != nil {
+				for _, r := range d.Hold.Reasons {
+					if r.Code == CodePolicy {
+						got = r
+					}
+				}
+			}
+			if c.want == "" && got.Code != "" || !strings.Contains(got.Message, c.want) || c.want != "" && got.Release == "" {
+				t.Errorf("held by %+v, want %q", got, c.want)
+			}
+		})
+	}
+}
