@@ -63,6 +63,7 @@ type Options struct {
 
 // Store is the state in one SQLite file. Its methods may be called from anywhere.
 type Store struct {
+	place       string // for messages
 	write, read *sql.DB
 	leaseTTL    time.Duration
 	now         func() time.Time
@@ -80,7 +81,7 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open the state: %w", err)
+		return nil, explain(path, fmt.Errorf("open the state: %w", err))
 	}
 	if err := f.Close(); err != nil {
 		return nil, fmt.Errorf("open the state: %w", err)
@@ -97,15 +98,30 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("open the state: %w", err), write.Close())
 	}
 	read.SetMaxOpenConns(4)
-	s := &Store{write: write, read: read, leaseTTL: o.LeaseTTL, now: o.Now, opened: o.Now(), wake: newNotifier()}
+	s := &Store{place: path, write: write, read: read, leaseTTL: o.LeaseTTL, now: o.Now, opened: o.Now(), wake: newNotifier()}
+	if err := s.check(ctx); err != nil {
+		return nil, errors.Join(explain(path, err), s.Close())
+	}
 	if err := s.migrate(ctx, path); err != nil {
-		return nil, errors.Join(err, s.Close())
+		return nil, errors.Join(explain(path, err), s.Close())
 	}
 	return s, nil
 }
 
 // Close closes the file.
 func (s *Store) Close() error { return errors.Join(s.write.Close(), s.read.Close()) }
+
+// check reads the whole file before anything is written to it: damage is to be known now, and not in the middle of a switch.
+func (s *Store) check(ctx context.Context) error {
+	var verdict string
+	if err := s.write.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&verdict); err != nil {
+		return fmt.Errorf("check the state: %w", err)
+	}
+	if verdict != "ok" {
+		return &Trouble{What: fmt.Sprintf("the state %s is damaged", s.place), Hint: damagedHint, Err: errors.New(verdict)}
+	}
+	return nil
+}
 
 func (s *Store) migrate(ctx context.Context, path string) error {
 	sub, err := fs.Sub(migrations, "migrations")
@@ -135,13 +151,13 @@ func (s *Store) migrate(ctx context.Context, path string) error {
 func (s *Store) update(ctx context.Context, fn func(*sql.Tx) error) error {
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("begin: %w", err)
+		return explain(s.place, fmt.Errorf("begin: %w", err))
 	}
 	if err := fn(tx); err != nil {
-		return errors.Join(err, ignoreDone(tx.Rollback()))
+		return explain(s.place, errors.Join(err, ignoreDone(tx.Rollback())))
 	}
 	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", err)
+		return explain(s.place, fmt.Errorf("commit: %w", err))
 	}
 	s.wake.tell()
 	return nil
@@ -151,9 +167,9 @@ func (s *Store) update(ctx context.Context, fn func(*sql.Tx) error) error {
 func (s *Store) view(ctx context.Context, fn func(*sql.Tx) error) error {
 	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
-		return fmt.Errorf("begin: %w", err)
+		return explain(s.place, fmt.Errorf("begin: %w", err))
 	}
-	return errors.Join(fn(tx), ignoreDone(tx.Rollback()))
+	return explain(s.place, errors.Join(fn(tx), ignoreDone(tx.Rollback())))
 }
 
 func ignoreDone(err error) error {
