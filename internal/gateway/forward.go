@@ -66,7 +66,7 @@ func (s *session) simple(ctx context.Context, cmd wire.Command) error {
 	defer func() { s.conn.Discard(kept) }()
 	req := request{cmd: cmd}
 	if cmd == wire.ComQuery {
-		req.text = frame[5:]
+		req.text = s.queryText(frame[5:])
 		if verb, id, ok := killTarget(req.text); ok && id&idMark != 0 {
 			return s.killAndAnswer(ctx, verb, id)
 		}
@@ -93,6 +93,19 @@ func (s *session) simple(ctx context.Context, cmd wire.Command) error {
 			return err
 		}
 	}
+}
+
+// queryText is the text of a query. Where query attributes were agreed on, it comes after them; a query that has some is not looked at, and so
+// taken for neither a read nor safe to repeat.
+func (s *session) queryText(p []byte) []byte {
+	if s.back == nil || s.back.Caps&wire.CapQueryAttributes == 0 {
+		return p
+	}
+	c := wire.NewCursor(p)
+	if attributes, sets := c.Lenenc(), c.Lenenc(); c.Err() != nil || attributes != 0 || sets != 1 {
+		return p
+	}
+	return c.Rest()
 }
 
 // stream forwards a command that is too large to be kept, frame after frame as it comes.

@@ -408,7 +408,7 @@ func testUnmovable(t *testing.T, c *cluster) {
 		})
 	}
 
-	t.Run("xa", func(t *testing.T) {
+	t.Run("xa", func(t *testing.T) { // trap 20
 		one := conn(t, g.open(t, "gw", ""))
 		for _, q := range []string{"XA START 'x'", "INSERT INTO writes (k) VALUES ('xa')", "XA END 'x'", "XA PREPARE 'x'"} {
 			run(t, one, q)

@@ -141,8 +141,20 @@ func TestMySQL97(t *testing.T) {
 	b := raw(t, g.writer, func(d *wire.Dial) { // query attributes are MySQL's: they go through as they are (trap 31)
 		d.Schema, d.Caps = "gw", d.Caps|wire.CapQueryAttributes|wire.CapDeprecateEOF
 	})
-	if r, err := b.Simple(append([]byte{byte(wire.ComQuery), 0, 1}, "INSERT INTO t (v) VALUES ('attributes')"...)); err != nil || r.OK.Affected != 1 {
+	if r, err := b.Query("INSERT INTO t (v) VALUES ('attributes')"); err != nil || r.OK.Affected != 1 {
 		t.Errorf("a query with an empty set of attributes: %+v, %v", r.OK, err)
+	}
+	withOne := append([]byte{byte(wire.ComQuery), 1, 1, 0, 1, 0xfe, 0, 1, 'a', 1, 'x'}, "INSERT INTO t (v) VALUES ('one attribute')"...)
+	if r, err := b.Simple(withOne); err != nil || r.OK.Affected != 1 {
+		t.Errorf("a query with an attribute: %+v, %v", r.OK, err)
+	}
+	// An empty set of attributes hides no KILL (trap 29): that of the gateway's own id finds its connection.
+	victim := raw(t, g.writer)
+	if _, err := b.Query(fmt.Sprintf("KILL %d", victim.Greeting.ThreadID)); err != nil {
+		t.Errorf("KILL: %v", err)
+	}
+	if _, err := victim.Query("SELECT 1"); err == nil {
+		t.Error("what was killed goes on")
 	}
 	direct, err1 := pymysql(t, "corpus", address).CombinedOutput()
 	through, err2 := pymysql(t, "corpus", g.writer).CombinedOutput()

@@ -382,6 +382,60 @@ func testFraming(t *testing.T, c *cluster) {
 	}
 }
 
+// Idle is not enough to move (trap 25): commands that follow each other without waiting go on in order on the new primary, and a local file
+// that is under way is waited for.
+func testMovable(t *testing.T, c *cluster) {
+	c.primary.Exec(t, "CREATE OR REPLACE TABLE gw.lines (l VARCHAR(100))")
+	c.replica.CatchUp(t, c.primary)
+	g := c.gateway(t, func(cfg *Config) { cfg.LocalInfile = true })
+	b := raw(t, g.writer, func(d *wire.Dial) { d.Schema, d.Caps = "gw", d.Caps|wire.CapLocalFiles })
+	id := c.hold(t, g)
+	var out []byte
+	for i := range 20 {
+		b.Seq = 0
+		out = b.AppendFrames(out, append([]byte{byte(wire.ComQuery)}, fmt.Sprintf("SELECT CONCAT(%d, ' on ', @@port); SELECT 'more'", i)...))
+	}
+	if err := b.WriteAll(out); err != nil {
+		t.Fatal(err)
+	}
+	g.until(t, "the first waits", func(st adminapi.Status) bool { return st.Writer.Waiting == 1 })
+	c.demote(t)
+	c.promote(t)
+	c.release(t, g, id)
+	port := c.primary.Address()[strings.LastIndex(c.primary.Address(), ":")+1:]
+	for i := range 20 {
+		b.Seq = 1
+		if got, want := firstField(t, b), fmt.Sprintf("%d on %s", i, port); got != want {
+			t.Fatalf("answer %d is %q, not %q", i, got, want)
+		}
+	}
+
+	b.Seq = 0
+	if err := b.WritePacket(append([]byte{byte(wire.ComQuery)}, "LOAD DATA LOCAL INFILE 'x' INTO TABLE `lines`"...)); err != nil {
+		t.Fatal(err)
+	}
+	if asks, err := b.ReadPacket(); err != nil || asks[0] != 0xfb {
+		t.Fatalf("%q, %v", asks, err)
+	}
+	if err := b.WritePacket([]byte("one\ntwo\n")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.plainHold(t, g, time.Minute, 100*time.Millisecond); !isBlocked(err, adminapi.BlockCommand) {
+		t.Errorf("a local file under way: %v", err)
+	}
+	if err := b.WritePacket(nil); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := b.ReadPacket(); err != nil || ok[0] != 0 {
+		t.Fatalf("%q, %v", ok, err)
+	}
+	b.Seq = 0
+	c.move(t, g)
+	if n := queryText(t, b, "SELECT COUNT(*) FROM `lines`"); n != "2" {
+		t.Errorf("%s lines", n)
+	}
+}
+
 // firstField reads the answer to a query that was sent, and gives the first field of its first row.
 func firstField(t testing.TB, b *wire.Backend) string {
 	t.Helper()

@@ -13,7 +13,7 @@ import (
 )
 
 // state is what a server keeps for a session, as far as it can be read from the session itself and made again on
-// another server (trap 26). docs/design/2026-11-21-gateway.md has the table of everything: moved, blocks, or lost.
+// another server (trap 26). docs/gateway.md has the table of everything: moved, blocks, or lost.
 type state struct {
 	schema    text
 	role      text

@@ -46,9 +46,13 @@ func (b *Backend) Query(sql string) (Result, error) {
 func (b *Backend) QueryMany(statements ...string) (results []Result, refused []error, err error) {
 	var out []byte
 	first := make([]byte, len(statements)) // number of each answer's first packet
+	head := []byte{byte(ComQuery)}
+	if b.Caps&CapQueryAttributes != 0 {
+		head = append(head, 0, 1) // no attributes, in one set
+	}
 	for i, sql := range statements {
 		b.Seq = 0
-		out = b.AppendFrames(out, append([]byte{byte(ComQuery)}, sql...))
+		out = b.AppendFrames(out, append(head[:len(head):len(head)], sql...))
 		first[i] = b.Seq
 	}
 	if err := b.WriteAll(out); err != nil {
