@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"time"
 
@@ -60,6 +62,9 @@ func runSupervisor(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
+	if err := greet(ctx, client.Agent(f.Environment), f, log); err != nil {
+		return err
+	}
 	log.Info("supervisor runs", "env", f.Environment, "name", f.Name, "server", f.Server.URL)
 	return supervisor.New(supervisor.Config{
 		Name: f.Name, Env: f.Environment, Server: client.Agent(f.Environment), Handlers: handlers, Slots: f.Slots, Log: log, Now: time.Now,
@@ -67,4 +72,24 @@ func runSupervisor(ctx context.Context, file string) error {
 		WatchEvery: 2 * time.Second,
 		Engine:     engine.Options{OnLease: bluegreen.Settle(ports)}, // a primary that was restarted boots read-only (trap 2)
 	}).Run(ctx)
+}
+
+// greet asks the server once. What no waiting mends ends the program: a certificate that is not trusted, a token that is not
+// known or is another environment's. A server that is merely away is waited for.
+func greet(ctx context.Context, agent *api.Agent, f settings.File, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	_, err := agent.Watched(ctx)
+	var away *api.UnreachableError
+	var refused *api.Error
+	switch {
+	case errors.As(err, &away) && away.Untrusted():
+		return cli.Failf(cli.ExitError, away.ErrorHint(), "%w", err)
+	case errors.As(err, &refused) && (refused.Status == http.StatusUnauthorized || refused.Status == http.StatusForbidden):
+		return cli.Failf(cli.ExitError, fmt.Sprintf("make one with: windlass token --role supervisor --env %s --name %s", f.Environment, f.Name),
+			"the server refuses the token in %s for environment %s: %w", f.Server.TokenFile, f.Environment, err)
+	case err != nil:
+		log.Warn("the server did not answer yet; it is asked again and again", "err", err)
+	}
+	return nil
 }

@@ -61,8 +61,27 @@ func (e *UnreachableError) Error() string {
 // Unwrap returns the cause.
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
+// Untrusted reports whether there is a server, and its certificate was refused: no waiting mends that.
+func (e *UnreachableError) Untrusted() bool {
+	var bad *tls.CertificateVerificationError
+	return errors.As(e.Err, &bad)
+}
+
 // ErrorHint says what to look at.
 func (e *UnreachableError) ErrorHint() string {
+	var untrusted x509.UnknownAuthorityError
+	var misnamed x509.HostnameError
+	var plain tls.RecordHeaderError
+	switch {
+	case errors.As(e.Err, &untrusted):
+		return "its certificate does not come from the authority that was given: if it is the right server, give the PEM file of the authority that signed it (ca_file)"
+	case errors.As(e.Err, &misnamed):
+		return "its certificate is for another name: use an address that stands in it, or give the server a certificate for this one"
+	case errors.As(e.Err, &plain) || errors.Is(e.Err, http.ErrSchemeMismatch):
+		return "it speaks no TLS there: start it with --tls-cert and --tls-key, or begin its address with http://"
+	case e.Untrusted():
+		return "its certificate was refused: has it run out? is this machine's clock right?"
+	}
 	return "is it running? start it with `windlass server`, or give its address with --server; traffic is not affected"
 }
 
