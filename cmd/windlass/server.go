@@ -19,14 +19,15 @@ import (
 	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/cli"
 	"github.com/windlass-db/windlass/internal/launcher"
+	"github.com/windlass-db/windlass/internal/notify"
 	"github.com/windlass-db/windlass/internal/server"
 	"github.com/windlass-db/windlass/internal/state"
 )
 
 type serverFlags struct {
-	listen, state, operatorToken, cert, key string
-	lease                                   time.Duration
-	openReads                               bool
+	listen, state, operatorToken, cert, key, notifications string
+	lease                                                  time.Duration
+	openReads                                              bool
 }
 
 func serverCommand() *cobra.Command {
@@ -48,6 +49,7 @@ The operator's token is written to --operator-token-file if that file is not the
 	fl.StringVar(&f.key, "tls-key", "", "PEM `FILE` with the certificate's key")
 	fl.DurationVar(&f.lease, "lease", 15*time.Second, "how long a supervisor's lease lasts without a heartbeat")
 	fl.BoolVar(&f.openReads, "open-reads", false, "show pages and status without a token; only on a loopback address")
+	fl.StringVar(&f.notifications, "notifications", "", "`FILE` that says where events are sent: Slack, webhooks")
 	return cmd
 }
 
@@ -56,6 +58,12 @@ func runServer(ctx context.Context, f serverFlags) error {
 	tlsConfig, err := f.tls()
 	if err != nil {
 		return err
+	}
+	var sinks notify.Config
+	if f.notifications != "" {
+		if sinks, err = notify.LoadConfig(f.notifications); err != nil {
+			return cli.Failf(cli.ExitUsage, "", "%w", err)
+		}
 	}
 	l, err := net.Listen("tcp", f.listen)
 	if err != nil {
@@ -76,19 +84,32 @@ func runServer(ctx context.Context, f serverFlags) error {
 	if err := operatorToken(ctx, store, f.operatorToken); err != nil {
 		return errors.Join(err, l.Close())
 	}
-	s, err := server.New(server.Config{Store: store, Decide: campaign.Decide, Log: log, Now: time.Now, TLS: tlsConfig, OpenReads: f.openReads})
+	host, err := os.Hostname()
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	host, err := os.Hostname()
+	holder := fmt.Sprintf("%s/%d", host, os.Getpid())
+	cfg := server.Config{Store: store, Decide: campaign.Decide, Log: log, Now: time.Now, TLS: tlsConfig, OpenReads: f.openReads}
+	var n *notify.Notifier
+	if f.notifications != "" {
+		n = notify.New(notify.Options{Config: sinks, Store: store, Holder: holder, Log: log, Now: time.Now})
+		if err := n.Start(ctx); err != nil {
+			return errors.Join(err, l.Close())
+		}
+		cfg.Notifications = n
+	}
+	s, err := server.New(cfg)
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
 	log.Info("server runs", "listen", l.Addr().String(), "state", f.state, "version", cli.Version)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Run(ctx, l) })
+	if n != nil {
+		g.Go(func() error { return n.Run(ctx) })
+	}
 	g.Go(func() error {
-		return launcher.Launcher{Store: store, Decide: campaign.Decide, Holder: fmt.Sprintf("%s/%d", host, os.Getpid()), Log: log, Now: time.Now}.Run(ctx)
+		return launcher.Launcher{Store: store, Decide: campaign.Decide, Holder: holder, Log: log, Now: time.Now}.Run(ctx)
 	})
 	return g.Wait()
 }

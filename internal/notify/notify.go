@@ -95,13 +95,15 @@ func (n *Notifier) Start(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Run sends until the context ends. It returns an error only if the state can't be reached at its start.
+// Run sends until the context ends. What fails is logged and tried again: it never returns an error.
 func (n *Notifier) Run(ctx context.Context) error {
-	if err := n.Start(ctx); err != nil {
-		if ctx.Err() != nil {
+	for err := n.Start(ctx); err != nil; err = n.Start(ctx) {
+		if ctx.Err() == nil {
+			n.cfg.Log.Error("notifications: the state can't be reached", "err", err)
+		}
+		if !sleep(ctx, n.times.poll) {
 			return nil
 		}
-		return err
 	}
 	for _, s := range n.sinks {
 		if _, err := s.cfg.endpoint(); err != nil { // said at once, not only at the first event

@@ -19,8 +19,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/windlass-db/windlass/internal/api"
 	"github.com/windlass-db/windlass/internal/engine"
+	"github.com/windlass-db/windlass/internal/notify"
 	"github.com/windlass-db/windlass/internal/state"
 )
 
@@ -32,12 +35,21 @@ type Config struct {
 	Now       func() time.Time
 	TLS       *tls.Config // nil: plain HTTP
 	OpenReads bool        // pages are shown without a token; for a server on loopback
+
+	Notifications Notifications // nil: events are sent nowhere
+}
+
+// Notifications tells how the sinks of events stand.
+type Notifications interface {
+	Status(ctx context.Context) ([]notify.Status, error)
+	Collector() prometheus.Collector
 }
 
 // Server answers the API, the pages and the metrics.
 type Server struct {
-	cfg Config
-	mux *http.ServeMux
+	cfg   Config
+	mux   *http.ServeMux
+	tally tally
 }
 
 // access says whose token a route takes.
@@ -89,6 +101,7 @@ var routes = []route{
 	{"GET /v1/campaigns/{name}/switchovers", viewer, (*Server).switchovers},
 	{"GET /v1/clusters/{env}/{name}", viewer, (*Server).cluster},
 	{"GET /v1/events", viewer, (*Server).events},
+	{"GET /v1/notifications", viewer, (*Server).notifications},
 }
 
 // New builds the server.
@@ -261,4 +274,11 @@ func actionID(r *http.Request) (int64, error) {
 
 func (s *Server) health(http.ResponseWriter, *http.Request, caller) (any, error) {
 	return map[string]string{"status": "ok"}, nil
+}
+
+func (s *Server) notifications(_ http.ResponseWriter, r *http.Request, _ caller) (any, error) {
+	if s.cfg.Notifications == nil {
+		return []notify.Status{}, nil
+	}
+	return s.cfg.Notifications.Status(r.Context())
 }
