@@ -66,7 +66,7 @@ func (j *job) createAccounts(ctx context.Context, d *definitions) error {
 				if node.Number(err) == 1064 { // its text repeats the statement, which holds a password's hash
 					err = &mysql.MySQLError{Number: 1064, Message: "its definition is not understood"}
 				}
-				return j.notUnderstood(catalog.KindAccount, a.String(), err)
+				return j.notUnderstood(ctx, catalog.KindAccount, a.String(), err)
 			}
 		}
 	}
@@ -94,7 +94,7 @@ func (j *job) grant(ctx context.Context, d *definitions) (map[string]bool, error
 				continue
 			}
 			if err != nil {
-				return nil, j.notUnderstood(catalog.KindGrant, g, err)
+				return nil, j.notUnderstood(ctx, catalog.KindGrant, g, err)
 			}
 		}
 	}

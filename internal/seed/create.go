@@ -30,7 +30,7 @@ func (j *job) createTables(ctx context.Context, d *definitions) error {
 	for _, p := range d.programs {
 		if p.Kind == catalog.KindSequence {
 			if err := j.createIn(ctx, p.Schema, p.text); err != nil {
-				return j.notUnderstood(p.Kind, p.String(), err)
+				return j.notUnderstood(ctx, p.Kind, p.String(), err)
 			}
 		}
 	}
@@ -41,7 +41,7 @@ func (j *job) createTables(ctx context.Context, d *definitions) error {
 			}
 		}
 		if err := j.createIn(ctx, t.Schema, d.tables[t.String()]); err != nil {
-			return j.notUnderstood(catalog.KindTable, t.String(), err)
+			return j.notUnderstood(ctx, catalog.KindTable, t.String(), err)
 		}
 	}
 	return nil
@@ -55,9 +55,12 @@ func (j *job) createIn(ctx context.Context, schema, text string) error {
 }
 
 // notUnderstood is the error of a definition that the new version does not take: no waiting mends it.
-func (j *job) notUnderstood(kind catalog.Kind, name string, err error) error {
+func (j *job) notUnderstood(ctx context.Context, kind catalog.Kind, name string, err error) error {
 	if node.Number(err) == 0 || lostConnection(err) {
-		return fmt.Errorf("create %s %s on %s: %w", kind, name, j.r.Node.Name, err)
+		return j.room(ctx, j.target, fmt.Errorf("create %s %s on %s: %w", kind, name, j.r.Node.Name, err))
+	}
+	if full(ctx, j.target, err) {
+		return j.room(ctx, j.target, fmt.Errorf("create %s %s on %s: %w", kind, name, j.r.Node.Name, err))
 	}
 	return refuse(j.cfg.Now(), "seed-definitions", fmt.Sprintf("%s (%s) does not take %s %s as %s has it: %v", j.r.Node.Name, j.target.Version, kind, name, j.source.Node.Name, err), "change or drop it on the primary so that both versions understand it, and run the stage again")
 }
@@ -104,7 +107,7 @@ func (j *job) createPrograms(ctx context.Context, d *definitions) error {
 				continue
 			}
 			if err != nil {
-				return j.notUnderstood(p.Kind, p.String(), err)
+				return j.notUnderstood(ctx, p.Kind, p.String(), err)
 			}
 		}
 		for len(views) > 0 {
@@ -119,7 +122,7 @@ func (j *job) createPrograms(ctx context.Context, d *definitions) error {
 				}
 			}
 			if len(left) == len(views) {
-				return j.notUnderstood(catalog.KindView, left[len(left)-1].String(), last)
+				return j.notUnderstood(ctx, catalog.KindView, left[len(left)-1].String(), last)
 			}
 			views = left
 		}

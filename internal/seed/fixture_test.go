@@ -14,7 +14,6 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/windlass-db/windlass/internal/bluegreen"
-	"github.com/windlass-db/windlass/internal/datacheck/node"
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
 	"github.com/windlass-db/windlass/internal/fleet"
 )
@@ -24,26 +23,35 @@ const owner = "raise prod/orders"
 //go:embed testdata/rich.sql
 var rich string
 
-// world is a cluster with a primary and a replica of the old version and a fresh node of the new one.
-type world struct {
-	primary, replica, green *processtest.Server
-	cluster                 fleet.Cluster
+// world is a cluster with a primary and a replica of the old version.
+type world struct{ primary, replica *processtest.Server }
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{primary: processtest.Primary(t, "10.11", fast), replica: processtest.MariaDB(t, "10.11", fast)}
+	script(t, w.primary, rich)
+	w.replica.Exec(t, "SET GLOBAL gtid_slave_pos=''")
+	follow(t, w.replica, w.primary)
+	w.replica.CatchUp(t, w.primary)
+	return w
 }
 
-func newWorld(t *testing.T, withReplica bool) *world {
+// target is a node of the new cell, and the request to seed it.
+type target struct {
+	*processtest.Server
+	bluegreen.SeedRequest
+}
+
+// fresh starts a node of the new version. Its request reads the replica.
+func (w *world) fresh(t *testing.T, opts ...processtest.Option) target {
 	t.Helper()
-	w := &world{primary: processtest.Primary(t, "10.11", fast), green: processtest.MariaDB(t, "11.8", fast, processtest.With("skip-slave-start=ON"))}
-	script(t, w.primary, rich)
-	blue := fleet.Cell{Name: "blue", Version: "10.11", Nodes: []fleet.Node{nodeOf("blue-1", w.primary)}}
-	if withReplica {
-		w.replica = processtest.MariaDB(t, "10.11", fast)
-		w.replica.Exec(t, "SET GLOBAL gtid_slave_pos=''")
-		follow(t, w.replica, w.primary)
-		w.replica.CatchUp(t, w.primary)
-		blue.Nodes = append(blue.Nodes, nodeOf("blue-2", w.replica))
-	}
-	w.cluster = fleet.Cluster{Name: "orders", Env: "prod", Product: "mariadb", Cells: []fleet.Cell{blue, {Name: "green", Version: "11.8", Owner: owner, Nodes: []fleet.Node{nodeOf("green-1", w.green)}}}}
-	return w
+	s := processtest.MariaDB(t, "11.8", append([]processtest.Option{fast, processtest.With("skip-slave-start=ON")}, opts...)...)
+	return target{s, w.request(s, nodeOf("blue-1", w.primary), nodeOf("blue-2", w.replica))}
+}
+
+func (w *world) request(green *processtest.Server, blue ...fleet.Node) bluegreen.SeedRequest {
+	c := fleet.Cluster{Name: "orders", Env: "prod", Product: "mariadb", Cells: []fleet.Cell{{Name: "blue", Version: "10.11", Nodes: blue}, {Name: "green", Version: "11.8", Owner: owner, Nodes: []fleet.Node{nodeOf("green-1", green)}}}}
+	return bluegreen.SeedRequest{Cluster: c, FromCell: "blue", ToCell: "green", Node: c.Cells[1].Nodes[0], Term: 3}
 }
 
 var fast = processtest.With("sync-binlog=0", "innodb-flush-log-at-trx-commit=2")
@@ -52,13 +60,9 @@ func nodeOf(name string, s *processtest.Server) fleet.Node {
 	return fleet.Node{Name: name, Address: s.Address()}
 }
 
-func (w *world) request() bluegreen.SeedRequest {
-	return bluegreen.SeedRequest{Cluster: w.cluster, FromCell: "blue", ToCell: "green", Node: w.cluster.Cells[1].Nodes[0], Term: 3}
-}
-
-func (w *world) seeder(t *testing.T, change func(*Config)) *Seeder {
+func seeder(t *testing.T, change func(*Config)) *Seeder {
 	t.Helper()
-	c := Config{Access: access, Mark: func(context.Context, bluegreen.SeedRequest) (string, error) { return owner, nil }, Every: time.Nanosecond}
+	c := Config{Access: access, Mark: marked, Every: time.Nanosecond}
 	if change != nil {
 		change(&c)
 	}
@@ -67,6 +71,25 @@ func (w *world) seeder(t *testing.T, change func(*Config)) *Seeder {
 		t.Fatal(err)
 	}
 	return s
+}
+
+func marked(context.Context, bluegreen.SeedRequest) (string, error) { return owner, nil }
+
+func nothing(context.Context, any, float64, string) error { return nil }
+
+// whole follows the primary from the copy's position, and sees that both hold the same.
+func (w *world) whole(t *testing.T, g target) {
+	t.Helper()
+	done, res, err := seeder(t, nil).Seeded(t.Context(), g.SeedRequest)
+	if err != nil || !done || !res.OK() {
+		t.Fatalf("seeded: %v %v %v", done, res, err)
+	}
+	if got := one(t, g.Admin, "SELECT @@global.gtid_binlog_pos"); got != "" {
+		t.Errorf("the copy has transactions of its own: %s", got)
+	}
+	follow(t, g.Server, w.primary)
+	g.CatchUp(t, w.primary)
+	sameRows(t, w.primary, g.Server)
 }
 
 func access(_ context.Context, n fleet.Node) (*mysql.Config, error) {
@@ -117,7 +140,10 @@ func load(t *testing.T, s *processtest.Server) (stop func() int64) {
 	var n atomic.Int64
 	go func() {
 		defer close(done)
+		pace := time.NewTicker(5 * time.Millisecond) // it shall not take the machine from what it is beside
+		defer pace.Stop()
 		for i := 0; ctx.Err() == nil; i++ {
+			<-pace.C
 			for _, q := range []string{
 				fmt.Sprintf("INSERT INTO app.load_rows (v, s) VALUES (%d, 'row %d')", i, i),
 				fmt.Sprintf("UPDATE app.load_rows SET v = v + 1 WHERE id %% 7 = %d", i%7),
@@ -174,13 +200,4 @@ func sameRows(t *testing.T, a, b *processtest.Server) {
 	if err := rows.Err(); err != nil || n < 10 {
 		t.Fatalf("%d tables, %v", n, err)
 	}
-}
-
-func position(t *testing.T, s *processtest.Server) node.Position {
-	t.Helper()
-	p, err := node.ParsePosition(one(t, s.Admin, "SELECT @@global.gtid_slave_pos"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
 }

@@ -151,7 +151,7 @@ func (j *job) copyable(c *catalog.Catalog) error {
 		}
 	}
 	if len(bad) > 0 {
-		return refuse(j.cfg.Now(), "seed-engines", fmt.Sprintf("%d tables are not InnoDB, so that a snapshot does not hold them: %s", len(bad), list(bad)), "convert them (ALTER TABLE … ENGINE=InnoDB), or seed physically")
+		return refuse(j.cfg.Now(), "seed-engines", fmt.Sprintf("%d tables are not InnoDB, so that a snapshot does not hold them: %s", len(bad), list(bad)), "convert them (ALTER TABLE … ENGINE=InnoDB), or let what makes the node restore a physical backup into it")
 	}
 	for id := range c.Facts {
 		if id.Kind == catalog.KindFunction || id.Kind == catalog.KindServer {
@@ -160,7 +160,7 @@ func (j *job) copyable(c *catalog.Catalog) error {
 	}
 	slices.Sort(bad)
 	if len(bad) > 0 {
-		return refuse(j.cfg.Now(), "seed-objects", "these can't be copied over the network: "+list(bad), "drop them, or seed physically")
+		return refuse(j.cfg.Now(), "seed-objects", "these can't be copied over the network: "+list(bad), "drop them, or let what makes the node restore a physical backup into it")
 	}
 	return nil
 }

@@ -106,19 +106,34 @@ func (j *job) begin(ctx context.Context, position string) error {
 			return fmt.Errorf("prepare %s: %w", j.r.Node.Name, err)
 		}
 	}
-	target, err := j.target.Identity(ctx)
+	m, err := j.newMark(ctx, position)
 	if err != nil {
 		return err
 	}
-	source, err := j.source.Identity(ctx)
-	if err != nil {
+	if old, err := readMark(ctx, j.target); err != nil {
 		return err
+	} else if old != nil && old.Target != m.Target { // notes of another server's copy, which a backup has brought
+		if err := j.target.Exec(ctx, "DELETE FROM windlass.seed_object"); err != nil {
+			return err
+		}
 	}
-	m := mark{State: copying, Owner: j.owner, Method: string(j.method), Target: target, Source: source, SourceNode: j.source.Node.Name, Position: position, Started: j.cfg.Now()}
 	if err := writeMark(ctx, j.target, m); err != nil {
 		return err
 	}
 	return j.wipe(ctx)
+}
+
+// newMark is the mark of a copy that begins.
+func (j *job) newMark(ctx context.Context, position string) (mark, error) {
+	target, err := j.target.Identity(ctx)
+	if err != nil {
+		return mark{}, err
+	}
+	source, err := j.source.Identity(ctx)
+	if err != nil {
+		return mark{}, err
+	}
+	return mark{State: copying, Owner: j.owner, Method: string(j.method), Target: target, Source: source, SourceNode: j.source.Node.Name, Position: position, Started: j.cfg.Now()}, nil
 }
 
 // wipe removes what the notes say that an earlier try made, and nothing else.

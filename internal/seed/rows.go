@@ -94,7 +94,7 @@ type batch struct {
 
 // copyRows reads one table after the other in the snapshot, and writes with several connections.
 func (j *job) copyRows(ctx context.Context, tables []catalog.Table) error {
-	if err := j.room(ctx); err != nil {
+	if err := j.largeRows(ctx); err != nil {
 		return err
 	}
 	end, err := lastMoment(ctx, j.target)
@@ -183,7 +183,7 @@ func (j *job) write(ctx context.Context, w *node.Conn, work <-chan batch, counti
 			mode = want
 		}
 		if err := w.Exec(ctx, b.text); err != nil {
-			return fmt.Errorf("write rows of %s to %s: %w", b.table, j.r.Node.Name, err)
+			return j.room(ctx, w, fmt.Errorf("write rows of %s to %s: %w", b.table, j.r.Node.Name, err))
 		}
 		counting.Lock()
 		j.status.Rows += b.rows
@@ -240,8 +240,8 @@ func (j *job) writer(ctx context.Context) (*node.Conn, error) {
 	return w, nil
 }
 
-// room lets the target take statements as large as a server can: a row that the source has must fit.
-func (j *job) room(ctx context.Context) error {
+// largeRows lets the target take statements as large as a server can: a row that the source has must fit.
+func (j *job) largeRows(ctx context.Context) error {
 	if err := j.target.Exec(ctx, "SET GLOBAL max_allowed_packet=1073741824"); err != nil {
 		return fmt.Errorf("make room for large rows on %s: %w", j.r.Node.Name, err)
 	}

@@ -5,15 +5,17 @@
 //
 // There are two methods (trap 33). Logical: everything is read over the network in one consistent snapshot, whose exact
 // GTID position the old server tells without taking a lock, and written to the new node. It is for data below a size.
-// Physical: a Copier, which the drivers that reach the servers' files give, backs up a replica with the old version's
-// own program, hands the files to the new version and upgrades them. Both end alike: the copy's catalog was compared with
-// the source's, gtid_slave_pos is the snapshot's position, and last of all a completion mark is written.
+// Restored: whoever made the node has put a physical backup of the cluster into it, upgraded it, and set its position.
+// Windlass reaches no server's files, so it does not make such copies: it sees that the node may follow the
+// primary from where it stands, and adopts it. Both end alike: gtid_slave_pos is the copy's position, the primary's logs hold
+// all that follows it, and last of all a completion mark is written.
 //
 // # Invariants
 //
 //   - Nothing is ever written on a source, and no setting of it is changed beyond our own sessions.
 //   - Nothing on the target is written to its binary log: the copy has no transaction of its own (no errant GTID).
-//   - Only a read-only node that carries the cell's ownership mark and holds no data of others is written to.
+//   - Only a read-only node that carries the cell's ownership mark is written to, and no data that it holds already: they
+//     are adopted or refused.
 //   - Every object that is made is noted before it is made. A half copy is known by its mark and is wiped by those notes
 //     and nothing else; it is never taken for a whole one.
 //   - Collations, types and all else that the catalog tells are as on the source, whatever the new version's defaults are.
@@ -43,11 +45,10 @@ import (
 // Method is a way of copying.
 type Method string
 
-// The methods. Auto copies logically up to the limit, and physically above it if that is offered.
+// The methods.
 const (
-	Auto     Method = ""
-	Logical  Method = "logical"
-	Physical Method = "physical"
+	Logical  Method = "logical"  // copied here, over the network
+	Restored Method = "restored" // a backup that was there already
 )
 
 // DefaultLimit is the largest size, in bytes of tables and indexes, that is copied logically.
@@ -58,11 +59,8 @@ type Config struct {
 	// Access logs in on nodes. The account needs everything on the target (with GRANT OPTION), and on a source what Grants lists.
 	Access node.Access
 	// Mark tells whose a node is: the mark that its provisioner gave it; "" if it has none.
-	Mark func(ctx context.Context, r bluegreen.SeedRequest) (string, error)
-	// Copier makes physical copies. Nil: none.
-	Copier Copier
-	Method Method
-	Limit  int64 // of the logical method, in bytes; 0: DefaultLimit
+	Mark  func(ctx context.Context, r bluegreen.SeedRequest) (string, error)
+	Limit int64 // of the logical method, in bytes; 0: DefaultLimit
 	// Reserved are names of users, beside the server's own and the one that Access logs in as, that are neither copied nor touched.
 	Reserved []string
 	Writers  int           // connections that write; 0: 4
@@ -184,8 +182,8 @@ func (s *Seeder) Seed(ctx context.Context, r bluegreen.SeedRequest, _ json.RawMe
 	}
 	defer j.close()
 	j.log.Info("copy the data", "source", j.source.Node.Name, "method", j.method, "bytes", j.size)
-	if j.method == Physical {
-		return j.physical(ctx)
+	if j.method == Restored {
+		return j.adopt(ctx)
 	}
 	return j.logical(ctx)
 }
@@ -198,6 +196,7 @@ type job struct {
 	save   bluegreen.Save
 	log    *slog.Logger
 	method Method
+	held   string // a schema with data that no try of ours has made; "" for none
 	size   int64
 
 	target  *node.Conn
@@ -230,7 +229,7 @@ func (s *Seeder) prepare(ctx context.Context, r bluegreen.SeedRequest, save blue
 	if err := j.guard(ctx); err != nil {
 		return nil, err
 	}
-	if err := j.decide(ctx); err != nil {
+	if err := j.measure(ctx); err != nil {
 		return nil, err
 	}
 	j.status = Status{Method: j.method, Source: j.source.Node.Name, AllBytes: j.size, Started: s.cfg.Now()}

@@ -118,31 +118,20 @@ func trouble(a node.Applier) string {
 	return "its delay is unknown"
 }
 
-// decide measures the source and takes the method.
-func (j *job) decide(ctx context.Context) error {
-	var mb float64
-	if err := j.source.One(ctx, "SELECT COALESCE(SUM(DATA_LENGTH + INDEX_LENGTH), 0) FROM information_schema.TABLES WHERE TABLE_TYPE <> 'VIEW' AND TABLE_SCHEMA NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')", &mb); err != nil {
+// measure takes the method, and sees that the data is not too large for it.
+func (j *job) measure(ctx context.Context) error {
+	var bytes float64
+	if err := j.source.One(ctx, "SELECT COALESCE(SUM(DATA_LENGTH + INDEX_LENGTH), 0) FROM information_schema.TABLES WHERE TABLE_TYPE <> 'VIEW' AND TABLE_SCHEMA NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')", &bytes); err != nil {
 		return fmt.Errorf("measure %s: %w", j.source.Node.Name, err)
 	}
-	j.size = int64(mb)
-	offered := false
-	why := "no driver of this environment reaches the servers' files"
-	if j.cfg.Copier != nil && j.cfg.Method != Logical {
-		var err error
-		if offered, why, err = j.cfg.Copier.Offers(ctx, j.copyRequest()); err != nil {
-			return fmt.Errorf("ask for a physical copy: %w", err)
-		}
+	j.size, j.method = int64(bytes), Logical
+	if j.held != "" {
+		j.method = Restored
+		return nil
 	}
-	switch {
-	case j.cfg.Method == Physical && !offered:
-		return refuse(j.cfg.Now(), "seed-method", "a physical copy is set, and not to be had: "+why, "give the environment a process driver or an exec plugin that copies files, or set the logical method")
-	case j.cfg.Method == Physical || j.cfg.Method == Auto && j.size > j.cfg.Limit && offered:
-		j.method = Physical
-	case j.size > j.cfg.Limit:
-		return refuse(j.cfg.Now(), "seed-size", fmt.Sprintf("%s holds %s, and a logical copy is limited to %s (trap 33)", j.source.Node.Name, human(j.size), human(j.cfg.Limit)),
-			"seed physically: a process driver or an exec plugin that copies files with mariadb-backup ("+why+"); or raise the limit")
-	default:
-		j.method = Logical
+	if j.size > j.cfg.Limit {
+		return refuse(j.cfg.Now(), "seed-size", fmt.Sprintf("%s holds %s, and a copy over the network is limited to %s", j.source.Node.Name, human(j.size), human(j.cfg.Limit)),
+			"let what makes the node restore a physical backup into it (docs/design/seeding.md tells how), or raise the limit")
 	}
 	return nil
 }

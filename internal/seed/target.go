@@ -80,23 +80,25 @@ func (j *job) guard(ctx context.Context) error {
 			return fmt.Errorf("stop the event scheduler of %s: %w", name, err)
 		}
 	}
-	return j.guardContent(ctx, now)
+	return j.guardContent(ctx, now, target)
 }
 
-// guardContent sees that the target holds nothing but what an earlier try of ours left.
-func (j *job) guardContent(ctx context.Context, now time.Time) error {
+// guardContent finds out whether the target holds data beside what an earlier try of ours left.
+func (j *job) guardContent(ctx context.Context, now time.Time, target string) error {
 	m, err := readMark(ctx, j.target)
 	if err != nil {
 		return err
 	}
-	if m != nil && m.State == complete && m.Owner != j.owner {
-		return refuse(now, "target-empty", fmt.Sprintf("%s holds a whole copy of %q", j.r.Node.Name, m.Owner), "delete the node, if nobody needs it, and run the stage again")
+	var made map[object]bool
+	if m != nil && m.Target == target { // else a backup has brought the mark of the server that it was made of
+		if m.State == complete && m.Owner != j.owner {
+			return refuse(now, "target-empty", fmt.Sprintf("%s holds a whole copy of %q", j.r.Node.Name, m.Owner), "delete the node, if nobody needs it, and run the stage again")
+		}
+		if made, err = readObjects(ctx, j.target); err != nil {
+			return err
+		}
 	}
-	made, err := readObjects(ctx, j.target)
-	if err != nil {
-		return err
-	}
-	rs, err := j.target.Rows(ctx, "SELECT SCHEMA_NAME AS name FROM information_schema.SCHEMATA")
+	rs, err := j.target.Rows(ctx, "SELECT SCHEMA_NAME AS name FROM information_schema.SCHEMATA ORDER BY 1")
 	if err != nil {
 		return err
 	}
@@ -110,7 +112,8 @@ func (j *job) guardContent(ctx context.Context, now time.Time) error {
 			return err
 		}
 		if tables > 0 {
-			return refuse(now, "target-empty", fmt.Sprintf("%s holds a schema %s with %d tables that no try of ours has made", j.r.Node.Name, s, tables), "delete the node, if nobody needs it, and run the stage again")
+			j.held = s
+			return nil
 		}
 	}
 	return nil

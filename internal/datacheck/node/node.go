@@ -148,6 +148,8 @@ const (
 	ErrUnknownTable      = 1051
 	ErrNonexistingGrant  = 1141
 	ErrLockWait          = 1205
+	ErrDiskFull          = 1021
+	ErrTableFull         = 1114 // InnoDB's word for a full disk
 	ErrNoBinlogOfThatPos = 1236
 )
 
