@@ -22,7 +22,6 @@ import (
 	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/cli"
 	"github.com/windlass-db/windlass/internal/driver/dns"
-	"github.com/windlass-db/windlass/internal/driver/mysql"
 	"github.com/windlass-db/windlass/internal/driver/process"
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
 	"github.com/windlass-db/windlass/internal/engine"
@@ -108,11 +107,9 @@ func (l *lane) launch(t *testing.T) {
 
 func smallLag(l *lane) { l.setting = func(s *campaign.Switch) { s.MaxLag = time.Second } }
 
-// TestHolds brings about what must hold a storage switch, sees the reason as an operator does, takes it away, and sees the
-// switch go on.
-func TestHolds(t *testing.T) {
-	tm := newTemplate(t)
-	t.Run("what can be mended", func(t *testing.T) {
+// holds brings about what must hold a switch, sees the reason as an operator does, takes it away, and sees the switch go on.
+func holds(t *testing.T, tm *template) {
+	t.Run("holds that can be mended", func(t *testing.T) {
 		t.Parallel()
 		l := newLane(t, tm, smallLag)
 		for _, c := range []struct {
@@ -144,7 +141,7 @@ func TestHolds(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("an errant GTID", func(t *testing.T) {
+	t.Run("hold by an errant GTID", func(t *testing.T) {
 		t.Parallel()
 		l := newLane(t, tm, smallLag)
 		// Another domain: one of the same would stop replication at the next event.
@@ -168,7 +165,7 @@ func TestHolds(t *testing.T) {
 			t.Fatalf("the primary is in %q: %v", one, err)
 		}
 	})
-	t.Run("a full disk on the green side", func(t *testing.T) {
+	t.Run("hold by a full disk on the green side", func(t *testing.T) {
 		t.Parallel()
 		l := newLane(t, tm, smallLag, smallDisk("green"))
 		l.fillDisk(t, "green")
@@ -176,7 +173,7 @@ func TestHolds(t *testing.T) {
 		// Its receiving thread waits for room with the lock that its status needs: nothing is known of it, and that holds.
 		l.held(t, strategy.StageSwitchStorage, "blue", "could not be observed: green/green-1", "as on a full disk")
 	})
-	t.Run("a stale DNS answer", func(t *testing.T) { t.Parallel(); staleName(t, tm) })
+	t.Run("hold by a stale DNS answer", func(t *testing.T) { t.Parallel(); staleName(t, tm) })
 }
 
 // agent is a supervisor's client.
@@ -313,7 +310,7 @@ func (l *lane) expiredLease(t *testing.T) func() {
 	return func() {
 		mend()
 		t.Cleanup(func() { // the switch has raised the term on the servers
-			d, err := mysql.New(mysql.Config{Admin: mysql.Account{User: adminUser, Password: mysql.Fixed(adminPassword)}})
+			d, err := l.driver()
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -23,6 +23,7 @@ import (
 	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/demo/load"
 	"github.com/windlass-db/windlass/internal/driver/dns"
+	"github.com/windlass-db/windlass/internal/driver/mysql"
 	"github.com/windlass-db/windlass/internal/driver/process"
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
 	"github.com/windlass-db/windlass/internal/engine"
@@ -112,6 +113,9 @@ func newLane(t *testing.T, tm *template, change ...func(*lane)) *lane {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := errors.Join(l.startServers(ctx, tm), l.startGateways(ctx, tm), l.prepareState(ctx), l.startServer(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.created(ctx); err != nil {
 		t.Fatal(err)
 	}
 	l.setScript(script{})
@@ -287,6 +291,22 @@ func (l *lane) prepareState(ctx context.Context) error {
 	}
 	l.client, err = api.NewClient(l.url(), operator, "")
 	return err
+}
+
+// created does what the create stage does last: it fences both servers, and notes who is the primary.
+func (l *lane) created(ctx context.Context) error {
+	d, err := l.driver()
+	if err != nil {
+		return err
+	}
+	const term = 1 // the create stage's
+	return errors.Join(d.Fence(ctx, l.cluster, term), d.Replicate(ctx, l.cluster, "green", term))
+}
+
+// driver is one of the test's own, with the supervisors' account.
+func (l *lane) driver() (*mysql.Driver, error) {
+	return mysql.New(mysql.Config{Admin: mysql.Account{User: adminUser, Password: mysql.Fixed(adminPassword)},
+		Replication: mysql.Account{User: processtest.AdminUser, Password: mysql.Fixed(processtest.AdminPassword)}})
 }
 
 func (l *lane) url() string { return "http://" + l.at(portServer) }
