@@ -293,6 +293,12 @@ func testTerms(t *testing.T, w *world) {
 		}
 	}
 	refused("at once")
+	// The supervisor that takes over tells every gateway before it does anything else; one that does not answer keeps nobody from it.
+	stale, w.term = w.term, w.term+1
+	if err := w.storage(t, nil).Fence(bg(t), w.c, w.term); err != nil {
+		t.Fatal(err)
+	}
+	refused("after a takeover")
 	w.processes["blue"].kill(t)
 	w.start("blue")
 	w.untilOpen(t, g, w.servers["blue"].Address())

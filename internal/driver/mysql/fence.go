@@ -9,16 +9,23 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/gateway/adminapi"
 )
 
 // Fence raises the term on every node and ends the predecessor's connections: every connection of the admin account
 // that this driver did not open, but for replicas reading the binary log. It repeats safely. It answers
-// engine.ErrFenced if a node has seen a higher term, and an error that names every node that it could not fence.
+// engine.ErrFenced if a node or a gateway has seen a higher term, and an error that names every node that it could not
+// fence. A gateway that does not answer is passed over: it decides nothing, and refuses the old term once it has heard a new one.
 func (d *Driver) Fence(ctx context.Context, c fleet.Cluster, term int64) error {
 	ps := places(c)
-	errs := make([]error, len(ps))
+	errs := make([]error, len(ps)+1)
 	var g errgroup.Group
+	g.Go(func() error {
+		errs[len(ps)] = d.fenceGateways(ctx, c, term)
+		return nil
+	})
 	for i, p := range ps {
 		g.Go(func() error {
 			errs[i] = d.fenceNode(ctx, p, term)
@@ -30,6 +37,24 @@ func (d *Driver) Fence(ctx context.Context, c fleet.Cluster, term int64) error {
 		return fmt.Errorf("fence %s with term %d: %w", c.Ref(), term, err)
 	}
 	return nil
+}
+
+func (d *Driver) fenceGateways(ctx context.Context, c fleet.Cluster, term int64) error {
+	if d.cfg.Gateway == nil {
+		return nil
+	}
+	gs, err := d.gates(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.Query)
+	defer cancel()
+	_, err = each(ctx, gs, func(ctx context.Context, g gate) (adminapi.Status, error) { return g.Fence(ctx, term) })
+	if err != nil && !errors.Is(err, engine.ErrFenced) {
+		d.log.Warn("not every gateway was told of the term", "cluster", c.Name, "env", c.Env, "term", term, "err", err)
+		return nil
+	}
+	return err
 }
 
 func (d *Driver) fenceNode(ctx context.Context, p place, term int64) error {

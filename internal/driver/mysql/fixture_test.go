@@ -47,6 +47,8 @@ func newWorldOf(t testing.TB, old, now string, blue, green int, change ...func(*
 			cell := &w.c.Cells[i]
 			name := fmt.Sprintf("%s-%d", cell.Name, k+1)
 			var opts []processtest.Option
+			// A killed server loses nothing by this, only a machine does; and a busy disk is most of these tests' time.
+			opts = append(opts, processtest.With("sync-binlog=0", "innodb-flush-log-at-trx-commit=2"))
 			if cell.Version == "10.11" {
 				opts = append(opts, processtest.With("unix-socket=OFF")) // a plugin that only the new version has, see the way back
 			}

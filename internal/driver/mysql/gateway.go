@@ -26,6 +26,7 @@ type gatewayReader interface {
 }
 
 type gatewaySwitch interface {
+	Fence(ctx context.Context, term int64) (adminapi.Status, error)
 	Prepare(ctx context.Context, r adminapi.PrepareRequest) (adminapi.PrepareReply, error)
 	Hold(ctx context.Context, r adminapi.HoldRequest) (adminapi.SwitchStatus, error)
 	Release(ctx context.Context, r adminapi.ReleaseRequest) (adminapi.ReleaseReply, error)

@@ -89,7 +89,14 @@ func preflight97(t *testing.T, w *world97) {
 		}
 		return rs
 	}
+	for _, s := range w.s { // as servers of a fleet are
+		s.exec(t, "SET GLOBAL sync_binlog=1", "SET GLOBAL innodb_flush_log_at_trx_commit=1")
+		defer s.exec(t, "SET GLOBAL sync_binlog=0", "SET GLOBAL innodb_flush_log_at_trx_commit=2")
+	}
 	good := run(t)
+	if result(t, good, "durability").Verdict != check.Pass {
+		t.Errorf("%+v", result(t, good, "durability"))
+	}
 	if !good.OK() || len(good) != len(CheckNames()) {
 		t.Fatalf("a good cluster does not pass: %v", good.Bad())
 	}

@@ -116,7 +116,7 @@ func startMySQL(t testing.TB, id int) *mysqld {
 	}
 	argv, err := b.Argv("mysqld", append(append([]string{"--defaults-file=" + options}, mysqldOptions(b, filepath.Join(dir, "data"))...), "--bind-address=127.0.0.1", fmt.Sprintf("--port=%d", s.port), "--report-host=127.0.0.1", fmt.Sprintf("--report-port=%d", s.port), fmt.Sprintf("--server-id=%d", id),
 		"--socket="+socket, "--pid-file="+filepath.Join(dir, "mysqld.pid"), "--tmpdir="+dir, "--mysqlx=OFF", "--skip-name-resolve", "--max-connections=150", "--log-bin=binlog", "--gtid-mode=ON", "--enforce-gtid-consistency=ON",
-		"--plugin-load-add=semisync_source.so", "--plugin-load-add=semisync_replica.so", "--replica-net-timeout=10")...)
+		"--sync-binlog=0", "--innodb-flush-log-at-trx-commit=2", "--plugin-load-add=semisync_source.so", "--plugin-load-add=semisync_replica.so", "--replica-net-timeout=10")...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,6 +62,10 @@ func (w *world) set(node, on, off string) func(*testing.T, *world, *bluegreen.Sw
 
 func TestPreflight(t *testing.T) {
 	w := newWorld(t, 2, 1)
+	for _, s := range w.servers { // as servers of a fleet are
+		s.Exec(t, "SET GLOBAL sync_binlog=1")
+		s.Exec(t, "SET GLOBAL innodb_flush_log_at_trx_commit=1")
+	}
 	w.server("blue-2").Exec(t, "SET GLOBAL gtid_strict_mode=0") // its errant transaction has to get as far as the check
 	if err := w.d.Fence(bg(t), w.c, w.term); err != nil {
 		t.Fatal(err)
@@ -84,6 +88,9 @@ func TestPreflight(t *testing.T) {
 	}
 	if !slices.Equal(names, CheckNames()) {
 		t.Errorf("names %v", names)
+	}
+	if result(t, good, "durability").Verdict != check.Pass {
+		t.Errorf("%+v", result(t, good, "durability"))
 	}
 	if !good.OK() {
 		t.Fatalf("a good cluster does not pass: %v", good.Bad())

@@ -266,9 +266,9 @@ func hostPort(address string) (host, port string, err error) {
 }
 
 // waitFor calls a function (position, seconds) that answers 0 once the server has applied the position. It waits in slices,
-// so that a connection that died is noticed.
+// so that a connection that died is noticed, and an applier that has stopped with an error: what it waits for will not come.
 func (s *session) waitFor(ctx context.Context, limit time.Duration, query, position string) (bool, error) {
-	const slice = 5 * time.Second
+	const slice = 300 * time.Millisecond
 	stop := time.Now().Add(limit)
 	for {
 		left := max(time.Until(stop), 0)
@@ -286,6 +286,15 @@ func (s *session) waitFor(ctx context.Context, limit time.Duration, query, posit
 			return true, nil
 		case left <= slice:
 			return false, nil
+		}
+		chs, err := s.fl.channels(ctx, s)
+		if err != nil {
+			return false, err
+		}
+		for _, c := range chs {
+			if !c.sql && c.sqlError != "" {
+				return false, nil
+			}
 		}
 	}
 }
