@@ -103,8 +103,22 @@ var green = bluegreen.Resource{ID: "qa-orders-green-1", Kind: "node", Env: "qa",
 // TestAsShipped passes the suite of every provisioner, with a real MariaDB.
 func TestAsShipped(t *testing.T) {
 	s := mariadb(t, green)
-	drivertest.Provisioner(t, s.open, green)
+	drivertest.Provisioner(t, s.open, green, func(t *testing.T) { s.kill(t, green.ID) })
 	s.readOnly(t)
+}
+
+// kill ends the server as a power cut would.
+func (s setup) kill(t *testing.T, id string) {
+	t.Helper()
+	p := process{filepath.Join(s.root, id)}
+	pid, err := p.pid()
+	if err != nil || pid == 0 {
+		t.Fatalf("pid %d, %v", pid, err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	processtest.Until(t, 10*time.Second, "it is gone", func() bool { pid, err := p.pid(); return err == nil && pid == 0 })
 }
 
 // readOnly looks at the server itself (trap 2).

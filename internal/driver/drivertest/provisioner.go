@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,21 +14,32 @@ import (
 )
 
 // Provisioner takes one resource forward, back and forward again. Open gives a provisioner that remembers nothing
-// of earlier ones, as after a restart. The resource's term is where the terms begin; its version must be a prefix of the full one.
-func Provisioner(t *testing.T, open func(t *testing.T) bluegreen.Provisioner, r bluegreen.Resource) {
+// of earlier ones, as after a restart; kill ends the resource's own process, as a power cut would. The resource's term is where
+// the terms begin; its version must be a prefix of the full one.
+func Provisioner(t *testing.T, open func(t *testing.T) bluegreen.Provisioner, r bluegreen.Resource, kill func(t *testing.T)) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	s := suite{t, ctx, open, r}
 	t.Cleanup(func() { s.remove(1000) })
 
 	s.gone()
-	made := s.create(r.Term + 5)
+	made := s.createAtOnce(r.Term + 5)
 	s.there(made)
 	for _, term := range []int64{5, 6} { // the same holder again, and a successor that finds it (trap 34)
 		if again := s.create(r.Term + term); addresses(again) != addresses(made) {
 			t.Errorf("created again with the term +%d: %s, at first %s", term, addresses(again), addresses(made))
 		}
 	}
+
+	// What has died is there and does not run; create starts it again, with what it holds.
+	kill(t)
+	if st, err := s.open(t).Observe(ctx, s.with(0)); err != nil || !st.Exists || st.Running || st.Mark != r.Mark {
+		t.Errorf("killed: %+v, %v", st, err)
+	}
+	if again := s.create(r.Term + 6); addresses(again) != addresses(made) {
+		t.Errorf("started again: %s, at first %s", addresses(again), addresses(made))
+	}
+	s.there(made)
 
 	// Whoever has been replaced changes nothing (trap 1).
 	s.refused("create with a lower term", engine.ErrFenced, func(p bluegreen.Provisioner) error { return second(p.Create(ctx, s.with(5))) })
@@ -43,9 +55,11 @@ func Provisioner(t *testing.T, open func(t *testing.T) bluegreen.Provisioner, r 
 	none.Mark = ""
 	s.refused("create without a mark", nil, func(p bluegreen.Provisioner) error { return second(p.Create(ctx, none)) })
 	s.refused("delete without a mark", nil, func(p bluegreen.Provisioner) error { return p.Delete(ctx, none) })
-	newer := s.with(7)
-	newer.Version = "99.9"
-	s.refused("create of another version over it", nil, func(p bluegreen.Provisioner) error { return second(p.Create(ctx, newer)) })
+	if r.Kind == "node" { // a gateway holds no data
+		newer := s.with(7)
+		newer.Version = "99.9"
+		s.refused("create of another version over it", nil, func(p bluegreen.Provisioner) error { return second(p.Create(ctx, newer)) })
+	}
 	s.there(made)
 
 	// Back, and again; the term outlives what it protected.
@@ -99,6 +113,29 @@ func (s suite) create(term int64) bluegreen.ResourceState {
 		s.t.Errorf("it is called %q, not by its id", name)
 	}
 	return st
+}
+
+// createAtOnce is called by several at the same time: one makes it, the others find it.
+func (s suite) createAtOnce(term int64) bluegreen.ResourceState {
+	s.t.Helper()
+	r := s.r
+	r.Term = term
+	states, errs := make([]bluegreen.ResourceState, 3), make([]error, 3)
+	var all sync.WaitGroup
+	for i := range states {
+		p := s.open(s.t)
+		all.Go(func() { states[i], errs[i] = p.Create(s.ctx, r) })
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		s.t.Fatalf("create at the same time: %v", err)
+	}
+	for _, st := range states[1:] {
+		if addresses(st) != addresses(states[0]) {
+			s.t.Errorf("two were made: %s and %s", addresses(states[0]), addresses(st))
+		}
+	}
+	return s.create(term)
 }
 
 func nameOf(st bluegreen.ResourceState) string {

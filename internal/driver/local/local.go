@@ -142,6 +142,10 @@ func (p *Provisioner) Create(ctx context.Context, r bluegreen.Resource) (bluegre
 	if err != nil {
 		return bluegreen.ResourceState{}, fmt.Errorf("create %s: %w", r.ID, err)
 	}
+	if d.Resource.Kind != r.Kind || r.Kind == "node" && (d.Resource.Product != r.Product || d.Resource.Version != r.Version) {
+		return bluegreen.ResourceState{}, &engine.Refusal{Err: fmt.Errorf("create %s: it is a %s of %s %s, and %s %s was asked for: its data is not changed to another version",
+			r.ID, d.Resource.Kind, d.Resource.Product, d.Resource.Version, r.Product, r.Version)}
+	}
 	d.Resource = r // the lists of servers may have grown
 	b, err := json.MarshalIndent(d, "", "  ")
 	if err != nil {
@@ -226,14 +230,14 @@ func (p *Provisioner) decide(r bluegreen.Resource) (decided, error) {
 	if r.Kind == "gateway" {
 		sum := sha256.Sum256([]byte(p.cfg.Root + "\x00" + r.ID))
 		host := fmt.Sprintf("127.%d.%d.%d", 1+int(sum[0])%254, sum[1], 1+int(sum[2])%254)
-		return decided{Port: p.cfg.GatewayPort, Address: host}, nil
+		return decided{Resource: r, Port: p.cfg.GatewayPort, Address: host}, nil
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return decided{}, err
 	}
 	defer l.Close()
-	return decided{Port: l.Addr().(*net.TCPAddr).Port, Address: "127.0.0.1"}, nil
+	return decided{Resource: r, Port: l.Addr().(*net.TCPAddr).Port, Address: "127.0.0.1"}, nil
 }
 
 // spec is the process of a resource. With prepare it also makes what the process needs: data folder, configuration.
