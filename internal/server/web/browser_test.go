@@ -55,7 +55,7 @@ func TestPagesInTheBrowser(t *testing.T) {
 		w, h  int64
 		theme string
 	}{{"wide-light", 1280, 900, "light"}, {"narrow-dark", 390, 900, "dark"}} {
-		for name, path := range map[string]string{"overview": "/", "cluster": "/clusters/qa/stock", "campaign": "/campaigns/mariadb-11.8", "login": "/login", "events": "/events"} {
+		for name, path := range map[string]string{"overview": "/", "cluster": "/clusters/qa/stock", "campaign": "/campaigns/mariadb-11.8", "login": "/login", "events": "/events", "plan": "/plan?product=vitess&from=4.0&to=6.0", "plan-canary": "/plan?product=vitess&from=13.0&to=14.0", "plan-refused": "/plan?product=vitess&from=6.0&to=7.0&canary=vtgate"} {
 			if err := chromedp.Do(ctx, chromedp.EmulateViewport(look.w, look.h), theme(look.theme), chromedp.Navigate(url+path), chromedp.WaitVisible("main")); err != nil {
 				t.Fatalf("%s %s: %v", look.name, path, err)
 			}

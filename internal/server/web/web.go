@@ -71,7 +71,7 @@ type Handler struct {
 // New builds the handler; a template that does not parse is an error here, not at the first request.
 func New(cfg Config) (*Handler, error) {
 	h := &Handler{cfg: cfg, sessions: newSessions(cfg.Now), pages: map[string]*template.Template{}, mux: http.NewServeMux()}
-	for _, page := range []string{"overview", "cluster", "campaign", "events", "confirm", "login", "problem"} {
+	for _, page := range []string{"overview", "cluster", "campaign", "events", "plan", "confirm", "login", "problem"} {
 		t, err := template.New("layout.html").Funcs(h.funcs()).ParseFS(files, "templates/layout.html", "templates/parts.html", "templates/"+page+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parse page %s: %w", page, err)
@@ -87,6 +87,7 @@ func New(cfg Config) (*Handler, error) {
 	h.mux.HandleFunc("GET /campaigns/{name}", h.read(h.campaign))
 	h.mux.HandleFunc("GET /clusters/{env}/{name}", h.read(h.cluster))
 	h.mux.HandleFunc("GET /events", h.read(h.events))
+	h.mux.HandleFunc("GET /plan", h.read(h.plan))
 	h.mux.HandleFunc("GET /live", h.read(h.live))
 	h.mux.HandleFunc("GET /confirm", h.operate(h.confirm))
 	h.mux.HandleFunc("POST /confirm", h.operate(h.perform))
