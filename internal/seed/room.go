@@ -24,7 +24,7 @@ var ErrGone = errors.New("the server ended")
 // they are.
 func (j *job) room(ctx context.Context, c *node.Conn, err error) error {
 	if gone := errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, driver.ErrBadConn); gone && ctx.Err() == nil {
-		return fmt.Errorf("%s stopped answering in the middle of the copy, which is about %s (%w, or its connections were cut): look into its error log; a full disk is one cause: %w", j.r.Node.Name, human(j.size), ErrGone, err)
+		return fmt.Errorf("%s stopped answering in the middle of the copy, which is about %s (%w, or its connections were cut): look into its error log, a full disk is one cause; if it does not start again, delete the node and make it anew: %w", j.r.Node.Name, human(j.size), ErrGone, err)
 	}
 	if !full(ctx, c, err) {
 		return err

@@ -20,10 +20,8 @@ func TestSeeding(t *testing.T) {
 	}{
 		{"under load", underLoad},
 		{"from a primary alone", fromPrimaryAlone},
-		{"logs are purged meanwhile", logsPurged},
 		{"killed at every save", killedAtEverySave},
-		{"the new node is killed", targetKilled},
-		{"the source is killed", sourceKilled},
+		{"servers are killed", serversKilled},
 		{"no room", noRoom},
 		{"a restored backup", restored},
 		{"refused", refused},
