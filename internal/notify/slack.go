@@ -14,15 +14,15 @@ import (
 // Slack's bounds, and ours below them: a section's text has at most 3,000 characters, a message 50 blocks; a text over 40,000
 // characters is cut off. Bytes are counted, of which there are never fewer than characters.
 const (
-	sectionBytes   = 2900
-	messageBytes   = 12000
-	messageParts   = 12 // sections
-	messageEvents  = 150
-	lineChars      = 400 // of one event's text, before it is escaped
-	headChars      = 150
-	loudAtOnce     = 5 // more subjects than that with something loud share messages
-	fallbackChars  = 300
-	slackLinkChars = 500
+	sectionBytes  = 2900
+	messageBytes  = 12000
+	messageParts  = 12 // sections
+	messageEvents = 150
+	lineBytes     = 1000 // of one event's text
+	headBytes     = 150  // of each name in it and above it
+	loudAtOnce    = 5    // more subjects than that with something loud share messages
+	fallbackBytes = 500
+	linkBytes     = 500
 )
 
 // slackFormat makes messages as an incoming webhook takes them.
@@ -31,9 +31,20 @@ type slackFormat struct {
 	dashboard string
 }
 
-// escape makes a text fit for Slack's markup: with these three nothing in it can be a link, a mention or a command.
-func escape(s string) string {
-	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(s)
+var slackEscapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+
+// escape makes a text fit for one line of Slack's markup: with these three escaped, nothing in it can be a link, a mention or a command. It
+// is cut so that it has no more than so many bytes, and none of the escapes is cut in two.
+func escape(s string, most int) string {
+	var b strings.Builder
+	for _, r := range oneLine(s, most) {
+		e := slackEscapes.Replace(string(r))
+		if b.Len()+len(e) > most-len("…") {
+			return b.String() + "…"
+		}
+		b.WriteString(e)
+	}
+	return b.String()
 }
 
 type slackText struct {
@@ -124,15 +135,15 @@ func (f slackFormat) parts(gs []group) []part {
 }
 
 func (f slackFormat) head(g group) string {
-	name := "*" + escape(oneLine(g.subject, headChars)) + "*"
+	name := "*" + escape(g.subject, headBytes) + "*"
 	if l := f.link(g.ref); l != "" {
-		name = "*<" + l + "|" + escape(strings.ReplaceAll(oneLine(g.subject, headChars), "|", "/")) + ">*"
+		name = "*<" + l + "|" + escape(strings.ReplaceAll(g.subject, "|", "/"), headBytes) + ">*"
 	}
 	if g.stage != "" {
-		name += " · " + escape(oneLine(g.stage, headChars))
+		name += " · " + escape(g.stage, headBytes)
 	}
 	if g.campaign != "" && !strings.HasPrefix(g.subject, "campaign ") {
-		name += " · campaign " + escape(oneLine(g.campaign, headChars))
+		name += " · campaign " + escape(g.campaign, headBytes)
 	}
 	return name
 }
@@ -140,10 +151,10 @@ func (f slackFormat) head(g group) string {
 // link is the page of whom an event is about; "" if no dashboard is known.
 func (f slackFormat) link(e state.Event) string {
 	l := pageOf(f.dashboard, e)
-	if len(l) > slackLinkChars || strings.ContainsAny(l, "<>|") {
+	if len(l) > linkBytes || strings.ContainsAny(l, "<>|") {
 		return ""
 	}
-	return escape(l)
+	return slackEscapes.Replace(l)
 }
 
 func pageOf(dashboard string, e state.Event) string {
@@ -165,17 +176,15 @@ func (f slackFormat) line(e state.Event) string {
 	if loud(e) {
 		mark = ":rotating_light: "
 	}
-	said := oneLine(words(e), headChars)
+	said := escape(words(e), headBytes)
 	if said != "" && loud(e) {
-		said = "*" + escape(said) + "*"
-	} else {
-		said = escape(said)
+		said = "*" + said + "*"
 	}
-	if m := oneLine(e.Message, lineChars); m != "" {
-		said += ": " + escape(m)
+	if m := escape(e.Message, lineBytes); m != "" {
+		said += ": " + m
 	}
 	if e.Who != "" {
-		said += " (by " + escape(oneLine(e.Who, headChars)) + ")"
+		said += " (by " + escape(e.Who, headBytes) + ")"
 	}
 	return fmt.Sprintf("%s<!date^%d^{time_secs}|%s> %s", mark, e.At.Unix(), e.At.UTC().Format(time.TimeOnly)+" UTC", said)
 }
@@ -190,7 +199,7 @@ func (f slackFormat) message(parts []part) (message, error) {
 	for _, p := range parts {
 		body.Blocks = append(body.Blocks, slackBlock{Type: "section", Text: &slackText{Type: "mrkdwn", Text: p.text, Verbatim: true}})
 	}
-	body.Blocks = append(body.Blocks, slackBlock{Type: "context", Elements: []slackText{{Type: "mrkdwn", Text: numbers(m.events) + " · " + escape(m.id), Verbatim: true}}})
+	body.Blocks = append(body.Blocks, slackBlock{Type: "context", Elements: []slackText{{Type: "mrkdwn", Text: numbers(m.events) + " · " + escape(m.id, headBytes), Verbatim: true}}})
 	var err error
 	m.body, err = json.Marshal(body)
 	return m, err
@@ -219,7 +228,7 @@ func (f slackFormat) fallback(events []state.Event) string {
 	if e.Message != "" {
 		text += ": " + e.Message
 	}
-	text = escape(oneLine(text, fallbackChars))
+	text = escape(text, fallbackBytes)
 	if also > 0 {
 		text += fmt.Sprintf(" (and %d more)", also)
 	}
