@@ -49,6 +49,7 @@ func other(cell string) string {
 // The supervisor dies at every point; the next one, with a higher term, fences, runs the same switch again, and it arrives.
 // Trap 2, 10, 11: whatever the state in between, no acknowledged write is lost and at most one node is writable.
 func TestSwitchKilledAtEveryPoint(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1, 1)
 	l := w.load(t, 2)
 	cell := "blue"
@@ -99,6 +100,7 @@ func (w *world) atMostOne(t testing.TB) {
 // The switch's context ends at every point. Before the commit the old primary is writable again, by a context of the undo's own;
 // after it the run ends with the new one writable, and the next run completes it.
 func TestSwitchCancelledAtEveryPoint(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1, 1)
 	l := w.load(t, 2)
 	commit := slices.Index(Points(), "promote-set")
@@ -145,6 +147,7 @@ func TestSwitchCancelledAtEveryPoint(t *testing.T) {
 
 // The supervisor dies in the middle of the undo.
 func TestSwitchKilledAtEveryPointOfTheUndo(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1, 1)
 	l := w.load(t, 2)
 	cell := "blue"
@@ -182,11 +185,13 @@ func TestSwitchKilledAtEveryPointOfTheUndo(t *testing.T) {
 // A server dies at a point of the switch and is started again, read-only as every server boots; then the switch is run again. The
 // victim is the old primary or the elect.
 func TestServerKilledInTheSwitch(t *testing.T) {
+	t.Parallel()
 	for victim, points := range map[string][]string{
 		"old":   {"after-recheck", "after-demote", "after-position", "after-note-promotion", "after-release", "after-repoint"},
 		"elect": {"after-demote", "after-note-promotion", "promote-set", "after-release", "after-note-primary"},
 	} {
 		t.Run(victim, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, 1, 1, func(c *Config) { c.Dial = 2 * 1e9 })
 			l := w.load(t, 2)
 			cell := "blue"

@@ -14,6 +14,7 @@ import (
 // trap 1: a supervisor that was paused wakes after its lease. Its connections are gone, and what it asks for over new ones is
 // refused by the servers themselves.
 func TestTrap1AFencedSupervisorChangesNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1, 1)
 	stale, next := w.driver(t), w.driver(t)
 	if err := stale.Fence(bg(t), w.c, 5); err != nil {
@@ -80,6 +81,7 @@ func TestTrap1AFencedSupervisorChangesNothing(t *testing.T) {
 
 // trap 1: a takeover in the middle of the switch: the old holder's next act is refused, and it undoes nothing.
 func TestTrap1ATakeoverInTheMiddleOfASwitch(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1, 1)
 	stale, next := w.driver(t), w.driver(t)
 	req := w.request("green", "one")
@@ -102,6 +104,7 @@ func TestTrap1ATakeoverInTheMiddleOfASwitch(t *testing.T) {
 
 // trap 1, 3: the predecessor's act hangs in the server when the successor comes: it is ended before the term is raised.
 func TestTrap1FenceEndsAnActThatHangs(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1, 1)
 	stale, next := w.driver(t), w.driver(t)
 	if err := stale.Fence(bg(t), w.c, 5); err != nil {
@@ -181,6 +184,7 @@ func (w *world) untilWaiting(t testing.TB, name string) {
 
 // A node that can't be reached is an error, which names it: hold. The others are fenced.
 func TestFenceHoldsOnAnUnreachableNode(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1, 1)
 	kill(t, w.server("green-1"))
 	err := w.d.Fence(bg(t), w.c, 7)
@@ -199,6 +203,7 @@ func TestFenceHoldsOnAnUnreachableNode(t *testing.T) {
 
 // Secrets are in no error and in no text of the configuration.
 func TestSecretsDoNotShow(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1, 1, func(c *Config) { c.Replication = Account{User: "nobody", Password: Fixed("repl-secret'x")} })
 	w.server("green-1").Exec(t, "STOP SLAVE")
 	s, err := w.d.dialTo(bg(t), w.place("green-1"))

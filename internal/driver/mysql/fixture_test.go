@@ -286,7 +286,7 @@ func (w *world) load(t testing.TB, workers int) *load {
 					at = (at + 1) % len(l.pools)
 					time.Sleep(time.Millisecond)
 				}
-				time.Sleep(5 * time.Millisecond)
+				time.Sleep(10 * time.Millisecond)
 			}
 		}()
 	}

@@ -17,6 +17,7 @@ import (
 // The flavour MySQL, on two servers of 9.7: observe, fence, replicate, preflight, switch, undo, way back. The parts share the servers,
 // and leave blue as the primary.
 func TestMySQL97(t *testing.T) {
+	t.Parallel()
 	w := newWorld97(t)
 	w.seed(t)
 	if err := w.d.Fence(bg(t), w.c, w.term); err != nil {

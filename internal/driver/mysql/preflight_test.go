@@ -61,6 +61,7 @@ func (w *world) set(node, on, off string) func(*testing.T, *world, *bluegreen.Sw
 }
 
 func TestPreflight(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2, 1)
 	for _, s := range w.servers { // as servers of a fleet are
 		s.Exec(t, "SET GLOBAL sync_binlog=1")

@@ -7,6 +7,7 @@ import (
 // A replica that applies while it is attached anew goes on from where it stopped, not from where it was seen before: else it
 // applies twice, or stops on a sequence number that is out of order.
 func TestAttachGoesOnFromWhereTheReplicaStopped(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1, 1)
 	blue, green := w.server("blue-1"), w.server("green-1")
 	l := w.load(t, 2)

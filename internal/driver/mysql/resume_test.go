@@ -98,6 +98,7 @@ func TestPathNamesAreUnique(t *testing.T) {
 // Trap 2: a primary that no switch has made yet is restarted, and boots read-only. It is opened again, for it was written down
 // when replication to the new cell began.
 func TestPrimaryRestartedBeforeTheFirstSwitch(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1, 1)
 	w.term++
 	if err := w.d.Fence(bg(t), w.c, w.term); err != nil {

@@ -9,6 +9,7 @@ import (
 
 // The whole way: 10.11 → 11.8 → back → forward again under load, with a second node in each cell.
 func TestSwitchThereAndBackUnderLoad(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2, 2)
 	l := w.load(t, 2)
 	l.more(t, 100)

@@ -26,6 +26,7 @@ func (w *world) ask(t testing.TB, node, query string) string {
 // trap 3: read_only=1 waits behind a running UPDATE, and writers queue behind it. It gives up within the demotion's budget, and the old
 // primary takes writes again.
 func TestTrap3ADemotionBehindARunningUpdateIsUndone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1, 1)
 	release := w.holdWrite(t, "blue-1")
 	began := time.Now()
@@ -47,6 +48,7 @@ func TestTrap3ADemotionBehindARunningUpdateIsUndone(t *testing.T) {
 // trap 3: the server answers nothing while it is demoted. What came of it is not guessed; the next run finds it read-only by that
 // switch, opens it, and begins anew.
 func TestTrap3AServerThatHangsInTheDemotion(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1, 1, func(c *Config) { c.Dial, c.Query = time.Second, time.Second })
 	spec, err := w.server("blue-1").Spec()
 	if err != nil {
@@ -104,6 +106,7 @@ func pause(t testing.TB, spec proc.Spec) {
 
 // Two writable nodes, or none and nothing that tells why: nothing is touched.
 func TestContestedPrimaryIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1, 1)
 	blue, green := w.server("blue-1"), w.server("green-1")
 	state := func() string {
@@ -166,6 +169,7 @@ func TestContestedPrimaryIsLeftAlone(t *testing.T) {
 
 // trap 17: the old primary comes back with a transaction that never replicated. It is quarantined: read-only, without a source.
 func TestTrap17ATailIsQuarantined(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2, 1)
 	req := w.request("green", "one")
 	req.Point = func(name string) {
@@ -201,6 +205,7 @@ func TestTrap17ATailIsQuarantined(t *testing.T) {
 
 // trap 5: events run where the primary is, and nowhere else.
 func TestTrap5EventsMoveWithThePrimary(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1, 1)
 	blue := w.server("blue-1")
 	blue.Exec(t, "SET GLOBAL event_scheduler=ON")
@@ -244,6 +249,7 @@ func TestTrap5EventsMoveWithThePrimary(t *testing.T) {
 // trap 16: semi-synchronous roles move with the primary. A replica that kept the primary's part would wait for the whole timeout
 // at each commit; here the timeout is ten seconds, and nobody waits for a third of it.
 func TestTrap16SemisyncRolesMoveWithThePrimary(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2, 1)
 	for name, s := range w.servers {
 		s.Exec(t, "SET GLOBAL rpl_semi_sync_master_timeout=10000")
@@ -289,6 +295,7 @@ func TestTrap16SemisyncRolesMoveWithThePrimary(t *testing.T) {
 
 // trap 20: an XA transaction that is prepared after the preflight calls the switch off before the demotion.
 func TestTrap20APreparedXACallsTheSwitchOff(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1, 1)
 	c, err := w.server("blue-1").Admin.Conn(bg(t))
 	if err != nil {
@@ -320,6 +327,7 @@ func TestTrap20APreparedXACallsTheSwitchOff(t *testing.T) {
 
 // trap 10: a hold that has not enough left for the demotion and its undo is never used.
 func TestTrap10TooLittleOfTheHoldIsLeft(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1, 1)
 	req := w.request("green", "one")
 	req.Settings.HoldTTL, req.Settings.Drain = 3*time.Second, 100*time.Millisecond

@@ -27,6 +27,7 @@ func (w *world) resync(t testing.TB, node, primary string) {
 // trap 18, 19: each thing of the new version that the way back looks for is named, and does break a real replica of the old version,
 // or changes it silently. So the scan looks for what matters, and a break is seen with the replica's own words.
 func TestTrap19WhatBreaksTheWayBackIsNamed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1, 1)
 	green, blue := w.server("green-1"), w.server("blue-1")
 	w.switchTo(t, "green", "one")
@@ -144,6 +145,7 @@ func TestTrap19WhatBreaksTheWayBackIsNamed(t *testing.T) {
 
 // trap 36: tear-down compares the server's identity, and refuses what is writable, a source, or connected to.
 func TestTrap36SafeToRemove(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1, 1)
 	o, err := w.d.Observe(bg(t), w.c)
 	if err != nil {
