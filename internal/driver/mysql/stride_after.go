@@ -26,6 +26,11 @@ func (r *run) release(ctx context.Context) error {
 			return 0, err
 		}
 		st, err := g.Cancel(ctx, adminapi.CancelRequest{Switch: r.req.ID, Term: r.req.Term})
+		if err == nil && st.Phase != adminapi.PhaseIdle && st.Switch != r.req.ID && st.Term < r.req.Term {
+			// The switch that this one takes back, whose supervisor is gone.
+			_, err = g.Cancel(ctx, adminapi.CancelRequest{Switch: st.Switch, Term: r.req.Term})
+			return 0, err
+		}
 		if err == nil && st.Last != nil && st.Last.Switch == r.req.ID {
 			return float64(st.Last.HeldMS), nil
 		}

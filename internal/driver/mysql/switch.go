@@ -37,6 +37,7 @@ func (d *Driver) budgetOf(s campaign.Switch) budget {
 	if b.tries <= 0 {
 		b.tries = 3
 	}
+	b.maxLag = min(b.maxLag, b.timeout/4) // a switch that waits for longer than that has no time left for itself
 	share := ((b.ttl - b.drain) / 4).Truncate(time.Second)
 	b.demote = min(max(share, time.Second), 5*time.Second)
 	b.undo = b.demote
@@ -141,9 +142,13 @@ func (r *run) switchOver(ctx context.Context) (engine.SwitchoverOutput, error) {
 			return r.walk(ctx, resumeAt)
 		case fromFinish:
 			r.elect, r.promoted = v, true
-			if st := v.standing; st != nil && (st.Role == isPromoting || st.Role == isPrimary) {
+			switch st := v.standing; {
+			case st == nil:
+			case st.Role == isPromoting || st.Role == isPrimary:
 				r.det = st.Detail
 				r.old = r.sc.named(st.Detail.From)
+			case st.Role == isDemoting: // a switch away from it was broken off, and is taken back: it gets back what it did as primary
+				r.det = st.Detail
 			}
 			return r.walk(ctx, finishAt)
 		}
