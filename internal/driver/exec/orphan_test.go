@@ -55,7 +55,7 @@ func killedSupervisor(t *testing.T, signal syscall.Signal) (dir, program string)
 		t.Fatal(err)
 	}
 	for _, f := range []string{"leader", "child", "server"} {
-		processtest.Until(t, 20*time.Second, f+" runs", func() bool { b, _ := os.ReadFile(filepath.Join(dir, f)); return len(b) > 0 })
+		processtest.Until(t, time.Minute, f+" runs", func() bool { b, _ := os.ReadFile(filepath.Join(dir, f)); return len(b) > 0 })
 	}
 	t.Cleanup(func() {
 		for _, f := range []string{"leader", "child", "server"} {
