@@ -96,6 +96,7 @@ func (h handlers) preflight(ctx context.Context, c *engine.Call) (engine.Observa
 type switchStatus struct {
 	Begun      bool                     `json:"begun,omitempty"`
 	BackBegun  bool                     `json:"back_begun,omitempty"`
+	BackEnded  bool                     `json:"back_ended,omitempty"` // the switch back has come to its end
 	Switchover *engine.SwitchoverOutput `json:"switchover,omitempty"`
 }
 
@@ -183,7 +184,7 @@ func (h handlers) doSwitch(ctx context.Context, c *engine.Call, req SwitchReques
 	if err != nil {
 		return engine.Result{}, err
 	}
-	st.Switchover = &out
+	st.Switchover, st.BackEnded = &out, st.BackBegun
 	if err := c.Save(ctx, st, 0.9, fmt.Sprintf("the primary is in cell %s; gateways held for %.0f ms", req.ToCell, out.HoldMS)); err != nil {
 		return engine.Result{}, err
 	}
@@ -194,7 +195,8 @@ func (h handlers) doSwitch(ctx context.Context, c *engine.Call, req SwitchReques
 }
 
 // switchedBack looks whether the primary is in the old cell. If this action never began a switch, how the others replicate
-// is none of its business.
+// is none of its business. If it did, one that was broken off may have left more than roles tell, such as a scheduler
+// that is stopped or a gateway that holds: only a switch back that has come to its end says that nothing is left.
 func (h handlers) switchedBack(ctx context.Context, c *engine.Call) (engine.Observation, error) {
 	st, err := statusOf[switchStatus](c)
 	if err != nil {
@@ -205,9 +207,13 @@ func (h handlers) switchedBack(ctx context.Context, c *engine.Call) (engine.Obse
 		return engine.Observation{}, err
 	}
 	p, ok := seen.Primary()
-	untouched := ok && p.Cell == c.Campaign.FromCell && !st.Begun && !st.BackBegun
+	begun := st.Begun || st.BackBegun
+	untouched := ok && p.Cell == c.Campaign.FromCell && !begun
 	if lack := arrived(seen, c.Campaign.FromCell); lack != "" && !untouched {
 		return missing("%s", lack), nil
+	}
+	if begun && !st.BackEnded {
+		return missing("%s is the primary, and what a switch that was broken off may have left is not put right yet", p.Node), nil
 	}
 	o := there("%s (%s) is the primary", p.Node, p.Version)
 	o.Output = &engine.Outputs{Observed: &seen, ClearWayBack: true}
@@ -245,7 +251,13 @@ func (h handlers) switchStorageBack(ctx context.Context, c *engine.Call) (engine
 			return engine.Result{Wait: true, Checks: cs, Message: "the preflight of the way back does not pass: " + cs.Bad().String()}, nil
 		}
 	}
-	return h.doSwitch(ctx, c, req, switchStatus{Begun: st.Begun, BackBegun: true})
+	p, ok := seen.Primary()
+	stayed := ok && p.Cell == c.Campaign.FromCell && !st.BackBegun
+	res, err := h.doSwitch(ctx, c, req, switchStatus{Begun: st.Begun, BackBegun: true})
+	if err == nil && stayed { // it was put right where it is, and has not moved
+		res.Output, res.Status, res.Message = nil, status(switchStatus{Begun: st.Begun, BackBegun: true, BackEnded: true}), "nothing is left of the switch that was broken off"
+	}
+	return res, err
 }
 
 // proofStatus remembers that the proof was made, and its evidence.

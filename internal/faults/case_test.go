@@ -121,6 +121,7 @@ type fault struct {
 	after  int  // edges that the successor met
 	wake   int  // after so many the sleeper wakes
 	woke   bool
+	also   func() error // is done right after the fault
 	err    error
 }
 
@@ -151,6 +152,9 @@ func (l *lane) onEdge(c *child, line string) bool {
 	}
 	f.hit = true
 	goOn, err := l.strike(c, f.victim)
+	if f.also != nil {
+		err = errors.Join(err, f.also())
+	}
 	f.err = errors.Join(f.err, err)
 	return goOn
 }

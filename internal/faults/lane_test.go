@@ -23,6 +23,7 @@ import (
 	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/demo/load"
 	"github.com/windlass-db/windlass/internal/driver/dns"
+	gatewaydriver "github.com/windlass-db/windlass/internal/driver/gateway"
 	"github.com/windlass-db/windlass/internal/driver/mysql"
 	"github.com/windlass-db/windlass/internal/driver/process"
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
@@ -307,6 +308,11 @@ func (l *lane) created(ctx context.Context) error {
 func (l *lane) driver() (*mysql.Driver, error) {
 	return mysql.New(mysql.Config{Admin: mysql.Account{User: adminUser, Password: mysql.Fixed(adminPassword)},
 		Replication: mysql.Account{User: processtest.AdminUser, Password: mysql.Fixed(processtest.AdminPassword)}})
+}
+
+// gateways asks the lane's gateways.
+func (l *lane) gateways() *gatewaydriver.Driver {
+	return gatewaydriver.New(filepath.Join(l.dir, "token"), time.Now)
 }
 
 func (l *lane) url() string { return "http://" + l.at(portServer) }

@@ -204,6 +204,7 @@ func TestStorageSwitch(t *testing.T) {
 	t.Run("all", func(t *testing.T) {
 		if os.Getenv(onlyEnv) == "" {
 			holds(t, tm)
+			aborts(t, tm)
 		}
 		runCases(t, tm, cases, sum)
 	})

@@ -66,7 +66,7 @@ func (s Spec) Status() (State, int, error) {
 	return Running, pid, nil
 }
 
-// startTime reads the kernel's start time of a process, in ticks since boot. A zombie is not alive.
+// startTime reads the kernel's start time of a process, in ticks since boot. A zombie without threads is not alive.
 func startTime(pid int) (uint64, bool, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
@@ -81,7 +81,9 @@ func startTime(pid int) (uint64, bool, error) {
 	if i < 0 || len(fields) < 20 {
 		return 0, false, fmt.Errorf("unreadable: %q", b)
 	}
-	if fields[0] == "Z" || fields[0] == "X" {
+	// The first thread of a killed process is a zombie while others are still on their way out, with every port and file
+	// open: the process is gone when it is the only one.
+	if threads := fields[17]; (fields[0] == "Z" || fields[0] == "X") && (threads == "0" || threads == "1") {
 		return 0, false, nil
 	}
 	start, err := strconv.ParseUint(fields[19], 10, 64)
