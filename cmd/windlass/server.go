@@ -34,8 +34,9 @@ func serverCommand() *cobra.Command {
 	var f serverFlags
 	cmd := &cobra.Command{
 		Use: "server", Short: "Run the server: launcher, API, dashboard, metrics",
-		Long: `Runs the control plane. Its state is one SQLite file. Killed anywhere, it goes on from there; while it is
-away nothing new starts, and traffic is not affected.
+		Long: `Runs the control plane. Its state is one SQLite file, or a PostgreSQL database that several servers share: one of
+them launches, each answers everybody. Killed anywhere, it goes on from there; while it is away nothing new starts,
+and traffic is not affected.
 
 The operator's token is written to --operator-token-file if that file is not there yet.`,
 		Args: cobra.NoArgs,
@@ -43,7 +44,7 @@ The operator's token is written to --operator-token-file if that file is not the
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.listen, "listen", "127.0.0.1:8480", "`ADDRESS` to serve on")
-	fl.StringVar(&f.state, "state", "windlass.db", "`FILE` that keeps the state")
+	fl.StringVar(&f.state, "state", "windlass.db", "`FILE` that keeps the state, or postgres://USER@HOST/DATABASE; a password is best kept in the file that PGPASSFILE names")
 	fl.StringVar(&f.operatorToken, "operator-token-file", "operator.token", "`FILE` with the operator's token; made if it is not there")
 	fl.StringVar(&f.cert, "tls-cert", "", "PEM `FILE` with the certificate; needs --tls-key")
 	fl.StringVar(&f.key, "tls-key", "", "PEM `FILE` with the certificate's key")
@@ -89,10 +90,10 @@ func runServer(ctx context.Context, f serverFlags) error {
 		return errors.Join(err, l.Close())
 	}
 	holder := fmt.Sprintf("%s/%d", host, os.Getpid())
-	cfg := server.Config{Store: store, Decide: campaign.Decide, Log: log, Now: time.Now, TLS: tlsConfig, OpenReads: f.openReads}
+	cfg := server.Config{Store: store, Decide: campaign.Decide, Log: log, Now: store.Now, TLS: tlsConfig, OpenReads: f.openReads}
 	var n *notify.Notifier
 	if f.notifications != "" {
-		n = notify.New(notify.Options{Config: sinks, Store: store, Holder: holder, Log: log, Now: time.Now})
+		n = notify.New(notify.Options{Config: sinks, Store: store, Holder: holder, Log: log, Now: store.Now})
 		if err := n.Start(ctx); err != nil {
 			return errors.Join(err, l.Close())
 		}
@@ -102,14 +103,14 @@ func runServer(ctx context.Context, f serverFlags) error {
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	log.Info("server runs", "listen", l.Addr().String(), "state", f.state, "version", cli.Version)
+	log.Info("server runs", "listen", l.Addr().String(), "state", state.Redacted(f.state), "version", cli.Version)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Run(ctx, l) })
 	if n != nil {
 		g.Go(func() error { return n.Run(ctx) })
 	}
 	g.Go(func() error {
-		return launcher.Launcher{Store: store, Decide: campaign.Decide, Holder: holder, Log: log, Now: time.Now}.Run(ctx)
+		return launcher.Launcher{Store: store, Decide: campaign.Decide, Holder: holder, Log: log, Now: store.Now}.Run(ctx)
 	})
 	return g.Wait()
 }

@@ -29,8 +29,8 @@ type Launcher struct {
 	Decide state.DecideFunc
 	Holder string // this server's name, unique among servers of one state
 	Log    *slog.Logger
-	Now    func() time.Time
-	Every  time.Duration // how often it looks whether a run is due; 0: 1 s
+	Now    func() time.Time // the state's clock: a run that is due by another would be held by the window, and be done all the same
+	Every  time.Duration    // how often it looks whether a run is due; 0: 1 s
 }
 
 // lead is how long a server stays the launcher without saying so again.

@@ -61,7 +61,7 @@ func (s *Store) advance(ctx context.Context, tx *sql.Tx, h held, outcome engine.
 				return err
 			}
 		}
-		return set("failure", text(campaign.Failure{Stage: h.plan.Stage, Message: message, At: s.now()}))
+		return set("failure", text(campaign.Failure{Stage: h.plan.Stage, Message: message, At: s.Now()}))
 	}
 }
 
@@ -85,7 +85,7 @@ func (s *Store) moveTo(ctx context.Context, tx *sql.Tx, c campaign.Campaign, h h
 			}
 		}
 	}
-	now := s.now()
+	now := s.Now()
 	if h.plan.Direction == strategy.Forward {
 		kept = append(kept, campaign.StageEnd{Stage: stage, At: now})
 	}

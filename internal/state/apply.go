@@ -102,7 +102,7 @@ func (s *Store) ApplyCampaign(ctx context.Context, c campaign.Campaign, selected
 			return &Refused{fmt.Sprintf("campaign %s raises %s from %s to %s; applied again it can't become another", c.Name, old.Product, old.From, old.To), "abort it, or give the new campaign another name"}
 		}
 		if _, err := tx.ExecContext(ctx, `INSERT INTO campaigns (name, spec, status, applied_at) VALUES ($1, $2, 'running', $3)
-			ON CONFLICT (name) DO UPDATE SET spec = excluded.spec, rev = campaigns.rev + 1`, c.Name, text(c), micros(s.now())); err != nil {
+			ON CONFLICT (name) DO UPDATE SET spec = excluded.spec, rev = campaigns.rev + 1`, c.Name, text(c), micros(s.Now())); err != nil {
 			return err
 		}
 		if err := leave(ctx, tx, c.Name, selected); err != nil {

@@ -16,7 +16,7 @@ func (s *Store) StageDurations(ctx context.Context, strategy string) (map[string
 	total := map[string]sum{}
 	err := s.view(ctx, func(tx *sql.Tx) error {
 		sums, err := rows(ctx, tx, func(r *sql.Rows) (v sum, err error) { return v, r.Scan(&v.campaign, &v.stage, &v.n, &v.micros) },
-			`SELECT campaign, stage, COUNT(*), SUM(ended_at - created_at) FROM actions WHERE direction = 'forward' AND outcome = 'completed' AND ended_at > 0 GROUP BY campaign, stage`)
+			`SELECT campaign, stage, COUNT(*), CAST(SUM(ended_at - created_at) AS BIGINT) FROM actions WHERE direction = 'forward' AND outcome = 'completed' AND ended_at > 0 GROUP BY campaign, stage`)
 		if err != nil {
 			return err
 		}

@@ -34,7 +34,7 @@ func (s *Store) event(ctx context.Context, tx *sql.Tx, e Event) error {
 	}
 	_, err := tx.ExecContext(ctx, `INSERT INTO events (seq, at, kind, loud, campaign, env, cluster, stage, step, action_id, term, who, message)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
-		seq, micros(s.now()), e.Kind, b2i(e.Loud), e.Campaign, e.Ref.Env, e.Ref.Name, e.Stage, e.Step, e.Action, e.Term, e.Who, e.Message)
+		seq, micros(s.Now()), e.Kind, b2i(e.Loud), e.Campaign, e.Ref.Env, e.Ref.Name, e.Stage, e.Step, e.Action, e.Term, e.Who, e.Message)
 	return err
 }
 
@@ -66,7 +66,7 @@ func (s *Store) Events(ctx context.Context, f EventFilter) ([]Event, error) {
 	var all []Event
 	err := s.view(ctx, func(tx *sql.Tx) (err error) {
 		all, err = rows(ctx, tx, scanEvent, `SELECT seq, at, kind, loud, campaign, env, cluster, stage, step, action_id, term, who, message FROM events
-			WHERE seq > $1 AND ($2 = 0 OR seq < $2) AND ($3 = '' OR campaign = $3) AND ($4 = '' OR env = $4) AND ($5 = '' OR cluster = $5) ORDER BY seq `+order+` LIMIT $6`,
+			WHERE seq > $1 AND (CAST($2 AS BIGINT) = 0 OR seq < $2) AND ($3 = '' OR campaign = $3) AND ($4 = '' OR env = $4) AND ($5 = '' OR cluster = $5) ORDER BY seq `+order+` LIMIT $6`,
 			f.After, f.Before, f.Campaign, f.Ref.Env, f.Ref.Name, f.Limit)
 		return err
 	})

@@ -25,7 +25,7 @@ type Launched struct {
 // with an empty key it was asked for by a person, and is never ErrLaunched.
 func (s *Store) Launch(ctx context.Context, name, key, who string, decide DecideFunc) (out Launched, err error) {
 	err = s.update(ctx, func(tx *sql.Tx) error {
-		now := s.now()
+		now := s.Now()
 		out = Launched{Key: key}
 		res, err := tx.ExecContext(ctx, `UPDATE campaigns SET rev = rev + 1 WHERE name = $1`, name)
 		if err != nil {
@@ -97,7 +97,7 @@ func (s *Store) insertAction(ctx context.Context, tx *sql.Tx, c campaign.Campaig
 	}
 	var id int64
 	if err := tx.QueryRowContext(ctx, `INSERT INTO actions (campaign, env, cluster, stage, direction, status, plan, created_at) VALUES ($1, $2, $3, $4, $5, 'queued', $6, $7) RETURNING id`,
-		c.Name, ref.Env, ref.Name, stage, string(dir), text(plan), micros(s.now())).Scan(&id); err != nil {
+		c.Name, ref.Env, ref.Name, stage, string(dir), text(plan), micros(s.Now())).Scan(&id); err != nil {
 		return 0, err
 	}
 	for i, step := range plan.Steps {
@@ -113,11 +113,11 @@ func putStep(ctx context.Context, tx *sql.Tx, action int64, rec engine.StepRecor
 	return err
 }
 
-// Lead makes the holder the launcher until the time given, if nobody else is.
+// Lead makes the holder the launcher until the time given, by the state's clock, if nobody else is.
 func (s *Store) Lead(ctx context.Context, name, holder string, until time.Time) (leads bool, err error) {
 	err = s.update(ctx, func(tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, `INSERT INTO leaders (name, holder, until) VALUES ($1, $2, $3)
-			ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until WHERE leaders.holder = excluded.holder OR leaders.until < $4`, name, holder, micros(until), micros(s.now()))
+			ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until WHERE leaders.holder = excluded.holder OR leaders.until < $4`, name, holder, micros(until), micros(s.Now()))
 		if err != nil {
 			return err
 		}

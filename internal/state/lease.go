@@ -24,7 +24,7 @@ func (s *Store) Lease(ctx context.Context, env, holder string, kinds []KindVersi
 		known[k] = true
 	}
 	err = s.update(ctx, func(tx *sql.Tx) error {
-		now := s.now()
+		now := s.Now()
 		takeOver := now.Sub(s.opened) >= s.leaseTTL
 		candidates, err := rows(ctx, tx, func(r *sql.Rows) (candidate, error) {
 			var c candidate
@@ -162,7 +162,7 @@ func (s *Store) Heartbeat(ctx context.Context, action, term int64) (abort bool, 
 			return err
 		}
 		abort = h.abort
-		_, err = tx.ExecContext(ctx, `UPDATE actions SET lease_until = $1 WHERE id = $2`, micros(s.now().Add(s.leaseTTL)), action)
+		_, err = tx.ExecContext(ctx, `UPDATE actions SET lease_until = $1 WHERE id = $2`, micros(s.Now().Add(s.leaseTTL)), action)
 		return err
 	})
 	return abort, err
@@ -271,7 +271,7 @@ func (s *Store) Release(ctx context.Context, action, term int64, retryAfter time
 		if err != nil || !h.leased { // given back already: the answer was lost
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE actions SET status = 'waiting', not_before = $1, lease_until = 0 WHERE id = $2`, micros(s.now().Add(retryAfter)), action)
+		_, err = tx.ExecContext(ctx, `UPDATE actions SET status = 'waiting', not_before = $1, lease_until = 0 WHERE id = $2`, micros(s.Now().Add(retryAfter)), action)
 		return err
 	})
 }
@@ -291,7 +291,7 @@ func (s *Store) Finish(ctx context.Context, action, term int64, outcome engine.O
 		if err != nil {
 			return err
 		}
-		now := micros(s.now())
+		now := micros(s.Now())
 		if _, err := tx.ExecContext(ctx, `UPDATE actions SET status = 'ended', ended_at = $1, outcome = $2, message = $3, lease_until = 0 WHERE id = $4`, now, string(outcome), message, action); err != nil {
 			return err
 		}

@@ -17,7 +17,7 @@ import (
 
 // Pause stops new starts in the pause's scope.
 func (s *Store) Pause(ctx context.Context, name string, p campaign.Pause) error {
-	p.At = s.now()
+	p.At = s.Now()
 	return s.addRule(ctx, name, "pause", p, Event{Kind: "paused", Who: p.Who, Message: fmt.Sprintf("%s: %s", scope(p.Env, p.Cluster, p.Stage), p.Why)})
 }
 
@@ -31,7 +31,7 @@ func (s *Store) Freeze(ctx context.Context, name string, f campaign.Freeze) erro
 
 // Override lets one rule pass in a scope, until it expires.
 func (s *Store) Override(ctx context.Context, name string, o campaign.Override) error {
-	o.At = s.now()
+	o.At = s.Now()
 	if !o.Expires.After(o.At) || o.Who == "" || o.Why == "" {
 		return &Refused{"an override needs who, why, and an expiry that is to come", "say them all"}
 	}
@@ -81,7 +81,7 @@ func (s *Store) Resume(ctx context.Context, name string, p campaign.Pause) error
 		}
 		for _, old := range pauses {
 			if old.Env == p.Env && old.Cluster == p.Cluster && old.Stage == p.Stage {
-				if _, err := tx.ExecContext(ctx, `UPDATE rules SET ended_at = $1 WHERE id = $2`, micros(s.now()), old.ID); err != nil {
+				if _, err := tx.ExecContext(ctx, `UPDATE rules SET ended_at = $1 WHERE id = $2`, micros(s.Now()), old.ID); err != nil {
 					return err
 				}
 			}
@@ -151,7 +151,7 @@ func (s *Store) AddToken(ctx context.Context, secret string, t Token) error {
 	}
 	return s.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO tokens (hash, role, env, name, created_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (hash) DO UPDATE SET role = excluded.role, env = excluded.env, name = excluded.name`,
-			hashOf(secret), t.Role, t.Env, t.Name, micros(s.now()))
+			hashOf(secret), t.Role, t.Env, t.Name, micros(s.Now()))
 		return err
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -56,7 +55,7 @@ func openAt(t *testing.T, path string, c *clock) *Store {
 func world(t *testing.T, n int) (*Store, *clock, string) {
 	t.Helper()
 	c := &clock{now: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
-	path := filepath.Join(t.TempDir(), "state.db")
+	path := newPlace(t)
 	s := openAt(t, path, c)
 	env := fleet.Environment{Name: "qa"}
 	var refs []fleet.ClusterRef
@@ -391,7 +390,7 @@ func TestEventsAreNumberedWithoutGaps_trap8(t *testing.T) {
 func TestNewerStateIsRefused(t *testing.T) {
 	_, c, path := world(t, 1)
 	s := openAt(t, path, c)
-	if _, err := s.write.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)`); err != nil {
+	if _, err := s.write.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, TRUE)`); err != nil {
 		t.Fatal(err)
 	}
 	_, err := Open(ctx, path, Options{})

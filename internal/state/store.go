@@ -2,10 +2,11 @@
 //
 // Model: every transition happens in one transaction together with its event row. An action is leased under a term that
 // grows with every lease of its cluster; each journal write checks the term in its own transaction and answers
-// engine.ErrFenced to a holder whose term is old. A unique index allows one live action for a cluster.
+// engine.ErrFenced to a holder whose term is old. A unique index allows one live action for a cluster. The SQL is the same
+// for SQLite and PostgreSQL; what differs between them is in dialect.go. Both have one writer at a time.
 //
 // Failure handling: a write that is cut off by a kill is not there after the restart, and its caller repeats it; all
-// of them are safe to repeat. A file that a newer release has written is refused. After a start no lease is taken over
+// of them are safe to repeat. A state that a newer release has written is refused. After a start no lease is taken over
 // for one lease time, because holders could not heartbeat while the server was away (trap 6).
 package state
 
@@ -17,12 +18,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
-	"os"
+	"sync/atomic"
 	"time"
-
-	"github.com/pressly/goose/v3"
-	_ "modernc.org/sqlite" // the driver
 
 	"github.com/windlass-db/windlass/internal/campaign"
 )
@@ -58,77 +55,73 @@ type DecideFunc func(s campaign.Snapshot, now time.Time) []campaign.Decision
 // Options are settings of Open.
 type Options struct {
 	LeaseTTL time.Duration    // how long a lease lasts without a heartbeat; 0: 15 s
-	Now      func() time.Time // the state's clock; nil: time.Now
+	Now      func() time.Time // the state's clock; nil: the machine's, and the database's with PostgreSQL
 }
 
-// Store is the state in one SQLite file. Its methods may be called from anywhere.
+// Store is the state in one database. Its methods may be called from anywhere.
 type Store struct {
-	place       string // for messages
+	place       string // for messages, without secrets
 	write, read *sql.DB
+	dialect     dialect
 	leaseTTL    time.Duration
-	now         func() time.Time
+	clock       func() time.Time // nil: the machine's, as far off as ahead says
+	ahead       atomic.Int64     // nanoseconds by which the database's clock is ahead of this machine's
 	opened      time.Time
 	wake        *notifier
 }
 
-// Open opens the file, makes it if it is not there, and brings its tables up to date.
-func Open(ctx context.Context, path string, o Options) (*Store, error) {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
+// Open opens the state and brings its tables up to date. place is the path of a SQLite file, which is made if it is not there, or the URL
+// of a PostgreSQL database, "postgres://user@host/database", which several servers may share.
+func Open(ctx context.Context, place string, o Options) (*Store, error) {
 	if o.LeaseTTL == 0 {
 		o.LeaseTTL = 15 * time.Second
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, explain(path, fmt.Errorf("open the state: %w", err))
+	s := &Store{leaseTTL: o.LeaseTTL, clock: o.Now, wake: newNotifier()}
+	open := s.openSQLite
+	if IsPostgres(place) {
+		open = s.openPostgres
 	}
-	if err := f.Close(); err != nil {
-		return nil, fmt.Errorf("open the state: %w", err)
+	if err := open(ctx, place); err != nil {
+		return nil, explain(Redacted(place), err)
 	}
-	pragmas := "_pragma=journal_mode(WAL)&_pragma=busy_timeout(10000)&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)"
-	file := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath()}).String()
-	write, err := sql.Open("sqlite", file+"?_txlock=immediate&"+pragmas)
-	if err != nil {
-		return nil, fmt.Errorf("open the state: %w", err)
-	}
-	write.SetMaxOpenConns(1)
-	read, err := sql.Open("sqlite", file+"?"+pragmas)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open the state: %w", err), write.Close())
-	}
-	read.SetMaxOpenConns(4)
-	s := &Store{place: path, write: write, read: read, leaseTTL: o.LeaseTTL, now: o.Now, opened: o.Now(), wake: newNotifier()}
-	if err := s.check(ctx); err != nil {
-		return nil, errors.Join(explain(path, err), s.Close())
-	}
-	if err := s.migrate(ctx, path); err != nil {
-		return nil, errors.Join(explain(path, err), s.Close())
+	if err := s.prepare(ctx); err != nil {
+		return nil, errors.Join(explain(s.place, err), s.Close())
 	}
 	return s, nil
 }
 
-// Close closes the file.
-func (s *Store) Close() error { return errors.Join(s.write.Close(), s.read.Close()) }
-
-// check reads the whole file before anything is written to it: damage is to be known now, and not in the middle of a switch.
-func (s *Store) check(ctx context.Context) error {
-	var verdict string
-	if err := s.write.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&verdict); err != nil {
-		return fmt.Errorf("check the state: %w", err)
+// prepare checks the database and brings it up to date.
+func (s *Store) prepare(ctx context.Context) error {
+	if err := s.dialect.check(ctx, s.write); err != nil {
+		return err
 	}
-	if verdict != "ok" {
-		return &Trouble{What: fmt.Sprintf("the state %s is damaged", s.place), Hint: damagedHint, Err: errors.New(verdict)}
+	if err := s.migrate(ctx); err != nil {
+		return err
 	}
+	if err := s.update(ctx, func(*sql.Tx) error { return nil }); err != nil { // tells what the database's clock shows
+		return err
+	}
+	s.opened = s.Now()
 	return nil
 }
 
-func (s *Store) migrate(ctx context.Context, path string) error {
+// Now is what the state's clock shows: with PostgreSQL the database's, so that servers whose clocks differ agree on leases.
+func (s *Store) Now() time.Time {
+	if s.clock != nil {
+		return s.clock()
+	}
+	return time.Now().Add(time.Duration(s.ahead.Load()))
+}
+
+// Close closes the database.
+func (s *Store) Close() error { return errors.Join(s.write.Close(), s.read.Close()) }
+
+func (s *Store) migrate(ctx context.Context) error {
 	sub, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, s.write, sub)
+	p, err := s.dialect.provider(s.write, sub)
 	if err != nil {
 		return fmt.Errorf("prepare the state's tables: %w", err)
 	}
@@ -136,13 +129,13 @@ func (s *Store) migrate(ctx context.Context, path string) error {
 	newest := known[len(known)-1].Version
 	version, err := p.GetDBVersion(ctx)
 	if err != nil {
-		return fmt.Errorf("read the version of the state %s: %w", path, err)
+		return fmt.Errorf("read the version of the state %s: %w", s.place, err)
 	}
 	if version > newest {
-		return &Refused{fmt.Sprintf("the state %s was written by a newer release: its version is %d, this release knows up to %d", path, version, newest), "run the newer release, or restore the file from a backup made before it"}
+		return &Refused{fmt.Sprintf("the state %s was written by a newer release: its version is %d, this release knows up to %d", s.place, version, newest), "run the newer release, or restore the state from a backup made before it"}
 	}
 	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("bring the state %s up to date: %w", path, err)
+		return fmt.Errorf("bring the state %s up to date: %w", s.place, err)
 	}
 	return nil
 }
@@ -153,7 +146,11 @@ func (s *Store) update(ctx context.Context, fn func(*sql.Tx) error) error {
 	if err != nil {
 		return explain(s.place, fmt.Errorf("begin: %w", err))
 	}
-	if err := fn(tx); err != nil {
+	err = s.dialect.begun(ctx, tx, &s.ahead)
+	if err == nil {
+		err = fn(tx)
+	}
+	if err != nil {
 		return explain(s.place, errors.Join(err, ignoreDone(tx.Rollback())))
 	}
 	if err := tx.Commit(); err != nil {
@@ -165,7 +162,7 @@ func (s *Store) update(ctx context.Context, fn func(*sql.Tx) error) error {
 
 // view runs fn in one read transaction: all that it reads is of one moment.
 func (s *Store) view(ctx context.Context, fn func(*sql.Tx) error) error {
-	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	tx, err := s.read.BeginTx(ctx, &s.dialect.look)
 	if err != nil {
 		return explain(s.place, fmt.Errorf("begin: %w", err))
 	}
