@@ -206,11 +206,11 @@ func asksDiagnostics(text []byte) bool {
 
 // killTarget reads KILL [HARD|SOFT] [CONNECTION|QUERY] id. What is before the id stays as it was written.
 func killTarget(text []byte) (verb string, id uint32, ok bool) {
-	if !single(text) {
-		return "", 0, false
+	if c := bytes.TrimLeft(text, " \t\r\n\f\v("); len(c) == 0 || bytes.IndexByte([]byte("kK/#-"), c[0]) < 0 {
+		return "", 0, false // nearly all: this is on the way of every query
 	}
 	word, rest := firstWord(text)
-	if word != "KILL" {
+	if word != "KILL" || !single(text) {
 		return "", 0, false
 	}
 	verb = "KILL"

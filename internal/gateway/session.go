@@ -113,18 +113,24 @@ func (s *session) serve(ctx context.Context) error {
 		s.conn.Seq = 1 // of what the gateway answers itself; more if the command has more frames
 		s.began.Store(s.gw.clock())
 		s.commands.Add(1)
-		err = s.command(ctx, cmd, length)
-		var no *refusal
-		if errors.As(err, &no) {
-			err = s.say(s.conn.Seq, &no.ServerError)
-		}
-		if err != nil {
-			return quiet(err)
+		if err = s.command(ctx, cmd, length); err != nil {
+			if err = s.tell(err); err != nil {
+				return quiet(err)
+			}
 		}
 		if s.gw.stopping.Load() && !s.inTx.Load() {
 			return nil
 		}
 	}
+}
+
+// tell sends a refusal to the client; any other error is given back.
+func (s *session) tell(err error) error {
+	var no *refusal
+	if errors.As(err, &no) {
+		return s.say(s.conn.Seq, &no.ServerError)
+	}
+	return err
 }
 
 // quiet turns the normal ends of a connection into no error.

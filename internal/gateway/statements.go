@@ -108,11 +108,11 @@ func (s *session) statement(ctx context.Context, cmd wire.Command) error {
 	} else {
 		err = s.enter(ctx, req)
 	}
-	var no *refusal
-	if errors.As(err, &no) && !cmd.HasReply() {
-		return nil // the EXECUTE after it is refused, too
-	}
 	if err != nil {
+		var no *refusal
+		if errors.As(err, &no) && !cmd.HasReply() {
+			return nil // the EXECUTE after it is refused, too
+		}
 		return err
 	}
 	defer s.leave()
