@@ -285,11 +285,13 @@ func (r *run) hold(ctx context.Context) error {
 		}
 		r.holdEnds = time.Now().Add(r.b.ttl)
 		r.held = true
+		began := time.Now()
 		states, err := each(ctx, r.gs, func(ctx context.Context, g gate) (adminapi.SwitchStatus, error) {
 			ctx, cancel := context.WithTimeout(ctx, r.b.drain+r.d.cfg.Query)
 			defer cancel()
 			return g.Hold(ctx, adminapi.HoldRequest{Switch: r.req.ID, Term: r.req.Term, TTLMS: millis(r.b.ttl), DrainMS: millis(r.b.drain), OnOpen: adminapi.OnOpen(r.req.Settings.OnOpenTransaction)})
 		})
+		r.log.Debug("part of a stride", "step", "hold: drain", "took", time.Since(began), "err", err)
 		if err == nil {
 			return r.allHeld(states)
 		}
