@@ -8,6 +8,8 @@ import (
 	"testing"
 )
 
+var only = flag.String("sim.only", "", "of the matrix, the runs of which SCENARIO;EDGE;VICTIM matches this regular expression")
+
 var again = flag.String("sim.run", "", "one run of the matrix, as its failure prints it: SEED;SCENARIO;EDGE;VICTIM")
 
 // job is one run of the matrix.
@@ -21,7 +23,9 @@ type job struct {
 func (j job) config(all map[string]Config) Config {
 	cfg := all[j.scenario]
 	cfg.Seed = j.seed
-	cfg.Faults = []Fault{{j.edge, j.victim}}
+	if j.edge != "" {
+		cfg.Faults = []Fault{{j.edge, j.victim}}
+	}
 	return cfg
 }
 

@@ -135,6 +135,7 @@ func (r *runner) at(p *proc, a *engine.Assignment, e engine.Edge) {
 // hurt kills the victim; of a supervisor it does not return.
 func (r *runner) hurt(p *proc, c *cluster, v Victim) {
 	const back = 3 * time.Second
+	r.w.hurt = true
 	switch v {
 	case Server:
 		r.killServer(back)

@@ -9,6 +9,7 @@ func (r *runner) chaos() {
 		if r.over {
 			return
 		}
+		r.w.hurt = true
 		c := r.w.clusters[r.s.rng.IntN(len(r.w.clusters))]
 		switch r.s.rng.IntN(6) {
 		case 0, 1:

@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"maps"
 	"os"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -151,7 +152,7 @@ func TestScenariosMeetEveryEdge(t *testing.T) {
 		if rep.ClientErrs > 0 || rep.Unknown > 0 || rep.OnCall > 0 {
 			t.Errorf("%s, without a fault: %d errors, %d unknown writes, %d calls", name, rep.ClientErrs, rep.Unknown, rep.OnCall)
 		}
-		t.Logf("%6d events in %8v: %s", rep.Events, rep.Took, name)
+		t.Logf("%6d events in %8v, longest stall %v: %s", rep.Events, rep.Took, rep.Stall.Round(time.Millisecond), name)
 	}
 	listed := map[string]bool{}
 	for _, e := range edges(t) {
@@ -212,6 +213,13 @@ func TestKillEveryVictimAtEveryEdge(t *testing.T) {
 		seeds, everywhere = n, true
 	}
 	all, list := scenarios(), jobs(everywhere, seeds)
+	if *only != "" {
+		re, err := regexp.Compile(*only)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = slices.DeleteFunc(list, func(j job) bool { return !re.MatchString(fmt.Sprintf("%s;%s;%s", j.scenario, j.edge, j.victim)) })
+	}
 	var mu sync.Mutex
 	hit, people := 0, 0
 	var stall time.Duration

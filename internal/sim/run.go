@@ -34,6 +34,8 @@ type Config struct {
 	Script      Script
 	Limits      time.Duration // virtual time after which a run that has not ended has failed; 0: 3 h
 	Trace       func(format string, args ...any)
+
+	spoil func(*world) // takes a safeguard out, to show that it is missed
 }
 
 // Fault kills a victim when an action comes to an edge for the first time.
@@ -134,6 +136,9 @@ func newRunner(cfg Config) (*runner, error) {
 		r.w.trace = func(format string, args ...any) {
 			cfg.Trace("%s "+format, append([]any{r.s.now.Format("15:04:05.000")}, args...)...)
 		}
+	}
+	if cfg.spoil != nil {
+		cfg.spoil(r.w)
 	}
 	for _, f := range cfg.Faults {
 		r.faults[f.Edge] = append(r.faults[f.Edge], f.Victim)

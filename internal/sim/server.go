@@ -78,7 +78,7 @@ func (sv *server) crash(back time.Duration) {
 		sv.up, sv.pulling = true, false
 		sv.boots++
 		// It boots read-only. Before Windlass has noted anything on it, the site's own procedure opens its primary again.
-		sv.readOnly = sv.standing != nil || !wasPrimary
+		sv.readOnly = (sv.standing != nil || !wasPrimary) && !sv.w.bootsWritable
 		sv.w.trace("%s is back, read_only=%v", sv.name, sv.readOnly)
 		sv.pull(0)
 		for _, o := range sv.c.order {
@@ -160,7 +160,7 @@ func (w *world) act(ctx context.Context, sv *server, term int64, f func() error)
 			return errDown
 		case a.killed:
 			return errKilled
-		case term < sv.fence:
+		case term < sv.fence && !w.lax:
 			return fmt.Errorf("%s has seen term %d, ours is %d: %w", sv.name, sv.fence, term, engine.ErrFenced)
 		}
 		sv.fence = term

@@ -319,7 +319,7 @@ func (x *switching) undo(ctx context.Context, cause error) error {
 	ctx, stop := clock{x.w.s, x.w.s.cur.p}.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer stop()
 	var failed error
-	for _, s := range undoStrides {
+	for _, s := range x.w.undoStrides {
 		if err := s.do(x, ctx); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", s.name, err))
 			if s.name == "undo-elect" && errors.Is(err, errUnsettled) || s.name == "undo-open" {

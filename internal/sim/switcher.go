@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/windlass-db/windlass/internal/bluegreen"
@@ -332,7 +333,11 @@ func (sw switcher) Switch(ctx context.Context, r bluegreen.SwitchRequest) (engin
 			x.gates = append(x.gates, gateways{sw.w}.byAddress(*cell.Gateway))
 		}
 	}
-	return x.run(timeout)
+	out, err := x.run(timeout)
+	if err != nil && !sw.w.hurt && sw.w.flaky == 0 && !slices.ContainsFunc(sw.w.cluster(r.Cluster).order, (*server).writable) {
+		sw.w.s.fail("%s: no server is writable after a switch that was called off, and nothing was killed: %w", r.Cluster.Ref(), err)
+	}
+	return out, err
 }
 
 func (x *switching) run(ctx context.Context) (engine.SwitchoverOutput, error) {
@@ -391,7 +396,7 @@ func (x *switching) named(name string) *seen {
 func (x *switching) walk(ctx context.Context, from string) (engine.SwitchoverOutput, error) {
 	begun := false
 	var late []error
-	for _, s := range strides {
+	for _, s := range x.w.strides {
 		if begun = begun || s.name == from; !begun {
 			continue
 		}

@@ -30,7 +30,14 @@ type world struct {
 	flaky    float64             // share of calls of which the request or the answer is lost
 	demoted  func(elect *server) // when a server was made read-only for a switch
 	busy     time.Time           // an action came to an edge
+	hurt     bool                // something was killed in this run
 	trace    func(format string, args ...any)
+
+	strides, undoStrides []stride // a switch's
+
+	// Safeguards that a mutant takes out, to show that the matrix sees it.
+	lax           bool // servers do not compare terms
+	bootsWritable bool // a demoted server boots writable
 }
 
 // cluster is one simulated cluster.
@@ -57,7 +64,7 @@ type resource struct {
 }
 
 func newWorld(s *sched) *world {
-	w := &world{s: s, things: map[string]*resource{}, terms: map[string]int64{}, records: map[string]*record{}, trace: func(string, ...any) {}, demoted: func(*server) {}}
+	w := &world{s: s, things: map[string]*resource{}, terms: map[string]int64{}, records: map[string]*record{}, trace: func(string, ...any) {}, demoted: func(*server) {}, strides: strides, undoStrides: undoStrides, busy: s.now}
 	s.probe = w.probe
 	return w
 }
