@@ -87,6 +87,10 @@ func (w *world) whole(t *testing.T, g target) {
 	if got := one(t, g.Admin, "SELECT @@global.gtid_binlog_pos"); got != "" {
 		t.Errorf("the copy has transactions of its own: %s", got)
 	}
+	// Events wait for a promotion, also those that were enabled on the server that was read. trap 5
+	if got := one(t, g.Admin, "SELECT CONCAT(@@global.event_scheduler, ' ', GROUP_CONCAT(DISTINCT STATUS)) FROM information_schema.EVENTS WHERE EVENT_NAME='ev1'"); got != "OFF SLAVESIDE_DISABLED" {
+		t.Errorf("scheduler and event: %s", got)
+	}
 	follow(t, g.Server, w.primary)
 	g.CatchUp(t, w.primary)
 	sameRows(t, w.primary, g.Server)

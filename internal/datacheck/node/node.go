@@ -14,6 +14,7 @@ package node
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
@@ -184,17 +185,26 @@ func (c *Conn) readTerm(ctx context.Context) error {
 // Exec runs a statement.
 func (c *Conn) Exec(ctx context.Context, query string, args ...any) error {
 	_, err := c.conn.ExecContext(ctx, query, args...)
+	return c.lost(err)
+}
+
+// lost names the node in the error of a connection that is gone: the driver's own says nothing.
+func (c *Conn) lost(err error) error {
+	if errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, driver.ErrBadConn) {
+		return fmt.Errorf("%s (%s) has ended the connection: %w", c.Node.Name, c.Node.Address, err)
+	}
 	return err
 }
 
 // One reads one row.
 func (c *Conn) One(ctx context.Context, query string, into ...any) error {
-	return c.conn.QueryRowContext(ctx, query).Scan(into...)
+	return c.lost(c.conn.QueryRowContext(ctx, query).Scan(into...))
 }
 
 // Query reads rows as a stream. The connection is busy until they are closed.
 func (c *Conn) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return c.conn.QueryContext(ctx, query, args...)
+	rs, err := c.conn.QueryContext(ctx, query, args...)
+	return rs, c.lost(err)
 }
 
 // Row is one row by column name; NULL is absent.
@@ -204,7 +214,7 @@ type Row map[string]string
 func (c *Conn) Rows(ctx context.Context, query string, args ...any) ([]Row, error) {
 	rs, err := c.conn.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, err
+		return nil, c.lost(err)
 	}
 	defer rs.Close()
 	names, err := rs.Columns()
@@ -229,7 +239,7 @@ func (c *Conn) Rows(ctx context.Context, query string, args ...any) ([]Row, erro
 		}
 		out = append(out, r)
 	}
-	return out, rs.Err()
+	return out, c.lost(rs.Err())
 }
 
 // Variables reads global variables; those that the version lacks are absent.
