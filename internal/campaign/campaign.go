@@ -30,7 +30,8 @@ type Campaign struct {
 	Switch   Switch   `json:"switch"`
 	Verify   Verify   `json:"verify"`
 	Drain    Drain    `json:"drain"`
-	Approve  []string `json:"approve,omitempty"` // stages that a person approves, for each cluster, environment or all: an Override of CodeApproval
+	Rehearse string   `json:"rehearse,omitempty"` // stage whose way back one cluster has to go before the others start it; "": none
+	Approve  []string `json:"approve,omitempty"`  // stages that a person approves, for each cluster, environment or all: an Override of CodeApproval
 }
 
 // What an environment waits for in the environments before it.

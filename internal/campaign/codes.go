@@ -20,6 +20,7 @@ const (
 	CodeOrderSoak  = "environment-soak"  // an earlier environment was finished too recently
 	CodeSoak       = "soak"              // the cluster's last stage ended too recently
 	CodeApproval   = "approval"          // the stage waits for a person's approval
+	CodeRehearsal  = "rehearsal"         // the way back of the stage has not been rehearsed on one cluster
 	CodeWindow     = "window"            // outside of the schedule
 	CodeLimit      = "limit"             // enough clusters of the environment are in the stage
 	CodePerLaunch  = "launch-limit"      // enough starts in the environment at this launch
@@ -39,6 +40,7 @@ func Overridable() map[string]string {
 		CodeOrder:     "runs ahead of an earlier environment",
 		CodeOrderSoak: "shortens the watch after an earlier environment",
 		CodeSoak:      "shortens the watch after the cluster's last stage",
+		CodeRehearsal: "goes on although nobody has tried the way back",
 		CodeApproval:  "is the approval itself",
 		CodeWindow:    "starts outside of the schedule",
 		CodeLimit:     "lets more clusters into a stage than agreed",

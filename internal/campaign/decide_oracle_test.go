@@ -41,6 +41,7 @@ func anySnapshot(t *rapid.T) (Snapshot, time.Time) {
 	if rapid.IntRange(0, 3).Draw(t, "approve") == 0 {
 		c.Approve = []string{rapid.SampledFrom(stageNames).Draw(t, "approved stage")}
 	}
+	c.Rehearse = rapid.SampledFrom([]string{"", "", "", "verify", "switch-storage"}).Draw(t, "rehearse")
 	s := Snapshot{Campaign: c, Status: rapid.SampledFrom([]string{"running", "running", "running", "running", "running", "paused"}).Draw(t, "status")}
 
 	for range rapid.IntRange(0, 2).Draw(t, "freezes") {
@@ -108,11 +109,32 @@ func anyProgress(t *rapid.T, ref fleet.ClusterRef, now time.Time, ahead int) Pro
 		p.Version = rapid.SampledFrom([]string{"10.11.18-MariaDB", "11.8.6-MariaDB"}).Draw(t, "version")
 		p.Observed = now.Add(-time.Duration(rapid.IntRange(0, 3000).Draw(t, "seen")) * time.Minute)
 	}
+	if one("rehearsed", 6) {
+		p.Rehearsed = []string{rapid.SampledFrom([]string{"verify", "switch-storage"}).Draw(t, "rehearsed stage")}
+	}
 	if one("unread", 8) {
 		p.Unknown = "node a: no answer"
 		p.Looked = now.Add(-time.Duration(rapid.IntRange(0, 3000).Draw(t, "looked")) * time.Minute)
 	}
 	return p
+}
+
+// firstToRehearse tells whether a cluster before the stage is the one that goes first: nobody is past it or in it, and of those before it
+// none comes earlier.
+func firstToRehearse(s Snapshot, p Progress, stage int) bool {
+	before := func(a, b Progress) bool {
+		ra, rb := slices.Index(s.Campaign.Environments, a.Ref.Env), slices.Index(s.Campaign.Environments, b.Ref.Env)
+		return ra < rb || ra == rb && a.Ref.Name < b.Ref.Name
+	}
+	for _, q := range s.Clusters {
+		at := slices.Index(stageNames, q.Stage)
+		switch {
+		case q.Ref == p.Ref:
+		case at >= stage, at == stage-1 && q.Action != nil, at == stage-1 && before(q, p):
+			return false
+		}
+	}
+	return true
 }
 
 // oracle says in the plainest way which rules hold a cluster, by looking at everything anew for each. It shares no code with Decide but the
@@ -232,6 +254,12 @@ func oracle(s Snapshot, p Progress, now time.Time) []string {
 	}
 	if slices.Contains(s.Campaign.Approve, next) {
 		hold(CodeApproval)
+	}
+	if r := slices.Index(stageNames, s.Campaign.Rehearse); r >= 0 && done+1 >= r {
+		rehearsed := slices.ContainsFunc(s.Clusters, func(q Progress) bool { return slices.Contains(q.Rehearsed, s.Campaign.Rehearse) })
+		if !rehearsed && (done >= r || !firstToRehearse(s, p, r)) {
+			hold(CodeRehearsal)
+		}
 	}
 	if LaunchKey(s.Campaign, now) == "" {
 		hold(CodeWindow)

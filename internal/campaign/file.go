@@ -30,6 +30,8 @@ type file struct {
 	Exclude      []string `yaml:"exclude" rule:"unique glob" doc:"patterns of env/cluster that stay out" example:"[\"prod/legacy-*\"]"`
 	Approve      []string `yaml:"approve" rule:"unique" doc:"stages that wait for a person's approval" example:"[tear-down]"`
 
+	Rehearse string `yaml:"rehearse" doc:"stage whose way back one cluster goes before the others start it" example:"switch-storage"`
+
 	Cells    fileCells    `yaml:"cells" doc:"the old and the new cell" example:"{from: blue, to: green}"`
 	Limits   fileLimits   `yaml:"limits" doc:"how many clusters of an environment may be in a stage at the same time" example:"{per_stage: 10}"`
 	Soak     fileSoak     `yaml:"soak" doc:"how long to wait and watch" example:"{environments: 1d}"`
@@ -137,7 +139,7 @@ func (f *file) campaign(zone *time.Location) Campaign {
 			Calendar: f.Schedule.Holidays.Calendar, Always: f.Schedule.Always, Every: f.Schedule.Every,
 		},
 		Budget: Budget{int(f.Budget.Campaign), int(f.Budget.Environment), int(f.Budget.Stage)},
-		Switch: Switch(f.Switch), Verify: Verify(f.Verify), Drain: Drain(f.Record), Approve: f.Approve,
+		Switch: Switch(f.Switch), Verify: Verify(f.Verify), Drain: Drain(f.Record), Approve: f.Approve, Rehearse: f.Rehearse,
 	}
 	for _, d := range f.Schedule.Holidays.Dates {
 		c.Schedule.Holidays = append(c.Schedule.Holidays, d.String())

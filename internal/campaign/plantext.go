@@ -52,6 +52,9 @@ func (p Plan) writeFacts(t *planText) {
 	if states, pairs := p.Path.Proved(); states > 0 {
 		t.fact("proof", fmt.Sprintf("%s, with %s of versions that meet in them, each allowed by a rule of the policy of %s", plural(states, "mixed state"), plural(pairs, "pair"), c.Product))
 	}
+	if c.Rehearse != "" {
+		t.fact("rehearsal", fmt.Sprintf("one cluster goes through %s and back before the others start it", c.Rehearse))
+	}
 	if p.NoReturn != "" {
 		t.fact("no return", fmt.Sprintf("from the beginning of %s on; earlier if replication to %s breaks, which holds %s", p.NoReturn, c.From, p.NoReturn))
 	}

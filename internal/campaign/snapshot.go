@@ -16,11 +16,12 @@ type Progress struct {
 	Failure   *Failure         `json:"failure,omitempty"`   // set by a failed action, cleared by a person's resume
 	Attention string           `json:"attention,omitempty"` // a person's word is needed, and why (rolled back, paused by rule)
 	WayBack   *fleet.WayBack   `json:"way_back,omitempty"`
-	Seen      []Seen           `json:"seen,omitempty"`    // roles and versions that the last look saw together
-	Version   string           `json:"version,omitempty"` // version of the cell that has the primary, as it was last seen
-	Observed  time.Time        `json:"observed,omitzero"` // when Version was seen; it judges nothing that is newer
-	Unknown   string           `json:"unknown,omitempty"` // what the last look could not read, and why; "" if it read everything
-	Looked    time.Time        `json:"looked,omitzero"`   // when the last look was
+	Rehearsed []string         `json:"rehearsed,omitempty"` // stages that it has gone through and back, in this campaign
+	Seen      []Seen           `json:"seen,omitempty"`      // roles and versions that the last look saw together
+	Version   string           `json:"version,omitempty"`   // version of the cell that has the primary, as it was last seen
+	Observed  time.Time        `json:"observed,omitzero"`   // when Version was seen; it judges nothing that is newer
+	Unknown   string           `json:"unknown,omitempty"`   // what the last look could not read, and why; "" if it read everything
+	Looked    time.Time        `json:"looked,omitzero"`     // when the last look was
 }
 
 // StageEnd is when a cluster completed a stage.

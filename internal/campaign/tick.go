@@ -33,6 +33,8 @@ type tick struct {
 	closed    map[time.Time]Reason // by the start of the next window
 	product   *policy.Product      // whose policy judges what was seen; nil: none is known
 	judged    map[string]memo      // by what was seen
+	rehearsed bool                 // the way back of the campaign's stage was gone by some cluster
+	rehearser *Progress            // else the cluster that is to do it
 }
 
 // count is what is known of one stage in one environment.
@@ -100,6 +102,7 @@ func newTick(s *Snapshot, now time.Time) *tick {
 	for _, i := range t.order {
 		t.tally(&s.Clusters[i])
 	}
+	t.findRehearser()
 	return t
 }
 
@@ -234,6 +237,7 @@ var rules = []rule{
 	{CodeOrderSoak, (*tick).environmentSoak},
 	{CodeSoak, (*tick).soak},
 	{CodeApproval, (*tick).approval},
+	{CodeRehearsal, (*tick).rehearsal},
 	{CodeWindow, (*tick).window},
 }
 

@@ -140,6 +140,12 @@ func checkStages(f *file, r *config.Report) {
 			at.Problem(config.CodeContradiction, fmt.Sprintf("%s is the last stage: nothing comes after it that could wait", name), "remove it, or name an earlier stage: "+strings.Join(stages[:len(stages)-1], ", "))
 		}
 	}
+	if f.Rehearse != "" {
+		at := r.At("rehearse")
+		if isStage(at, f.Rehearse) && f.Rehearse == stages[len(stages)-1] {
+			at.Problem(config.CodeContradiction, fmt.Sprintf("%s has no way back that could be rehearsed", f.Rehearse), "name an earlier stage: "+strings.Join(stages[:len(stages)-1], ", "))
+		}
+	}
 	for i, name := range f.Approve {
 		isStage(r.At("approve", i), name)
 	}

@@ -34,6 +34,9 @@ func (s *Store) snapshot(ctx context.Context, tx *sql.Tx, name string) (campaign
 		WHERE p.campaign = $1 ORDER BY p.env, p.cluster`, name); err != nil {
 		return snap, err
 	}
+	if err := addRehearsed(ctx, tx, &snap); err != nil {
+		return snap, err
+	}
 	if snap.Pauses, err = rules[campaign.Pause](ctx, tx, name, "pause", func(p *campaign.Pause, id int64) { p.ID = id }); err != nil {
 		return snap, err
 	}

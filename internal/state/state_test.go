@@ -526,3 +526,23 @@ func TestStageDurations(t *testing.T) {
 		t.Errorf("another strategy's: %v, %v", other, err)
 	}
 }
+
+// A rollback through a stage is the rehearsal of its way back, for the campaigns that want one.
+func TestARollbackIsARehearsal(t *testing.T) {
+	s, _, _ := world(t, 1)
+	ref := fleet.ClusterRef{Env: "qa", Name: "c00"}
+	info, err := s.Campaigns(ctx)
+	must(t, err)
+	c := info[0].Campaign
+	c.Rehearse = strategy.StageSwitchStorage
+	must(t, s.ApplyCampaign(ctx, c, []fleet.ClusterRef{ref}, "me"))
+	forwardTo(t, s, strategy.StageSwitchStorage)
+	must(t, s.Rollback(ctx, "c", ref, strategy.StageVerify, "me", "rehearsal"))
+	if p := progress(t, s); len(p.Rehearsed) != 0 {
+		t.Errorf("rehearsed before it is back: %v", p.Rehearsed)
+	}
+	through(t, s, engine.Completed)
+	if p := progress(t, s); len(p.Rehearsed) != 1 || p.Rehearsed[0] != strategy.StageSwitchStorage {
+		t.Errorf("rehearsed %v", p.Rehearsed)
+	}
+}
