@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -14,8 +15,8 @@ import (
 	"github.com/windlass-db/windlass/internal/wire"
 )
 
-// settleFor is how long a session must have been quiet before the server's list of transactions is believed about it:
-// the list may be 100 ms old.
+// settleFor is how long a session must have done nothing before it is looked at while it may still end its transaction by itself. It is also
+// the least time between two looks: a server gathers its list of transactions anew only when nobody has read it for listPause.
 const settleFor = 120 * time.Millisecond
 
 // drain waits until nothing of the writer endpoint is in flight. Sessions in a transaction may end it until the deadline; then those
@@ -26,7 +27,7 @@ func (w *switcher) drain(ctx context.Context, d *drain, over chan struct{}, dead
 	lingering := 0
 	timer := time.NewTimer(time.Until(deadline))
 	defer timer.Stop()
-	look := time.NewTicker(settleFor / 2)
+	look := time.NewTimer(settleFor)
 	defer look.Stop()
 	for {
 		pending = slices.DeleteFunc(pending, (*session).quietNow)
@@ -41,6 +42,7 @@ func (w *switcher) drain(ctx context.Context, d *drain, over chan struct{}, dead
 		case <-ctx.Done():
 			return nil, fmt.Errorf("%w: the caller went away: %w", adminapi.ErrInternal, ctx.Err())
 		case <-look.C:
+			look.Reset(settleFor + rand.N(settleFor)) // other gateways look, too
 			before := len(pending)
 			pending, _ = w.gw.readersLinger(ctx, pending, false)
 			lingering += before - len(pending)
@@ -101,12 +103,10 @@ func (s *session) inspect() []adminapi.Blocker {
 // of them, and says why the rest blocks. A session is kept between two commands for the moment that judging takes.
 func (g *Gateway) readersLinger(ctx context.Context, pending []*session, end bool) (rest []*session, blockers []adminapi.Blocker) {
 	var locked, flying []*session
-	var wait time.Duration
 	for _, s := range pending {
 		switch {
 		case !end && s.idle() < settleFor:
 			rest = append(rest, s)
-			continue
 		case s.mu.TryLock():
 			defer s.mu.Unlock()
 			locked = append(locked, s)
@@ -114,19 +114,16 @@ func (g *Gateway) readersLinger(ctx context.Context, pending []*session, end boo
 			flying = append(flying, s)
 		default:
 			rest = append(rest, s)
-			continue
 		}
-		wait = max(wait, settleFor-s.idle())
 	}
 	if len(locked)+len(flying) == 0 {
 		return pending, nil
 	}
-	time.Sleep(wait) // only at the end, and at most settleFor
 	views := map[string]*serverView{}
 	view := func(s *session) *serverView {
 		address := s.place.Load().server
 		if views[address] == nil {
-			views[address] = g.look(ctx, address)
+			views[address] = g.look(ctx, address, end)
 		}
 		return views[address]
 	}
@@ -155,19 +152,20 @@ func (s *session) idle() time.Duration {
 
 // serverView is what a server says of its connections.
 type serverView struct {
+	asked        int64 // before the question, on the gateway's clock
 	transactions map[uint32]transaction
 	running      map[uint32]string // text of the statement that runs, by connection id
 	err          error
 }
 
-func (g *Gateway) look(ctx context.Context, address string) *serverView {
-	v := &serverView{}
+func (g *Gateway) look(ctx context.Context, address string, retry bool) *serverView {
+	v := &serverView{asked: g.clock()}
 	srv := g.findServer(address)
 	if srv == nil {
 		v.err = fmt.Errorf("%s is not one of the gateway's servers", address)
 		return v
 	}
-	if v.transactions, v.running, v.err = g.openTransactions(ctx, srv); v.err != nil {
+	if v.transactions, v.running, v.err = g.openTransactions(ctx, srv, retry); v.err != nil {
 		v.err = fmt.Errorf("the transactions of %s could not be read: %w", address, v.err)
 	}
 	return v
@@ -204,7 +202,8 @@ func (s *session) judgeFlight(v *serverView) []adminapi.Blocker {
 	}
 	thread := s.place.Load().thread
 	tx, open := v.transactions[thread]
-	if text, running := v.running[thread]; running && isRead([]byte(text)) && !tx.wrote() {
+	same := s.inFlight.Load() && s.began.Load() < v.asked // one command all the time that the server was asked
+	if text, running := v.running[thread]; same && running && isRead([]byte(text)) && !tx.wrote() {
 		s.linger.Store(true)
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -409,6 +410,43 @@ func testReadersLinger(t *testing.T, c *cluster) {
 	if st := g.status(t); st.Counts.MovesFailed != 0 || st.Writer.Elsewhere != 0 {
 		t.Errorf("%+v, %d elsewhere", st.Counts, st.Writer.Elsewhere)
 	}
+}
+
+// The server's list of transactions is gathered anew only when nobody has read it for 100 ms: whoever asks often is shown an old one. An
+// old list is no evidence that a transaction has only read (traps 4, 15).
+func testOldListOfTransactions(t *testing.T, c *cluster) {
+	makeWrites(t, c)
+	g := c.gateway(t, func(cfg *Config) { cfg.Timeouts.Observe = Duration(time.Second) })
+	one := conn(t, g.open(t, "gw", ""))
+	run(t, one, "START TRANSACTION")
+	run(t, one, "SELECT COUNT(*) FROM writes")
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	var seen atomic.Int64
+	asked := result(func() error {
+		for ctx.Err() == nil {
+			var n int
+			if err := c.primary.Admin.QueryRow("SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_rows_modified = 0").Scan(&n); err != nil {
+				return err
+			}
+			seen.Add(int64(n))
+		}
+		return nil
+	})
+	processtest.Until(t, patience, "the reader is in the list", func() bool { return seen.Load() > 0 })
+	run(t, one, "INSERT INTO writes (k) VALUES ('"+t.Name()+"')")
+	_, err := c.plainHold(t, g, time.Minute, 500*time.Millisecond)
+	if !isBlocked(err, adminapi.BlockTransaction) && !isBlocked(err, adminapi.BlockUnknown) {
+		t.Errorf("held over a transaction that wrote: %v", err)
+	}
+	stop()
+	if err := must(t, asked); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.plainHold(t, g, time.Minute, 500*time.Millisecond); !isBlocked(err, adminapi.BlockTransaction) {
+		t.Errorf("when nobody else asks: %v", err)
+	}
+	run(t, one, "ROLLBACK")
 }
 
 // A term lower than the highest seen can do nothing, not even after a restart (trap 1).

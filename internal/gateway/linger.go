@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
+	"time"
 
 	"github.com/windlass-db/windlass/internal/gateway/adminapi"
 	"github.com/windlass-db/windlass/internal/wire"
@@ -94,9 +96,16 @@ func doom() error {
 // transaction is what a server says of an open transaction.
 type transaction struct{ modified, locked, tables int64 }
 
+// errOldList says that a server showed a list of transactions that is older than the question.
+var errOldList = errors.New("the server's list of transactions is an old one: something else reads INNODB_TRX more often than every 100 ms, and so keeps it from being gathered anew")
+
+// listPause is how long nobody may have read a server's list of transactions before it gathers a new one.
+const listPause = 100 * time.Millisecond
+
 // openTransactions asks a server for its open transactions and running statements, by connection id. It needs the PROCESS
-// privilege. The server gathers transactions at most every 100 ms: one is judged rightly only if its session has been quiet for longer.
-func (g *Gateway) openTransactions(ctx context.Context, srv *server) (map[uint32]transaction, map[uint32]string, error) {
+// privilege. What it answers was gathered after it was called: a transaction of its own is the mark, which an older list does not have.
+// With retry it asks again until the list is a new one or its time is over.
+func (g *Gateway) openTransactions(ctx context.Context, srv *server, retry bool) (map[uint32]transaction, map[uint32]string, error) {
 	d := g.mon.dial
 	d.Address = srv.address
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.Timeouts.Observe.D())
@@ -108,6 +117,29 @@ func (g *Gateway) openTransactions(ctx context.Context, srv *server) (map[uint32
 	defer b.Close()
 	release := b.Bound(ctx)
 	defer release()
+	if _, err := b.Query("START TRANSACTION WITH CONSISTENT SNAPSHOT"); err != nil {
+		return nil, nil, err
+	}
+	for {
+		list, running, err := askTransactions(b)
+		if err != nil {
+			return nil, nil, err
+		}
+		if _, fresh := list[b.Greeting.ThreadID]; fresh {
+			return list, running, nil
+		}
+		if !retry {
+			return nil, nil, errOldList
+		}
+		select {
+		case <-ctx.Done():
+			return nil, nil, errOldList
+		case <-time.After(listPause + rand.N(listPause/2)): // others may wait for the same
+		}
+	}
+}
+
+func askTransactions(b *wire.Backend) (map[uint32]transaction, map[uint32]string, error) {
 	res, refused, err := b.QueryMany("SELECT trx_mysql_thread_id, trx_rows_modified, trx_rows_locked, trx_tables_locked FROM information_schema.INNODB_TRX",
 		"SELECT ID, INFO FROM information_schema.PROCESSLIST WHERE INFO IS NOT NULL")
 	if err == nil {
