@@ -11,6 +11,7 @@ import (
 	"os"
 	osexec "os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -50,11 +51,12 @@ func TestMain(m *testing.M) {
 // setup is the example with a start command, in an empty root.
 type setup struct {
 	program, root, start string
+	port                 int
 }
 
 func (s setup) open(t *testing.T) bluegreen.Provisioner {
 	t.Helper()
-	p, err := exec.New(exec.Config{Command: []string{s.program, "--root", s.root, "--start", s.start, "--wait", "30s"}, Log: slog.New(slog.NewTextHandler(testLog{t}, nil))})
+	p, err := exec.New(exec.Config{Command: []string{s.program, "--root", s.root, "--start", s.start, "--wait", "30s", "--port", strconv.Itoa(s.port)}, Log: slog.New(slog.NewTextHandler(testLog{t}, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +78,7 @@ func newSetup(t *testing.T, script string) setup {
 	if err := os.WriteFile(start, []byte("#!/bin/sh\n"+script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return setup{path, filepath.Join(dir, "root"), start}
+	return setup{path, filepath.Join(dir, "root"), start, processtest.FreePort(t)}
 }
 
 // mariadb is a user's own command that starts MariaDB from a data folder.

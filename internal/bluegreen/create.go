@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -199,6 +200,9 @@ func (h handlers) deleteNodes(ctx context.Context, c *engine.Call) (engine.Resul
 		}
 	}
 	if len(running.Nodes) > 0 {
+		if err := h.identify(ctx, c, running); err != nil {
+			return engine.Result{}, err
+		}
 		if res, ok, err := h.safeToRemove(ctx, withCell(c.Cluster, running), running.Name); !ok {
 			return res, err
 		}
@@ -210,6 +214,31 @@ func (h handlers) deleteNodes(ctx context.Context, c *engine.Call) (engine.Resul
 		c.Point("node-deleted")
 	}
 	return engine.Result{}, nil
+}
+
+// identify fills in which server each node is, as it was recorded: a provisioner knows ids and addresses alone. A node that was never
+// recorded was never a part of the cluster; whoever answers where the provisioner says that our node is, is taken for it.
+func (h handlers) identify(ctx context.Context, c *engine.Call, cell fleet.Cell) error {
+	recorded, _ := c.Cluster.Cell(cell.Name)
+	known := map[string]string{}
+	for _, n := range recorded.Nodes {
+		known[n.Name] = n.UUID
+	}
+	if slices.ContainsFunc(cell.Nodes, func(n fleet.Node) bool { return known[n.Name] == "" }) {
+		seen, err := h.Storage.Observe(ctx, only(withCell(c.Cluster, cell), cell.Name))
+		if err != nil {
+			return err
+		}
+		for _, n := range seen.Nodes {
+			if known[n.Node] == "" {
+				known[n.Node] = n.UUID
+			}
+		}
+	}
+	for i := range cell.Nodes {
+		cell.Nodes[i].UUID = known[cell.Nodes[i].Name]
+	}
+	return nil
 }
 
 // safeToRemove is false, with a wait, while anything still needs the cell.

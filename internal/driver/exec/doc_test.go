@@ -94,7 +94,7 @@ func documented(t *testing.T) (program, root string, env []string) {
 	}
 	root = filepath.Join(dir, "root")
 	return write(0o755, blocks(t, "python")[0], "bin", "our-nodes"), root,
-		[]string{"OUR_ROOT=" + root, "OUR_MARIADB=" + filepath.Join(dir, "mariadb-{version}"), "OUR_GATEWAY=" + gateway, "OUR_SECRETS=" + filepath.Join(dir, "secrets"), "PATH=/usr/bin:/bin"}
+		[]string{"OUR_ROOT=" + root, "OUR_MARIADB=" + filepath.Join(dir, "mariadb-{version}"), "OUR_GATEWAY=" + gateway, "OUR_SECRETS=" + filepath.Join(dir, "secrets"), fmt.Sprintf("OUR_PORT=%d", processtest.FreePort(t)), "PATH=/usr/bin:/bin"}
 }
 
 // TestDocumentedProgram runs the document's program as written: it passes the suite of every provisioner with a real MariaDB and a real
