@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/windlass-db/windlass/internal/api"
-	"github.com/windlass-db/windlass/internal/demo/load"
 	"github.com/windlass-db/windlass/internal/driver/mysql"
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/strategy"
@@ -82,16 +82,7 @@ func (c testCase) script() script {
 }
 
 // calledOff tells whether the edge is in the undo of a switch: one try of it has to be called off.
-func (c testCase) calledOff() bool { return contains(mysql.UndoPoints(), c.edge.Point) }
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
-}
+func (c testCase) calledOff() bool { return slices.Contains(mysql.UndoPoints(), c.edge.Point) }
 
 // outcome is how the case's action ends.
 func (c testCase) outcome() engine.Outcome {
@@ -399,155 +390,5 @@ func (l *lane) awaken(ctx context.Context, f *fault) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sleeper = nil
-	return nil
-}
-
-// roles tells which cells' servers are writable; one is the only one, or "".
-func (l *lane) roles() (writable []string, one string, err error) {
-	for cell, db := range l.dbs {
-		var ro bool
-		if err := db.QueryRow("SELECT @@global.read_only").Scan(&ro); err != nil {
-			return nil, "", fmt.Errorf("%s: %w", cell, err)
-		}
-		if !ro {
-			writable, one = append(writable, cell), cell
-		}
-	}
-	if len(writable) != 1 {
-		one = ""
-	}
-	return writable, one, nil
-}
-
-// runScheduler has the primary's event scheduler on and the other's off: one that was restarted by an earlier case booted
-// with it off.
-func (l *lane) runScheduler() error {
-	for cell, db := range l.dbs {
-		var ro bool
-		if err := db.QueryRow("SELECT @@global.read_only").Scan(&ro); err != nil {
-			return fmt.Errorf("%s: %w", cell, err)
-		}
-		value := map[bool]string{true: "OFF", false: "ON"}[ro]
-		if _, err := db.Exec("SET GLOBAL event_scheduler=" + value); err != nil {
-			return fmt.Errorf("%s: %w", cell, err)
-		}
-	}
-	return nil
-}
-
-// scheduled sees that events run where the primary is, and nowhere else (trap 5). A server that was restarted in the case
-// has its scheduler off.
-func (l *lane) scheduled(primary string, restarted bool) error {
-	for cell, db := range l.dbs {
-		var scheduler, event string
-		if err := db.QueryRow("SELECT @@global.event_scheduler, STATUS FROM information_schema.EVENTS WHERE EVENT_NAME='tick'").Scan(&scheduler, &event); err != nil {
-			return fmt.Errorf("%s: %w", cell, err)
-		}
-		if on := scheduler == "ON"; on != (cell == primary) && (on || !restarted) || (event == "ENABLED") != (cell == primary) {
-			return fmt.Errorf("the primary is in %s; in %s the event is %s and the event scheduler %s", primary, cell, event, scheduler)
-		}
-	}
-	return nil
-}
-
-// settle sees what must hold when an action has ended.
-func (l *lane) settle(ctx context.Context, c testCase) (byHand bool, err error) {
-	want := c.primary()
-	writable, one, err := l.roles()
-	if err != nil {
-		return false, err
-	}
-	hurt := map[victim]string{victimOld: "blue", victimNew: "green"}[c.victim]
-	if len(writable) == 0 && hurt == want {
-		// The primary was restarted when the action had made its last look. Servers boot read-only, nothing replaces a
-		// primary, and no action is left: a person opens it, as docs/what-if.md says.
-		byHand, one = true, want
-		opens := []string{"SET GLOBAL read_only=0"}
-		if want == "green" {
-			opens = append([]string{"SET GLOBAL character_set_collations=''"}, opens...) // the way back needs it, see the preflight's collation-pin
-		}
-		if err := execOn(l.dbs[want], opens...); err != nil {
-			return byHand, err
-		}
-	} else if one != want {
-		return false, fmt.Errorf("writable are the servers of %v, not that of %s alone", writable, want)
-	}
-	other := map[string]string{"blue": "green", "green": "blue"}[one]
-	acked := l.load.Report().Acked
-	if err := until(ctx, patience/2, "clients write again", func() error {
-		if n := l.load.Report().Acked; n < acked+4 {
-			return fmt.Errorf("%d more writes were acknowledged", n-acked)
-		}
-		return nil
-	}); err != nil {
-		return byHand, err
-	}
-	ids := l.load.AckedBetween(time.Time{}, time.Now())
-	if err := until(ctx, patience/2, other+" replicates from "+one, func() error { return caughtUp(l.dbs[one], l.dbs[other]) }); err != nil {
-		return byHand, err
-	}
-	for cell, db := range l.dbs {
-		stored, err := load.Stored(ctx, db, schema)
-		if err != nil {
-			return byHand, err
-		}
-		if err := balance(ids, stored); err != nil {
-			return byHand, fmt.Errorf("%s (the primary is in %s): %w", cell, one, err)
-		}
-	}
-	if err := l.scheduled(one, hurt != ""); err != nil {
-		return byHand, err
-	}
-	return byHand, l.prober.verdict()
-}
-
-// balance holds what was acknowledged against what a server has.
-func balance(acked []int64, stored map[int64]int) error {
-	var lost []int64
-	for _, id := range acked {
-		if stored[id] == 0 {
-			lost = append(lost, id)
-		}
-	}
-	doubled := 0
-	for _, n := range stored {
-		if n > 1 {
-			doubled++
-		}
-	}
-	if len(lost) > 0 || doubled > 0 {
-		return fmt.Errorf("of %d acknowledged writes %d are lost, such as %v; %d are doubled", len(acked), len(lost), lost[:min(len(lost), 5)], doubled)
-	}
-	return nil
-}
-
-// finish stops the load of a lane whose cases have all passed, and compares both servers' rows, whole.
-func (l *lane) finish() error {
-	if err := l.stop(); err != nil {
-		return err
-	}
-	_, one, err := l.roles()
-	if err != nil || one == "" {
-		return fmt.Errorf("at the end there is not one primary: %w", err)
-	}
-	other := map[string]string{"blue": "green", "green": "blue"}[one]
-	if err := caughtUp(l.dbs[one], l.dbs[other]); err != nil {
-		return err
-	}
-	for _, table := range []string{"orders", "order_lines", "nudge"} {
-		sums := map[string]string{}
-		for cell, db := range l.dbs {
-			var name, sum string
-			if err := db.QueryRow("CHECKSUM TABLE "+schema+"."+table).Scan(&name, &sum); err != nil {
-				return err
-			}
-			sums[cell] = sum
-		}
-		if sums["blue"] != sums["green"] {
-			return fmt.Errorf("the rows of %s differ: %v", table, sums)
-		}
-	}
-	r := l.load.Report()
-	l.t.Logf("%d writes acknowledged, %d unknown, %d errors of clients, longest stall %v; the prober looked %d times", r.Acked, r.Unknown, r.Errors, r.LongestStall.Round(time.Millisecond), l.prober.looks)
 	return nil
 }

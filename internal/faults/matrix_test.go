@@ -190,9 +190,18 @@ func chosen(t *testing.T) []testCase {
 }
 
 // selected tells whether an edge is of the selection that is run without being asked for: every point of the switch and of its
-// undo, forward and back, and every write, before it is made.
+// undo, one forward and the next back, and every write before it is made.
 func selected(e engine.Edge) bool {
-	return !e.After && !((testCase{edge: e}).way() == turning && e.Point != "")
+	i := slices.Index(switchPoints(), e.Point)
+	switch w := (testCase{edge: e}).way(); {
+	case e.After:
+		return false
+	case i < 0: // a write, or another step's point
+		return true
+	case w == forward:
+		return i%2 == 0
+	}
+	return e.Direction == strategy.Back && i%2 == 1
 }
 
 // TestStorageSwitch is the storage switch's part of the matrix that internal/sim runs in simulation, and what holds a switch.
