@@ -3,6 +3,8 @@ package sim
 import (
 	"flag"
 	"fmt"
+	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -11,6 +13,12 @@ import (
 var only = flag.String("sim.only", "", "of the matrix, the runs of which SCENARIO;EDGE;VICTIM matches this regular expression")
 
 var again = flag.String("sim.run", "", "one run of the matrix, as its failure prints it: SEED;SCENARIO;EDGE;VICTIM")
+
+// TestMain collects garbage more seldom: a run lives for milliseconds on little memory.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(1000)
+	os.Exit(m.Run())
+}
 
 // job is one run of the matrix.
 type job struct {

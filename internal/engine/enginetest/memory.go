@@ -13,7 +13,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/engine"
+	"github.com/windlass-db/windlass/internal/strategy"
 )
 
 // Memory is a journal in memory. Its clock is the database's.
@@ -70,7 +72,12 @@ func (m *Memory) Lease(id int64) (engine.Assignment, bool) {
 	ref := x.a.Cluster.Ref().String()
 	m.terms[ref]++
 	x.a.Term, x.leased, x.until = m.terms[ref], true, now.Add(x.a.LeaseTTL)
-	return clone(x.a), true
+	// Campaign and plan went through JSON when the action was added, and nobody writes them.
+	head := x.a
+	head.Campaign, head.Plan = campaign.Campaign{}, strategy.Plan{}
+	head = clone(head)
+	head.Campaign, head.Plan = x.a.Campaign, x.a.Plan
+	return head, true
 }
 
 // Abort notes that a person wants the action to stop.
