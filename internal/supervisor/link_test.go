@@ -171,6 +171,12 @@ func (w *target) handlers(act func(ctx context.Context, c *engine.Call) error) e
 	return hs
 }
 
+// pass lets that much time pass, and everybody come to rest.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 // start runs a supervisor until the returned function is called, or the test ends; it waits for the supervisor's end.
 func start(t *testing.T, name string, server supervisor.Server, hs engine.Handlers) (stop func()) {
 	s := supervisor.New(supervisor.Config{Name: name, Env: "qa", Server: server, Handlers: hs, Log: slog.New(slog.DiscardHandler), Now: time.Now, Slots: 1,
@@ -210,17 +216,17 @@ func TestAnActEndsBeforeItsLease_trap6(t *testing.T) {
 			return ctx.Err()
 		})
 		stop := start(t, "qa-1", l, hs)
-		time.Sleep(5*time.Minute + 2*ttl)
+		pass(5*time.Minute + 2*ttl)
 		if end := l.beat.Add(ttl); ended.IsZero() || !ended.Before(end) {
 			t.Errorf("the act ended at %v, its lease at %v", ended, end)
 		}
 		rows := len(m.Rows())
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if n := len(m.Rows()); n != rows || w.done {
 			t.Errorf("%d rows were written without a lease: %+v", n-rows, m.Rows())
 		}
 		l.set(false)
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		if o, _ := m.Ended(1); o != engine.Completed || w.term < 2 {
 			t.Errorf("ended as %q under term %d", o, w.term)
 		}
@@ -243,7 +249,7 @@ func TestTheServerIsGoneForAWhile(t *testing.T) {
 			return ctx.Err()
 		})
 		stop := start(t, "qa-1", l, hs)
-		time.Sleep(12 * time.Minute)
+		pass(12 * time.Minute)
 		if o, _ := m.Ended(1); o != engine.Completed || w.acts != 1 {
 			t.Fatalf("after a short absence: ended as %q after %d acts", o, w.acts)
 		}
@@ -252,7 +258,7 @@ func TestTheServerIsGoneForAWhile(t *testing.T) {
 		w = &target{}
 		l = &link{Memory: m, actions: ids[1:], cut: true}
 		stop = start(t, "qa-2", l, w.handlers(func(context.Context, *engine.Call) error { return nil }))
-		time.Sleep(6 * time.Hour)
+		pass(6 * time.Hour)
 		if w.acts != 0 || w.done {
 			t.Errorf("%d acts without a lease", w.acts)
 		}
@@ -264,7 +270,7 @@ func TestTheServerIsGoneForAWhile(t *testing.T) {
 			t.Errorf("in six hours it asked %d times, with pauses up to %v", n, longest)
 		}
 		l.set(false)
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		if o, _ := m.Ended(2); o != engine.Completed {
 			t.Errorf("when the server was back: ended as %q", o)
 		}
@@ -291,15 +297,15 @@ func TestAnExpiredLeaseThatComesBackIsFenced_trap1(t *testing.T) {
 			return nil
 		})
 		stopFirst := start(t, "qa-1", first, deaf)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		second := &link{Memory: m, actions: ids[:1]}
 		stopSecond := start(t, "qa-2", second, w.handlers(func(context.Context, *engine.Call) error { return nil }))
-		time.Sleep(3 * ttl)
+		pass(3 * ttl)
 		if o, _ := m.Ended(1); o != engine.Completed || w.term != 2 {
 			t.Fatalf("the other took it over: ended as %q under term %d", o, w.term)
 		}
 		rows := len(m.Rows())
-		time.Sleep(10 * ttl)
+		pass(10 * ttl)
 		if len(m.Rows()) != rows || w.term != 2 {
 			t.Errorf("the one that came back wrote: term %d, %+v", w.term, m.Rows()[rows:])
 		}
@@ -319,7 +325,7 @@ func TestAnExpiredLeaseThatComesBackIsFenced_trap1(t *testing.T) {
 		first.mu.Lock()
 		first.actions = ids[1:]
 		first.mu.Unlock()
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		if o, _ := m.Ended(2); o != engine.Completed {
 			t.Errorf("the one that came back does no other work: %q", o)
 		}
@@ -340,7 +346,7 @@ func TestAPanicInAHandler(t *testing.T) {
 			}
 			return nil
 		}))
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		told := false
 		for _, r := range m.Rows() {
 			told = told || r.Record.Phase == engine.Waiting && r.Record.Message != ""
@@ -360,7 +366,7 @@ func TestTheEndGivesLeasesBack(t *testing.T) {
 		l := &link{Memory: m, actions: ids}
 		w := &target{}
 		stop := start(t, "qa-1", l, w.handlers(func(ctx context.Context, _ *engine.Call) error { <-ctx.Done(); return ctx.Err() }))
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		stop()
 		if a, ok := m.Lease(1); !ok || a.Term != 2 {
 			t.Fatalf("the lease was not given back: %+v", m.Rows())
@@ -371,7 +377,7 @@ func TestTheEndGivesLeasesBack(t *testing.T) {
 
 		slow := &slowLease{link: &link{Memory: m, actions: ids}}
 		stop = start(t, "qa-2", slow, w.handlers(func(context.Context, *engine.Call) error { t.Error("acted"); return nil }))
-		time.Sleep(time.Second / 2) // the answer is on its way
+		pass(time.Second / 2) // the answer is on its way
 		stop()
 		if a, ok := m.Lease(1); !ok || a.Term != 4 {
 			t.Errorf("a lease that was on its way was not given back: term %d, %t", a.Term, ok)

@@ -75,7 +75,7 @@ func blind(context.Context, api.Watched) fleet.Observation { return fleet.Observ
 // Three supervisors of one environment share its work over the API: each does some of it, none does what another does or
 // has done, and nothing of another environment.
 func TestSupervisorsShareTheWork(t *testing.T) {
-	const clusters = 9
+	const clusters = 6
 	w := newWorld(t, clusters, 15*time.Second, time.Now)
 	w.launch()
 	s := newStage()
