@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,6 +30,36 @@ func TestConfigIsCompletedAndItsPathsAreResolved(t *testing.T) {
 	}
 	if b.Group != 0 || b.URLFile != "" {
 		t.Errorf("%+v", b)
+	}
+}
+
+var updateDocs = flag.Bool("update-docs", false, "write the table of keys anew")
+
+// The page's table of keys is made from the kind.
+func TestDocsHaveEveryKey(t *testing.T) {
+	const page, begin, end = "../../docs/notifications.md", "<!-- keys -->\n", "<!-- end -->"
+	b, err := os.ReadFile(page)
+	must(t, err)
+	before, rest, ok := strings.Cut(string(b), begin)
+	got, after, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatal("there is no place for the table")
+	}
+	want := "| key | is | |\n|---|---|---|\n"
+	for _, k := range Kind().Keys() {
+		is, doc := k.Type, k.Doc
+		if k.Required {
+			is += ", required"
+		}
+		if k.Example != "" {
+			doc += ". Such as `" + k.Example + "`"
+		}
+		want += "| `" + k.Path + "` | " + is + " | " + doc + ". |\n"
+	}
+	if *updateDocs {
+		must(t, os.WriteFile(page, []byte(before+begin+want+end+after), 0o644))
+	} else if got != want {
+		t.Error("the table is not what the kind says; write it anew with: go test ./internal/notify -run Docs -update-docs")
 	}
 }
 

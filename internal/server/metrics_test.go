@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -174,6 +175,57 @@ func TestMetricsAreLinted(t *testing.T) {
 	}
 	for _, p := range problems {
 		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+// The page on notifications and metrics names every metric of ours, with its labels, and none that there is not.
+func TestDocsHaveEveryMetric(t *testing.T) {
+	s, _ := measuredWorld(t)
+	reg, err := s.measured(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	have := map[string]string{"notify_last_delivery_timestamp_seconds": "sink"} // only there after a delivery
+	for _, f := range families {
+		if name, ok := strings.CutPrefix(f.GetName(), "windlass_"); ok {
+			var labels []string
+			for _, p := range f.GetMetric()[0].GetLabel() {
+				labels = append(labels, p.GetName())
+			}
+			have[name] = strings.Join(labels, " ")
+		}
+	}
+	page, err := os.ReadFile("../../docs/notifications.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, ok := strings.Cut(string(page), "| metric,")
+	if !ok {
+		t.Fatal("there is no table of metrics")
+	}
+	told := map[string]bool{}
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 4 || !strings.Contains(cells[1], "`") {
+			continue
+		}
+		labels := regexp.MustCompile(`[a-z]+`).FindAllString(cells[2], -1)
+		slices.Sort(labels)
+		for _, m := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(cells[1], -1) {
+			told[m[1]] = true
+			if got, ok := have[m[1]]; !ok || got != strings.Join(labels, " ") {
+				t.Errorf("the page tells of windlass_%s with %v; there is %v with %q", m[1], labels, ok, got)
+			}
+		}
+	}
+	for name := range have {
+		if !told[name] {
+			t.Errorf("the page does not tell of windlass_%s", name)
+		}
 	}
 }
 
