@@ -6,7 +6,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BIN := bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint bench generate clean setup
+.PHONY: help build demo test race lint bench matrix generate clean setup
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -34,10 +34,17 @@ lint: ## gofmt, vet and staticcheck
 	$(GO) run $(STATICCHECK) ./...
 
 bench: setup build ## the performance claims, as ratios within one run
-	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./internal/gateway/... ./internal/campaign/... ./internal/driver/gateway/...
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./internal/gateway/... ./internal/driver/gateway/... ./internal/campaign/... ./internal/policy/...
 
-generate: ## make the golden files again
-	$(GO) generate ./...
+matrix: setup build ## every fault at every edge: more seeds in simulation, and all of them on real servers (an hour and more)
+	WINDLASS_SIM_SEEDS=10 $(GO) test -count=1 -timeout 2h ./internal/sim
+	WINDLASS_FAULTS=all $(GO) test -count=1 -timeout 4h ./internal/faults
+
+generate: ## write the golden files and the tables of the docs anew
+	$(GO) test ./docs -update
+	$(GO) test ./internal/cli -run TestHelp -update
+	$(GO) test ./internal/campaign -run 'TestPlanText|TestEveryKeyWrong' -update
+	$(GO) test ./internal/policy ./internal/fleet ./internal/notify ./internal/gateway -run TestEveryKeyWrong -update
 
 clean: ## remove what build made
 	rm -rf $(BIN)
