@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/windlass-db/windlass/internal/bluegreen"
 	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/check"
@@ -41,31 +43,34 @@ func newWorldOf(t testing.TB, old, now string, blue, green int, change ...func(*
 	t.Helper()
 	w := &world{servers: map[string]*processtest.Server{}, term: 1}
 	w.c = fleet.Cluster{Name: "orders", Env: "qa", Product: "mariadb", Cells: []fleet.Cell{{Name: "blue", Version: old}, {Name: "green", Version: now, Owner: "test"}}}
-	var primary *processtest.Server
+	var all []*processtest.Server
 	for i, n := range []int{blue, green} {
 		for k := range n {
 			cell := &w.c.Cells[i]
 			name := fmt.Sprintf("%s-%d", cell.Name, k+1)
-			var opts []processtest.Option
 			// A killed server loses nothing by this, only a machine does; and a busy disk is most of these tests' time.
-			opts = append(opts, processtest.With("sync-binlog=0", "innodb-flush-log-at-trx-commit=2"))
+			opts := []processtest.Option{processtest.With("sync-binlog=0", "innodb-flush-log-at-trx-commit=2")}
 			if cell.Version == "10.11" {
 				opts = append(opts, processtest.With("unix-socket=OFF")) // a plugin that only the new version has, see the way back
 			}
-			s := processtest.MariaDB(t, cell.Version, opts...)
+			s := processtest.New(t, cell.Version, opts...)
 			w.servers[name] = s
-			w.account(t, s)
-			if primary == nil {
-				primary = s
-				s.Exec(t, "SET GLOBAL read_only=0")
-				s.Exec(t, "CREATE TABLE app.t (id BIGINT NOT NULL PRIMARY KEY AUTO_INCREMENT, k VARCHAR(64) NOT NULL UNIQUE, n INT NOT NULL) ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci")
-			} else {
-				// Every server has the same accounts and the schema app from its making; the table comes by replication.
-				s.Exec(t, fmt.Sprintf("CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=%d, MASTER_USER='%s', MASTER_PASSWORD='%s', MASTER_USE_GTID=slave_pos, MASTER_SSL=0, MASTER_CONNECT_RETRY=1", primary.Port, processtest.AdminUser, processtest.AdminPassword))
-				s.Exec(t, "START SLAVE")
-			}
+			all = append(all, s)
 			cell.Nodes = append(cell.Nodes, fleet.Node{Name: name, Address: s.Address()})
 		}
+	}
+	startAll(t, all, func(s *processtest.Server, ctx context.Context) error { return s.Start(ctx) })
+	primary := all[0]
+	for _, s := range all {
+		w.account(t, s)
+		if s == primary {
+			s.Exec(t, "SET GLOBAL read_only=0")
+			s.Exec(t, "CREATE TABLE app.t (id BIGINT NOT NULL PRIMARY KEY AUTO_INCREMENT, k VARCHAR(64) NOT NULL UNIQUE, n INT NOT NULL) ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci")
+			continue
+		}
+		// Every server has the same accounts and the schema app from its making; the table comes by replication.
+		s.Exec(t, fmt.Sprintf("CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=%d, MASTER_USER='%s', MASTER_PASSWORD='%s', MASTER_USE_GTID=slave_pos, MASTER_SSL=0, MASTER_CONNECT_RETRY=1", primary.Port, processtest.AdminUser, processtest.AdminPassword))
+		s.Exec(t, "START SLAVE")
 	}
 	for _, s := range w.servers {
 		if s != primary {
@@ -85,6 +90,20 @@ func newWorldOf(t testing.TB, old, now string, blue, green int, change ...func(*
 	}
 	w.d = w.driver(t)
 	return w
+}
+
+// startAll starts servers at the same time.
+func startAll[S any](t testing.TB, servers []S, start func(S, context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	var g errgroup.Group
+	for _, s := range servers {
+		g.Go(func() error { return start(s, ctx) })
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // account makes the supervisor's account, with exactly the grants that are documented.

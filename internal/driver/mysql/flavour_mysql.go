@@ -104,13 +104,14 @@ func (mysqlFlavour) stop() string   { return "STOP REPLICA" }
 func (mysqlFlavour) start() string  { return "START REPLICA" }
 func (mysqlFlavour) forget() string { return "RESET REPLICA ALL" }
 
-// follow ignores from: a MySQL replica knows what it has executed.
+// follow ignores from: a MySQL replica knows what it has executed. It tries for ever to reach its source: by default it gives up
+// after ten times (8.4 and later), which is the end of the way back when the source is away for ten seconds.
 func (mysqlFlavour) follow(f follow) []string {
 	tls := "SOURCE_SSL=0, GET_SOURCE_PUBLIC_KEY=1"
 	if f.tls {
 		tls = "SOURCE_SSL=1"
 	}
-	return []string{fmt.Sprintf("CHANGE REPLICATION SOURCE TO SOURCE_HOST=%s, SOURCE_PORT=%s, SOURCE_USER=%s, SOURCE_PASSWORD=%s, SOURCE_AUTO_POSITION=1, SOURCE_CONNECT_RETRY=1, %s",
+	return []string{fmt.Sprintf("CHANGE REPLICATION SOURCE TO SOURCE_HOST=%s, SOURCE_PORT=%s, SOURCE_USER=%s, SOURCE_PASSWORD=%s, SOURCE_AUTO_POSITION=1, SOURCE_CONNECT_RETRY=1, SOURCE_RETRY_COUNT=0, %s",
 		quote(f.host), f.port, quote(f.user), quote(f.password), tls)}
 }
 

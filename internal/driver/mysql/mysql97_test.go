@@ -217,6 +217,9 @@ func thereAndBack97(t *testing.T, w *world97) {
 		if n == 0 {
 			t.Errorf("switch %d: nothing was written", i)
 		}
+		if got := w.s[other(cell)].ask(t, "SELECT CONNECTION_RETRY_COUNT FROM performance_schema.replication_connection_configuration"); got != "0" {
+			t.Errorf("the replica gives up after %s tries to reach its source", got)
+		}
 		rs, err := w.d.Prove(bg(t), w.c, w.term)
 		if err != nil || !rs.OK() {
 			t.Errorf("proof: %v, %v", rs.Bad(), err)
@@ -318,9 +321,11 @@ func events97(t *testing.T, w *world97) {
 // trap 2: a demoted server that dies comes back read-only, and a promoted one writable: what was set is persisted.
 func restart97(t *testing.T, w *world97) {
 	w.switchTo(t, "green", "restart")
+	for _, s := range w.s {
+		s.kill(t)
+	}
+	startAll(t, []*mysqld{w.s["blue"], w.s["green"]}, func(s *mysqld, ctx context.Context) error { return s.spec.Start(ctx) })
 	for _, cell := range []string{"blue", "green"} {
-		w.s[cell].kill(t)
-		w.s[cell].start(t)
 		want := map[string]string{"blue": "11", "green": "00"}[cell]
 		if got := w.s[cell].ask(t, "SELECT CONCAT(@@global.super_read_only, @@global.read_only)"); got != want {
 			t.Errorf("%s boots with super_read_only and read_only %s, want %s", cell, got, want)

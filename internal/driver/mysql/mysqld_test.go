@@ -96,8 +96,8 @@ func mysqldOptions(b builds.Build, data string) []string {
 	return o
 }
 
-// startMySQL runs a server, which boots read-only for everybody.
-func startMySQL(t testing.TB, id int) *mysqld {
+// newMySQL prepares a server, which boots read-only for everybody.
+func newMySQL(t testing.TB, id int) *mysqld {
 	t.Helper()
 	b := processtest.Fetch(t, "mysql-9.7")
 	dir := filepath.Join(t.TempDir(), "s")
@@ -142,7 +142,6 @@ func startMySQL(t testing.TB, id int) *mysqld {
 		os.Remove(socket)
 		os.Remove(socket + ".lock")
 	})
-	s.start(t)
 	return s
 }
 
@@ -226,9 +225,10 @@ func newWorld97(t testing.TB) *world97 {
 	w := &world97{s: map[string]*mysqld{}, term: 1}
 	w.c = fleet.Cluster{Name: "orders", Env: "qa", Product: "mysql"}
 	for i, cell := range []string{"blue", "green"} {
-		w.s[cell] = startMySQL(t, 201+i)
+		w.s[cell] = newMySQL(t, 201+i)
 		w.c.Cells = append(w.c.Cells, fleet.Cell{Name: cell, Version: "9.7", Owner: "test", Nodes: []fleet.Node{{Name: cell + "-1", Address: w.s[cell].address()}}})
 	}
+	startAll(t, []*mysqld{w.s["blue"], w.s["green"]}, func(s *mysqld, ctx context.Context) error { return s.spec.Start(ctx) })
 	w.s["blue"].exec(t, "SET GLOBAL read_only=0", "CREATE TABLE app.t (id BIGINT NOT NULL PRIMARY KEY AUTO_INCREMENT, k VARCHAR(64) NOT NULL UNIQUE, n INT NOT NULL)")
 	w.cfg = Config{
 		Admin:           Account{User: supervisor, Password: Fixed(supervisorPassword)},
