@@ -17,7 +17,7 @@ import (
 // of earlier ones, as after a restart; kill ends the resource's own process, as a power cut would. The resource's term is where
 // the terms begin; its version must be a prefix of the full one.
 func Provisioner(t *testing.T, open func(t *testing.T) bluegreen.Provisioner, r bluegreen.Resource, kill func(t *testing.T)) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	t.Cleanup(cancel)
 	s := suite{t, ctx, open, r}
 	t.Cleanup(func() { s.remove(1000) })

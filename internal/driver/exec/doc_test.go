@@ -19,6 +19,7 @@ import (
 	"github.com/windlass-db/windlass/internal/config"
 	"github.com/windlass-db/windlass/internal/driver/drivertest"
 	"github.com/windlass-db/windlass/internal/driver/exec"
+	servers "github.com/windlass-db/windlass/internal/driver/process"
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
 	"github.com/windlass-db/windlass/internal/supervisor/settings"
 )
@@ -78,7 +79,19 @@ func documented(t *testing.T) (program, root string, env []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(0o755, "#!/bin/sh\nexec "+strings.Join(argv, " ")+" \"$@\"\n", "mariadb-11.8", "bin", "mariadbd")
+	// The server is the real one. Its bootstrap is done once for this machine, and copied; TestSupervisorWithItsOwnProvisioning of
+	// cmd/windlass has the program do it itself.
+	prepared := servers.MariaDB{Name: "template", Build: build, Dir: filepath.Join(dir, "template"), ServerID: 1, InitSQL: processtest.InitSQL}
+	if err := prepared.Init(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	write(0o755, fmt.Sprintf(`#!/bin/sh
+for o in "$@"; do
+  case $o in --bootstrap) bootstrap=yes;; --datadir=*) to=${o#*=};; esac
+done
+[ -z "$bootstrap" ] || exec cp -a %s/. "$to"
+exec %s "$@"
+`, prepared.DataDir(), strings.Join(argv, " ")), "mariadb-11.8", "bin", "mariadbd")
 	for from, to := range map[string]string{"usr/share/mariadb": "share", "usr/lib/mysql": "lib"} {
 		if err := os.Symlink(filepath.Join(build.Root, from), filepath.Join(dir, "mariadb-11.8", to)); err != nil {
 			t.Fatal(err)
