@@ -2,6 +2,7 @@ package state
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -118,6 +119,35 @@ func TestTheDatabasesClock_trap6(t *testing.T) {
 	must(t, s.update(ctx, func(*sql.Tx) error { return nil }))
 	if off := s.Now().Sub(time.Now()).Abs(); off > time.Minute {
 		t.Errorf("the state's clock is %v off", off)
+	}
+}
+
+// Every connection is cut, as by a restart of the database: what was cut is said, and the next try goes on.
+func TestTheDatabaseWasAway(t *testing.T) {
+	url := os.Getenv(postgresURL)
+	if url == "" {
+		return // a file is never away
+	}
+	s, _, place := world(t, 1)
+	_, err := s.Snapshot(ctx, "c")
+	must(t, err)
+	admin, err := sql.Open("pgx", place)
+	must(t, err)
+	defer admin.Close()
+	_, err = admin.Exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name = 'windlass'`)
+	must(t, err)
+	end := time.Now().Add(time.Minute)
+	for {
+		_, err := s.Launch(ctx, "c", "2026-11-23", "me", next(1))
+		if err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Launch(ctx, "c", "2026-11-23", "me", next(1)); !errors.Is(err, ErrLaunched) {
+		t.Errorf("launched again: %v", err)
 	}
 }
 

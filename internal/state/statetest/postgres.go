@@ -30,7 +30,7 @@ func Postgres(t *testing.T) string {
 	data := filepath.Join(dir, "data")
 	init := program(ctx, filepath.Join(bin, "initdb"), "-D", data, "-U", "windlass", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions")
 	if out, err := init.CombinedOutput(); err != nil {
-		t.Fatalf("initdb: %v: %s", err, out)
+		t.Fatalf("initdb: %v: %s (PostgreSQL refuses to be root: run the tests as another user, or where root may make user namespaces)", err, out)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
