@@ -124,7 +124,7 @@ func load(t *testing.T, s *processtest.Server) (stop func() int64) {
 	var n atomic.Int64
 	go func() {
 		defer close(done)
-		pace := time.NewTicker(5 * time.Millisecond) // it shall not take the machine from what it is beside
+		pace := time.NewTicker(20 * time.Millisecond) // it shall not take the machine from what it is beside
 		defer pace.Stop()
 		for i := 0; ctx.Err() == nil; i++ {
 			<-pace.C

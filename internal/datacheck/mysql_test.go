@@ -178,7 +178,7 @@ func TestMySQL(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		pace := time.NewTicker(5 * time.Millisecond)
+		pace := time.NewTicker(20 * time.Millisecond)
 		defer pace.Stop()
 		for i := 0; ctx.Err() == nil; i++ {
 			<-pace.C
