@@ -42,6 +42,7 @@ func child(path string) error {
 
 // A server that is killed in the middle of a request, before or after the receiver took it, loses nothing. What is repeated has the same id.
 func TestKilledInARequest(t *testing.T) {
+	t.Parallel()
 	w, r := newWorld(t), receive(t)
 	sink := r.webhook(t, "s")
 	must(t, w.notifier(discard, "start", sink).Start(ctx))

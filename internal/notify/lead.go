@@ -43,7 +43,7 @@ func (n *Notifier) keepLead(ctx context.Context) {
 			was = now
 			n.cfg.Log.Info("notifications: lead", "leads", now)
 		}
-		if !sleep(ctx, n.times.lead/3) {
+		if !sleep(ctx, n.times.ask) {
 			return
 		}
 	}

@@ -69,16 +69,13 @@ func subject(e state.Event) string {
 
 // words says a kind of event as people do.
 func words(e state.Event) string {
-	kind := e.Kind
-	if phase, ok := strings.CutPrefix(kind, "step-"); ok {
-		kind = e.Step + " " + phase
-	} else if outcome, ok := strings.CutPrefix(kind, "action-"); ok {
-		kind = outcome
-		if outcome == "needs-human" {
-			kind = "needs a person"
-		}
+	if phase, ok := strings.CutPrefix(e.Kind, "step-"); ok {
+		return e.Step + " " + phase
 	}
-	return strings.ReplaceAll(kind, "went-back", "went back")
+	if e.Kind == "action-needs-human" {
+		return "needs a person"
+	}
+	return strings.ReplaceAll(strings.TrimPrefix(e.Kind, "action-"), "-", " ")
 }
 
 // group is a run of events of one subject and stage.

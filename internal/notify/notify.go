@@ -51,6 +51,7 @@ type Options struct {
 // times are the durations that nobody sets but tests.
 type times struct {
 	lead           time.Duration // how long a lead lasts
+	ask            time.Duration // how often it is asked for
 	first, most    time.Duration // of the backoff
 	slow           time.Duration // between tries while the configuration is wrong
 	pace           time.Duration // between two messages of a Slack sink: it takes one in a second
@@ -60,7 +61,7 @@ type times struct {
 	persistSkipped int64         // rows that the filter left out before the position is written
 }
 
-var usual = times{lead: 30 * time.Second, first: time.Second, most: 5 * time.Minute, slow: 5 * time.Minute, pace: 1100 * time.Millisecond, poll: time.Second, grace: 3 * time.Second,
+var usual = times{lead: 30 * time.Second, ask: 5 * time.Second, first: time.Second, most: 5 * time.Minute, slow: 5 * time.Minute, pace: 1100 * time.Millisecond, poll: time.Second, grace: 3 * time.Second,
 	readEvents: 500, persistSkipped: 200}
 
 // Notifier sends events to the sinks of a Config. Make it with New.

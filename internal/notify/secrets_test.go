@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -21,6 +22,7 @@ func rewrite(t *testing.T, path, text string) {
 
 // Whatever goes wrong, the URL, its password and the signing key are in no log, no status and no metric.
 func TestNoSecretIsTold(t *testing.T) {
+	t.Parallel()
 	w, r := newWorld(t), receive(t)
 	closed := httptest.NewServer(nil)
 	closed.Close()
@@ -50,7 +52,7 @@ func TestNoSecretIsTold(t *testing.T) {
 	key := write(t, "key", 0o600, password+"-key")
 	var sinks []SinkConfig
 	add := func(u string) {
-		sinks = append(sinks, SinkConfig{Name: fmt.Sprint("s", len(sinks)), Type: TypeWebhook, URLFile: write(t, "url", 0o600, u), SigningKeyFile: key, Events: All, Timeout: quick.lead})
+		sinks = append(sinks, SinkConfig{Name: fmt.Sprint("s", len(sinks)), Type: TypeWebhook, URLFile: write(t, "url", 0o600, u), SigningKeyFile: key, Events: All, Timeout: 10 * time.Second})
 	}
 	base := strings.Replace(r.URL, "http://", "http://mira:"+password+"@", 1) + "/a/" + password
 	for _, do := range []string{"moved", "nonsense", "cut", "busy", "bad", "else"} {

@@ -106,7 +106,7 @@ func (s *sink) due(waiting []state.Event, full bool) time.Duration {
 		return 0
 	}
 	if len(waiting) == 0 {
-		return s.n.times.lead // until there is one
+		return s.n.times.ask // until there is one
 	}
 	for _, e := range waiting {
 		if loud(e) {
@@ -118,7 +118,7 @@ func (s *sink) due(waiting []state.Event, full bool) time.Duration {
 
 // await waits for the next event, or so long.
 func (s *sink) await(ctx context.Context, newest int64, most time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, min(most, s.n.times.lead/3)) // the lead is looked at
+	ctx, cancel := context.WithTimeout(ctx, min(most, s.n.times.ask)) // the lead is looked at
 	defer cancel()
 	if _, err := s.n.cfg.Store.Changed(ctx, newest); err != nil && ctx.Err() == nil {
 		sleep(ctx, s.n.times.poll)

@@ -27,7 +27,7 @@ var ctx = context.Background()
 const password = "hunter2-hunter2-hunter2"
 
 // quick are times for tests over real requests.
-var quick = times{lead: 2 * time.Second, first: 5 * time.Millisecond, most: 50 * time.Millisecond, slow: 50 * time.Millisecond, pace: time.Millisecond, poll: 10 * time.Millisecond,
+var quick = times{lead: 30 * time.Second, ask: 100 * time.Millisecond, first: 5 * time.Millisecond, most: 50 * time.Millisecond, slow: 50 * time.Millisecond, pace: time.Millisecond, poll: 10 * time.Millisecond,
 	grace: time.Second, readEvents: 50, persistSkipped: 5}
 
 // receiver is a local HTTP server that remembers what it took, and answers as it is told.
@@ -183,7 +183,7 @@ func (w world) all(t *testing.T, after int64) []state.Event {
 // webhook is a sink of the receiver that wants everything at once.
 func (r *receiver) webhook(t *testing.T, name string) SinkConfig {
 	t.Helper()
-	return SinkConfig{Name: name, Type: TypeWebhook, URLFile: r.hook(t), Events: All, Timeout: 5 * time.Second}
+	return SinkConfig{Name: name, Type: TypeWebhook, URLFile: r.hook(t), Events: All, Timeout: 30 * time.Second}
 }
 
 func (w world) notifier(log *slog.Logger, holder string, sinks ...SinkConfig) *Notifier {
@@ -218,10 +218,10 @@ func run(t *testing.T, n *Notifier) (stop func()) {
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	end := time.Now().Add(30 * time.Second)
+	end := time.Now().Add(time.Minute)
 	for !ok() {
 		if time.Now().After(end) {
-			t.Fatalf("%s: not within 30 s", what)
+			t.Fatalf("%s: not within a minute", what)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
