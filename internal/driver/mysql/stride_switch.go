@@ -53,7 +53,7 @@ func (r *run) demote(ctx context.Context) error {
 }
 
 // leftovers ends connections to the demoted server that nobody knows: the preflight found none, so these came since. A
-// gateway's readers are left to finish there (trap 15). It is done while the elect catches up: waitForElect joins it.
+// gateway's readers are left to finish there (trap 15). It is done while the elect catches up: promote joins it.
 func (r *run) leftovers(ctx context.Context) error {
 	s, err := r.second(ctx, r.old.place)
 	if err != nil {
@@ -98,9 +98,6 @@ func (r *run) waitForElect(ctx context.Context) error {
 	}
 	if !there {
 		return fmt.Errorf("%w: the elect %s did not reach %s within %v", ErrNotReady, r.elect.place, r.det.Position, limit.Round(time.Millisecond))
-	}
-	if err := r.joined(false); err != nil {
-		return fmt.Errorf("leftovers: %w", err)
 	}
 	so, err := r.to(ctx, r.old.place)
 	if err != nil {
@@ -156,6 +153,9 @@ func (r *run) promote(ctx context.Context) error {
 	s, err := r.to(ctx, r.elect.place)
 	if err != nil {
 		return err
+	}
+	if err := r.joined(false); err != nil {
+		return fmt.Errorf("leftovers: %w", err)
 	}
 	r.promoting = true
 	err = s.act(ctx, r.req.Term, "promote", s.fl.promote())
