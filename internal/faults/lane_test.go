@@ -358,7 +358,7 @@ func (l *lane) startLoad(ctx context.Context) {
 		resolve = func(context.Context) (string, error) { return l.cluster.Cells[0].Gateway.Address, nil }
 	}
 	l.load = load.New(load.Config{Name: ref.String(), Resolve: resolve,
-		User: processtest.AppUser, Password: processtest.AppPassword, Schema: schema, Writers: 2, Readers: 1, Pause: 15 * time.Millisecond})
+		User: processtest.AppUser, Password: processtest.AppPassword, Schema: schema, Writers: 2, Readers: 1, Pause: 30 * time.Millisecond})
 	run, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- l.load.Run(run) }()
