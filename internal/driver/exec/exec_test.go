@@ -298,7 +298,7 @@ func TestSecretsAreHidden(t *testing.T) {
 	}
 	for name, text := range map[string]string{
 		"a line":             `echo "login as $OUR_TOKEN" >&2; ` + say(running),
-		"a line that is cut": `printf '%01990d' 0 >&2; printf '%s and more\n' "$OUR_TOKEN" >&2; ` + say(running),
+		"a line that is cut": `printf '%01980d' 0 >&2; printf '%s and more\n' "$OUR_TOKEN" >&2; ` + say(running),
 		"a failure":          `echo "$OUR_TOKEN is wrong" >&2; exit 1`,
 		"a refusal":          `echo "$OUR_TOKEN is wrong" >&2; exit 12`,
 		"an answer":          `cat >/dev/null; echo '` + running + `' | sed "s/11.8.6/$OUR_TOKEN/"`,

@@ -29,11 +29,13 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// slowly is a program whose first create hangs with a child, and which starts a server in a job of its own before.
+// slowly is a program whose create hangs with a child, after it has started a server in a session of its own, and another in a group of
+// its own alone.
 const slowly = `cd "$(dirname "$0")"
 read -r request
 case $request in *'"verb":"create"'*)
   setsid sh -c 'echo $$ >server; exec sleep 120' >log 2>&1 </dev/null &
+  /usr/bin/python3 -c 'import os; os.setpgid(0, 0); os.execvp("sh", ["sh", "-c", "echo $$ >job; exec sleep 120"])' >log 2>&1 </dev/null &
   sh -c 'trap "" TERM; echo $$ >child; while :; do sleep 1; done' &
   echo $$ >leader
   while :; do sleep 1; done
@@ -54,11 +56,11 @@ func killedSupervisor(t *testing.T, signal syscall.Signal) (dir, program string)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range []string{"leader", "child", "server"} {
+	for _, f := range []string{"leader", "child", "server", "job"} {
 		processtest.Until(t, time.Minute, f+" runs", func() bool { b, _ := os.ReadFile(filepath.Join(dir, f)); return len(b) > 0 })
 	}
 	t.Cleanup(func() {
-		for _, f := range []string{"leader", "child", "server"} {
+		for _, f := range []string{"leader", "child", "server", "job"} {
 			if alive(t, filepath.Join(dir, f)) {
 				b, err := os.ReadFile(filepath.Join(dir, f))
 				var pid int
@@ -91,7 +93,7 @@ func provisionerOf(t *testing.T, program string, log *strings.Builder) *exec.Pro
 }
 
 // TestSupervisorKilledInACall: the next call for the resource finds the program that is left, ends it with what it started for
-// itself, and leaves the server alone that it started in a session of its own (trap 34).
+// itself, and leaves the servers alone that it started apart from that (trap 34).
 func TestSupervisorKilledInACall(t *testing.T) {
 	dir, program := killedSupervisor(t, syscall.SIGKILL)
 	if !alive(t, filepath.Join(dir, "leader")) {
@@ -111,8 +113,10 @@ func TestSupervisorKilledInACall(t *testing.T) {
 		t.Error("it still ran when the next call began")
 	}
 	processtest.Until(t, 5*time.Second, "what it started is gone", func() bool { return !alive(t, filepath.Join(dir, "child")) })
-	if !alive(t, filepath.Join(dir, "server")) {
-		t.Error("the server was ended with it")
+	for _, f := range []string{"server", "job"} {
+		if !alive(t, filepath.Join(dir, f)) {
+			t.Errorf("the %s was ended with it", f)
+		}
 	}
 	if !strings.Contains(log.String(), "its supervisor is gone") {
 		t.Errorf("log: %s", log.String())
