@@ -47,10 +47,14 @@ func says(file, text string) error {
 type queue struct {
 	mu   sync.Mutex
 	left map[way][]testCase
+	stop time.Time // no case is handed out after it, so that a test that is too slow ends what it has started; zero: never
 }
 
-func newQueue(cases []testCase) *queue {
+func newQueue(cases []testCase, deadline time.Time) *queue {
 	q := &queue{left: map[way][]testCase{}}
+	if !deadline.IsZero() {
+		q.stop = deadline.Add(-3 * patience / 2)
+	}
 	for _, c := range cases {
 		q.left[c.way()] = append(q.left[c.way()], c)
 	}
@@ -61,6 +65,9 @@ func newQueue(cases []testCase) *queue {
 func (q *queue) take(cell string) (testCase, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if !q.stop.IsZero() && time.Now().After(q.stop) {
+		return testCase{}, false
+	}
 	order := []way{forward, turning, back}
 	if cell == "green" {
 		order = []way{back, forward, turning}
@@ -93,7 +100,13 @@ const atOnce = 2
 
 // runCases starts lanes that take cases until none is left.
 func runCases(t *testing.T, tm *template, cases []testCase, sum *tally) {
-	q := newQueue(cases)
+	deadline, _ := t.Deadline()
+	q := newQueue(cases, deadline)
+	t.Cleanup(func() {
+		if n := len(q.left[forward]) + len(q.left[turning]) + len(q.left[back]); n > 0 {
+			t.Errorf("%d of %d cases were not run before the test's time was over: give it more with -timeout, or the machine less to do", n, len(cases))
+		}
+	})
 	for n := range atOnce {
 		t.Run(fmt.Sprintf("edges, lane %d", n+1), func(t *testing.T) {
 			t.Parallel()
