@@ -41,6 +41,7 @@ type memory struct {
 	strat    strategy.Strategy
 	clusters []*place
 	next     int64
+	deadline time.Duration // of every step; 0: the strategy's
 }
 
 // place is how far one cluster is.
@@ -162,6 +163,12 @@ func (m *memory) insert(p *place, stage string, dir strategy.Direction) {
 	plan, ok := m.strat.Expand(stage, dir)
 	if !ok {
 		panic("no stage " + stage)
+	}
+	if m.deadline > 0 {
+		plan.Steps = slices.Clone(plan.Steps)
+		for i := range plan.Steps {
+			plan.Steps[i].Deadline = m.deadline
+		}
 	}
 	m.next++
 	p.action, p.plan = m.next, plan

@@ -22,7 +22,7 @@ import (
 
 // scenarios are runs of one cluster that together meet every edge that the code lists.
 func scenarios() map[string]Config {
-	base := Config{Seed: 1, Envs: []string{"qa"}, Clusters: 1, Owned: true}
+	base := Config{Seed: 1, Envs: []string{"qa"}, Clusters: 1, Owned: true, Deadline: 2 * time.Minute}
 	with := func(s Script) Config { c := base; c.Script = s; return c }
 	all := map[string]Config{
 		"plain":                              base,

@@ -32,6 +32,7 @@ type Config struct {
 	Chaos       time.Duration // mean time between random faults while the campaign runs; 0: none
 	Faults      []Fault
 	Script      Script
+	Deadline    time.Duration // of every step, in memory only; 0: the strategy's
 	Limits      time.Duration // virtual time after which a run that has not ended has failed; 0: 3 h
 	Trace       func(format string, args ...any)
 
@@ -160,7 +161,9 @@ func newRunner(cfg Config) (*runner, error) {
 	if cfg.Real != "" {
 		r.ctl, err = openReal(cfg.Real, now, r.c, specs)
 	} else {
-		r.ctl = newMemory(now, ttl, r.c, specs)
+		m := newMemory(now, ttl, r.c, specs)
+		m.deadline = cfg.Deadline
+		r.ctl = m
 	}
 	return r, err
 }
