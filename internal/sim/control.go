@@ -42,6 +42,7 @@ type memory struct {
 	clusters []*place
 	next     int64
 	deadline time.Duration // of every step; 0: the strategy's
+	ended    func(fleet.ClusterRef, strategy.Plan, engine.Outcome)
 }
 
 // place is how far one cluster is.

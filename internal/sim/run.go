@@ -162,7 +162,7 @@ func newRunner(cfg Config) (*runner, error) {
 		r.ctl, err = openReal(cfg.Real, now, r.c, specs)
 	} else {
 		m := newMemory(now, ttl, r.c, specs)
-		m.deadline = cfg.Deadline
+		m.deadline, m.ended = cfg.Deadline, r.endedWhere
 		r.ctl = m
 	}
 	return r, err
@@ -288,6 +288,22 @@ func (r *runner) endState(c *cluster) error {
 		return fmt.Errorf("%s: the record is at %s, where no gateway of the cluster is", c.ref, at)
 	}
 	return nil
+}
+
+// endedWhere looks, when a storage switch has ended, whether the primary is in the cell that its outcome says.
+func (r *runner) endedWhere(ref fleet.ClusterRef, p strategy.Plan, o engine.Outcome) {
+	if p.Stage != strategy.StageSwitchStorage || o == engine.NeedsHuman {
+		return
+	}
+	want := r.c.FromCell
+	if p.Direction == strategy.Forward && o == engine.Completed {
+		want = r.c.ToCell
+	}
+	for _, sv := range r.w.cluster(fleet.Cluster{Env: ref.Env, Name: ref.Name}).order {
+		if sv.writable() && sv.cell != want {
+			r.s.fail("%s: %s %s ended as %s, and %s is writable", ref, p.Stage, p.Direction, o, sv.name)
+		}
+	}
 }
 
 // situation says where every cluster stands, for a run that does not end.
