@@ -43,7 +43,10 @@ func drivers(f settings.File, log *slog.Logger) (bluegreen.Ports, error) {
 		Gateway: func(g fleet.Gateway) (mysql.Gateway, error) { return gateways.Client(g) },
 	}
 	if f.Local != nil {
-		cfg.BootsReadOnly = func(context.Context, fleet.Node) (bool, error) { return true, nil } // every node of the local provisioner's does
+		cfg.BootsReadOnly = func(ctx context.Context, n fleet.Node) (bool, error) { // every node that the local provisioner has made does
+			s, err := nodes.Observe(ctx, bluegreen.Resource{ID: n.Name, Kind: "node"})
+			return s.Exists, err
+		}
 	}
 	if f.MySQL.Replication != nil {
 		cfg.Replication = account(*f.MySQL.Replication)

@@ -122,6 +122,9 @@ func (f serverFlags) tls() (*tls.Config, error) {
 	if f.cert == "" {
 		return nil, nil
 	}
+	if info, err := os.Stat(f.key); err == nil && info.Mode().Perm()&0o077 != 0 {
+		return nil, cli.Failf(cli.ExitUsage, "chmod 600 "+f.key, "the key in %s can be read by others (mode %04o)", f.key, info.Mode().Perm())
+	}
 	pair, err := tls.LoadX509KeyPair(f.cert, f.key)
 	if err != nil {
 		return nil, cli.Failf(cli.ExitUsage, "", "read the certificate: %w", err)

@@ -328,3 +328,23 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// A secret that somebody wrote into a file by mistake is not shown with the problem.
+func TestSecretsAreNotShown(t *testing.T) {
+	for line, want := range map[string]string{
+		"password: hunter2":                             "password: *******",
+		`  admin: {user: a, password: "hun,ter", x: 1}`: `  admin: {user: a, password: ****************`,
+		"API_TOKEN: abc # mine":                         "API_TOKEN: **********",
+		"password_file: secrets/admin":                  "password_file: secrets/admin",
+		`passwords: [a, b]`:                             "passwords: ******",
+		"token_file: t":                                 "token_file: t",
+	} {
+		if got := hideSecrets(line); got != want {
+			t.Errorf("%q is shown as %q, want %q", line, got, want)
+		}
+	}
+	_, problems := Read([]Source{{"s.yaml", []byte(head + "password: hunter2\n")}}, sampleKind())
+	if len(problems) == 0 || strings.Contains(problems.Error(), "hunter2") {
+		t.Errorf("shown: %v", problems)
+	}
+}

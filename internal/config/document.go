@@ -2,8 +2,10 @@ package config
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // document is one parsed document with the problems found in it so far.
@@ -29,7 +31,19 @@ func (d *document) sourceLine(line int) string {
 	if line < 1 || line > len(d.lines) {
 		return ""
 	}
-	return d.lines[line-1]
+	return hideSecrets(d.lines[line-1])
+}
+
+// secretKey is a key whose value is a secret, wherever somebody wrote it by mistake: files name secrets by *_file.
+var secretKey = regexp.MustCompile(`(?i)(?:password|passwd|passphrase|secret|token)s?["']?\s*:\s*`)
+
+// hideSecrets puts stars for what follows such a key, so that the caret stays where it was.
+func hideSecrets(line string) string {
+	m := secretKey.FindStringIndex(line)
+	if m == nil {
+		return line
+	}
+	return line[:m[1]] + strings.Repeat("*", utf8.RuneCountInString(line[m[1]:]))
 }
 
 // report reports a problem at the value of a path, unless that value has one already.

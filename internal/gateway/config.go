@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -165,26 +164,10 @@ func LoadConfig(path string) (Config, error) {
 	}
 	c, _, err := config.One[Config](config.Source{Name: path, Text: raw}, Kind())
 	if err != nil {
-		return Config{}, fmt.Errorf("gateway configuration:\n%w", hideSecrets(err))
+		return Config{}, fmt.Errorf("gateway configuration:\n%w", err)
 	}
 	c.resolve(filepath.Dir(path))
 	return c, nil
-}
-
-// secretLine is a line of a file that holds a secret where none belongs.
-var secretLine = regexp.MustCompile(`(?i)^(.*(?:password|passwd|secret|token)s?["']?\s*:).+`)
-
-// hideSecrets leaves out of the problems what looks like a password or token that somebody wrote into the file.
-func hideSecrets(err error) error {
-	var ps config.Problems
-	if !errors.As(err, &ps) {
-		return err
-	}
-	ps = slices.Clone(ps)
-	for i := range ps {
-		ps[i].Source = secretLine.ReplaceAllString(ps[i].Source, "$1 …")
-	}
-	return ps
 }
 
 // complete gives what was left out its default.

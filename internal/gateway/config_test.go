@@ -46,7 +46,7 @@ func TestConfigComesBackAsItWasWritten(t *testing.T) {
 // A password that somebody wrote into the file is not told to whoever reads the error.
 func TestProblemsShowNoSecret(t *testing.T) {
 	_, err := LoadConfig(writeFile(t, "gateway.yaml", "kind: Gateway\nversion: 1\nname: a\nmonitor:\n  user: m\n  password: hunter2\nadmin: {listen: 'a:1', token: hunter2}\nAdminToken: hunter2\n"))
-	if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "password: …") {
+	if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "password: *") {
 		t.Error(err)
 	}
 }

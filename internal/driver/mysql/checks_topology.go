@@ -143,15 +143,15 @@ func (in *inspection) bootReadOnly(ctx context.Context, f *finding) {
 			continue
 		}
 		if in.d.cfg.BootsReadOnly != nil {
-			switch ro, err := in.d.cfg.BootsReadOnly(ctx, v.node); {
-			case err != nil:
+			ro, err := in.d.cfg.BootsReadOnly(ctx, v.node)
+			if err != nil {
 				f.unknown(err)
-			case ro:
-				f.pass("%s boots read-only, by its configuration", v.place)
-			default:
-				f.fail(remedy, "%s boots writable", v.place)
+				continue
 			}
-			continue
+			if ro {
+				f.pass("%s boots read-only, by its configuration", v.place)
+				continue
+			}
 		}
 		s := in.need(ctx, f, v)
 		if s == nil {
