@@ -45,6 +45,9 @@ func drivers(f settings.File, log *slog.Logger) (bluegreen.Ports, error) {
 	if f.Local != nil {
 		cfg.BootsReadOnly = func(ctx context.Context, n fleet.Node) (bool, error) { // every node that the local provisioner has made does
 			s, err := nodes.Observe(ctx, bluegreen.Resource{ID: n.Name, Kind: "node"})
+			if err == nil && !s.Exists {
+				err = mysql.ErrNotKnown // somebody else has made it
+			}
 			return s.Exists, err
 		}
 	}

@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 )
@@ -144,12 +145,16 @@ func (in *inspection) bootReadOnly(ctx context.Context, f *finding) {
 		}
 		if in.d.cfg.BootsReadOnly != nil {
 			ro, err := in.d.cfg.BootsReadOnly(ctx, v.node)
-			if err != nil {
+			switch {
+			case errors.Is(err, ErrNotKnown): // the server may say so itself, or the label
+			case err != nil:
 				f.unknown(err)
 				continue
-			}
-			if ro {
+			case ro:
 				f.pass("%s boots read-only, by its configuration", v.place)
+				continue
+			default:
+				f.fail(remedy, "%s boots writable", v.place)
 				continue
 			}
 		}

@@ -57,9 +57,9 @@ type Config struct {
 	WithoutGateways bool
 	// Known names what may be connected to a primary beside the gateways.
 	Known Known
-	// BootsReadOnly tells whether a node's configuration is known to start it read-only, where the server itself can't say so: MariaDB
-	// keeps no trace of the option file once the variable was set. Nil or false: the server is asked, then the cluster's label
-	// LabelBootsReadOnly; else it is unknown.
+	// BootsReadOnly tells whether a node's configuration starts it read-only, where the server itself can't say so: MariaDB
+	// keeps no trace of the option file once the variable was set. Nil or ErrNotKnown: the server is asked, then the cluster's
+	// label LabelBootsReadOnly; else it is unknown.
 	BootsReadOnly func(ctx context.Context, n fleet.Node) (bool, error)
 
 	Dial  time.Duration // to connect and log in; 0: 3 s

@@ -22,6 +22,8 @@ var (
 	ErrNotReady = errors.New("the switch was called off")
 	// ErrUnsettled says that the outcome of an act could not be found out.
 	ErrUnsettled = errors.New("the outcome of an act is not known")
+	// ErrNotKnown is what a hook of the configuration answers about a node that it knows nothing of.
+	ErrNotKnown = errors.New("nothing is known of this node")
 )
 
 // QuarantineError says that a node has transactions that the primary does not have. It is left read-only and

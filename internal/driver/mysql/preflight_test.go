@@ -186,6 +186,15 @@ func TestPreflight(t *testing.T) {
 			w.d.cfg.BootsReadOnly = nil
 			return func() { w.d.cfg.BootsReadOnly = w.cfg.BootsReadOnly }
 		}},
+		{"trap 2: its maker knows nothing of one node", "boot-read-only", check.Unknown, "whether blue/blue-1 boots read-only", func(_ *testing.T, w *world, _ *bluegreen.SwitchRequest) func() {
+			w.d.cfg.BootsReadOnly = func(_ context.Context, n fleet.Node) (bool, error) {
+				if n.Name == "blue-1" {
+					return false, ErrNotKnown
+				}
+				return true, nil
+			}
+			return func() { w.d.cfg.BootsReadOnly = w.cfg.BootsReadOnly }
+		}},
 		{"an application that may write on a read-only server", "bypass-accounts", check.Fail, "'mighty'@'%' is in use", func(t *testing.T, w *world, _ *bluegreen.SwitchRequest) func() {
 			w.server("blue-1").Exec(t, "CREATE USER mighty@'%' IDENTIFIED BY 'x'")
 			w.server("blue-1").Exec(t, "GRANT READ_ONLY ADMIN, SELECT ON *.* TO mighty@'%'")
