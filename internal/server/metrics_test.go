@@ -328,6 +328,11 @@ func TestNotificationsAreTold(t *testing.T) {
 	if err != nil || len(st) != 1 || st[0].Trouble == nil || !st[0].Trouble.Wrong || !st[0].Behind || st[0].Pending == 0 {
 		t.Errorf("%+v, %v", st, err)
 	}
+	page := httptest.NewRecorder()
+	s.ServeHTTP(page, httptest.NewRequest(http.MethodGet, "/", nil))
+	if !strings.Contains(page.Body.String(), "Notifications to "+st[0].Name+" are behind") {
+		t.Errorf("the overview does not say that the sink is behind:\n%s", page.Body)
+	}
 	f := start(t, true)
 	if st, err := f.client("viewer").Notifications(ctx); err != nil || len(st) != 0 {
 		t.Errorf("without sinks: %+v, %v", st, err)

@@ -145,6 +145,7 @@ func (p pages) Overview(ctx context.Context, name string) (web.Overview, error) 
 	if err != nil {
 		return out, err
 	}
+	out.Warnings = p.warnings(ctx)
 	var chosen *state.CampaignInfo
 	for i, info := range infos {
 		if chosen == nil && (name == "" || info.Campaign.Name == name) {
@@ -194,6 +195,29 @@ func (p pages) Overview(ctx context.Context, name string) (web.Overview, error) 
 		out.Envs = append(out.Envs, *boards[e])
 	}
 	return out, nil
+}
+
+// warnings tells of sinks of events that are behind. That they can't be read is a warning too.
+func (p pages) warnings(ctx context.Context) []string {
+	if p.s.cfg.Notifications == nil {
+		return nil
+	}
+	sinks, err := p.s.cfg.Notifications.Status(ctx)
+	if err != nil {
+		return []string{"It is not known whether notifications are delivered: " + err.Error()}
+	}
+	var all []string
+	for _, s := range sinks {
+		if !s.Behind && (s.Trouble == nil || !s.Trouble.Wrong) {
+			continue
+		}
+		text := fmt.Sprintf("Notifications to %s are behind: %d events wait.", s.Name, s.Pending)
+		if s.Trouble != nil {
+			text += " " + s.Trouble.Error
+		}
+		all = append(all, text)
+	}
+	return all
 }
 
 // Cluster reads a cluster's page.

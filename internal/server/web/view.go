@@ -13,6 +13,7 @@ type Overview struct {
 	At       time.Time
 	Campaign *CampaignHead // nil when no campaign was applied yet
 	Others   []string      // names of the other campaigns
+	Warnings []string      // what a person should know beside the campaign, such as a sink of events that is behind
 	Stages   []StageHead
 	Envs     []Board
 	Events   []Event // the newest first
