@@ -25,7 +25,7 @@ type sample struct {
 	Waits map[string]time.Duration `yaml:"waits" rule:"max=1h"`
 	Inner *inner                   `yaml:"inner"`
 	List  []inner                  `yaml:"list"`
-	plain string
+	plain string                   //lint:ignore U1000 a field that is not exported is no key
 	Skip  string
 }
 

@@ -48,7 +48,6 @@ type Gateway struct {
 	local    []string
 	sessions map[uint32]*session
 	nextID   uint32
-	logins   int
 	face     atomic.Pointer[face]
 }
 

@@ -457,11 +457,8 @@ func testUnmovable(t *testing.T, c *cluster) {
 func testPrepareAhead(t *testing.T, c *cluster) {
 	g := c.gateway(t)
 	db := g.open(t, "gw", "")
-	var conns []*sql.Conn
 	for range 5 {
-		one := conn(t, db)
-		run(t, one, "SET @a = 1")
-		conns = append(conns, one)
+		run(t, conn(t, db), "SET @a = 1")
 	}
 	var before int
 	c.replica.Admin.QueryRow("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'app'").Scan(&before)

@@ -35,15 +35,15 @@ func TestNoSecretIsTold(t *testing.T) {
 			rw.WriteHeader(302)
 		case "nonsense":
 			rw.Header().Set("Location", "http://%zz/"+password)
-			rw.WriteHeader(307)
+			rw.WriteHeader(http.StatusTemporaryRedirect)
 		case "cut":
 			panic(http.ErrAbortHandler)
 		case "busy":
-			http.Error(rw, what, 503)
+			http.Error(rw, what, http.StatusServiceUnavailable)
 		case "bad":
-			http.Error(rw, what, 400)
+			http.Error(rw, what, http.StatusBadRequest)
 		default:
-			http.Error(rw, what, 403)
+			http.Error(rw, what, http.StatusForbidden)
 		}
 		return false
 	})

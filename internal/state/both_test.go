@@ -117,7 +117,7 @@ func TestTheDatabasesClock_trap6(t *testing.T) {
 	defer s.Close()
 	s.ahead.Store(int64(time.Hour)) // as if this machine's clock had been an hour behind, and was put right
 	must(t, s.update(ctx, func(*sql.Tx) error { return nil }))
-	if off := s.Now().Sub(time.Now()).Abs(); off > time.Minute {
+	if off := time.Until(s.Now()).Abs(); off > time.Minute {
 		t.Errorf("the state's clock is %v off", off)
 	}
 }

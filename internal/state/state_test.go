@@ -512,9 +512,9 @@ func TestStageDurations(t *testing.T) {
 	for _, d := range []time.Duration{10 * time.Minute, 20 * time.Minute} {
 		_, err := s.Launch(ctx, "c", "", "me", next(1))
 		must(t, err)
-		a := lease(t, s, "qa-1")
+		lease(t, s, "qa-1")
 		c.add(d)
-		a = lease(t, s, "qa-2") // the first lease has run out
+		a := lease(t, s, "qa-2") // the first lease has run out
 		must(t, s.Finish(ctx, a.ActionID, a.Term, engine.Completed, "done"))
 	}
 	got, err := s.StageDurations(ctx, "bluegreen")

@@ -10,7 +10,6 @@ import (
 
 	"github.com/windlass-db/windlass/internal/api"
 	"github.com/windlass-db/windlass/internal/campaign"
-	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/server"
 	"github.com/windlass-db/windlass/internal/state"
@@ -93,6 +92,3 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		time.Sleep(5 * time.Millisecond)
 	}
 }
-
-// ended tells of an action that has an outcome.
-func ended(a state.ActionInfo) bool { return engine.Outcome(a.Outcome) != "" }

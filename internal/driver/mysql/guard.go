@@ -8,9 +8,6 @@ import (
 	"time"
 )
 
-// schema is ours on every server. It is written unlogged, but for the table of proof rows, see prove.go.
-const schema = "windlass"
-
 // guardName has the version of the procedure's meaning, so that two releases of Windlass can use one server.
 const guardName = "act_v1"
 

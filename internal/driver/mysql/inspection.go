@@ -246,14 +246,6 @@ func parallel(vs []*view, f *finding, look func(v *view, f *finding)) {
 	}
 }
 
-// cellOf tells the old cell: where the primary is.
-func (in *inspection) oldCell() string {
-	if in.primary == nil {
-		return ""
-	}
-	return in.primary.cell
-}
-
 // reversePairs lists the nodes that would replicate from a newer version than their own (trap 18).
 func (in *inspection) reversePairs() []*view {
 	if in.elect == nil {

@@ -3,7 +3,6 @@ package mysql
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -298,5 +297,3 @@ func (s *session) waitFor(ctx context.Context, limit time.Duration, query, posit
 		}
 	}
 }
-
-func notFound(err error) bool { return errors.Is(err, sql.ErrNoRows) }

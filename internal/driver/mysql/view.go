@@ -65,9 +65,6 @@ func (c channel) trouble() string {
 	return ""
 }
 
-// known reports whether the node could be read.
-func (v *view) known() bool { return v.err == nil }
-
 func (v *view) writable() bool { return v.err == nil && !v.readOnly }
 
 // channel returns the default replication channel.
@@ -139,16 +136,6 @@ func (s *session) look(ctx context.Context) *view {
 		return err
 	}()
 	return v
-}
-
-// find returns the view of a node by cell and name.
-func (sc *scene) find(p place) *view {
-	for _, v := range sc.views {
-		if v.cell == p.cell && v.node.Name == p.node.Name {
-			return v
-		}
-	}
-	return nil
 }
 
 // writable lists the nodes that were seen not read-only.
