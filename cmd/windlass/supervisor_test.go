@@ -116,7 +116,11 @@ func (p *program) refused(t *testing.T, what string, want ...string) {
 func put(t *testing.T, mode os.FileMode, text string, path ...string) string {
 	t.Helper()
 	file := filepath.Join(path...)
-	if err := os.WriteFile(file, []byte(text), mode); err != nil {
+	// In one step: a supervisor of the test may be reading it.
+	if err := os.WriteFile(file+".new", []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(file+".new", file); err != nil {
 		t.Fatal(err)
 	}
 	return file

@@ -9,9 +9,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
+
+	"github.com/windlass-db/windlass/internal/driver/process/processtest"
 )
 
 // child is a part of the control plane in a process of its own.
@@ -126,12 +127,8 @@ func (c *child) pause(ctx context.Context) error {
 		return err
 	}
 	for {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
-		if err != nil {
+		if still, err := processtest.StandsStill(c.cmd.Process.Pid); err != nil || still {
 			return err
-		}
-		if i := strings.LastIndex(string(b), ") "); i > 0 && b[i+2] == 'T' {
-			return nil
 		}
 		if err := pause(ctx, time.Millisecond); err != nil {
 			return fmt.Errorf("%s does not stand still: %w", c.name, err)

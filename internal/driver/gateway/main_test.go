@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/windlass-db/windlass/internal/driver/process/processtest"
 	dataplane "github.com/windlass-db/windlass/internal/gateway"
 )
 
@@ -118,4 +119,14 @@ func (p *process) pause(t testing.TB, stop bool) {
 	if err := p.cmd.Process.Signal(sig); err != nil {
 		t.Fatal(err)
 	}
+	if !stop {
+		return
+	}
+	processtest.Until(t, 10*time.Second, "the gateway stands still", func() bool {
+		still, err := processtest.StandsStill(p.cmd.Process.Pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return still
+	})
 }
