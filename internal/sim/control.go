@@ -41,8 +41,9 @@ type memory struct {
 	strat    strategy.Strategy
 	clusters []*place
 	next     int64
-	deadline time.Duration // of every step; 0: the strategy's
-	ended    func(fleet.ClusterRef, strategy.Plan, engine.Outcome)
+	deadline time.Duration                                                             // of every step; 0: the strategy's
+	primary  func(fleet.ClusterRef) string                                             // cell of the writable server; "" if there is none
+	ended    func(r fleet.ClusterRef, began string, p strategy.Plan, o engine.Outcome) // began: cell of the primary when the action was made
 }
 
 // place is how far one cluster is.
@@ -52,6 +53,7 @@ type place struct {
 	progress   campaign.Progress
 	action     int64         // the live one, or 0
 	plan       strategy.Plan // its
+	began      string        // where the primary was when it was made
 	rollbackTo *string
 }
 
@@ -124,6 +126,7 @@ func (m *memory) Finish(ctx context.Context, id, term int64, outcome engine.Outc
 	}
 	a, _, _ := m.Action(id)
 	p.action = 0
+	m.ended(p.ref, p.began, a.Plan, outcome)
 	move := func(stage string) {
 		p.progress.Stage, p.progress.Since = stage, m.now()
 		p.progress.Done = append(p.progress.Done, campaign.StageEnd{Stage: stage, At: m.now()})
@@ -172,7 +175,7 @@ func (m *memory) insert(p *place, stage string, dir strategy.Direction) {
 		}
 	}
 	m.next++
-	p.action, p.plan = m.next, plan
+	p.action, p.plan, p.began = m.next, plan, m.primary(p.ref)
 	m.Add(engine.Assignment{ActionID: m.next, LeaseTTL: m.ttl, Campaign: m.c, Cluster: p.cluster, Plan: plan})
 }
 

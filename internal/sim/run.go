@@ -162,7 +162,7 @@ func newRunner(cfg Config) (*runner, error) {
 		r.ctl, err = openReal(cfg.Real, now, r.c, specs)
 	} else {
 		m := newMemory(now, ttl, r.c, specs)
-		m.deadline, m.ended = cfg.Deadline, r.endedWhere
+		m.deadline, m.primary, m.ended = cfg.Deadline, r.primaryCell, r.endedWhere
 		r.ctl = m
 	}
 	return r, err
@@ -290,19 +290,31 @@ func (r *runner) endState(c *cluster) error {
 	return nil
 }
 
-// endedWhere looks, when a storage switch has ended, whether the primary is in the cell that its outcome says.
-func (r *runner) endedWhere(ref fleet.ClusterRef, p strategy.Plan, o engine.Outcome) {
+// primaryCell is the cell of the writable server; "" if there is none.
+func (r *runner) primaryCell(ref fleet.ClusterRef) string {
+	for _, sv := range r.w.cluster(fleet.Cluster{Env: ref.Env, Name: ref.Name}).order {
+		if sv.writable() {
+			return sv.cell
+		}
+	}
+	return ""
+}
+
+// endedWhere looks, when a storage switch has ended, whether the primary is in the cell that its outcome says: one that went
+// back has left it where it was. A cluster without a primary in that moment says nothing.
+func (r *runner) endedWhere(ref fleet.ClusterRef, began string, p strategy.Plan, o engine.Outcome) {
 	if p.Stage != strategy.StageSwitchStorage || o == engine.NeedsHuman {
 		return
 	}
-	want := r.c.FromCell
-	if p.Direction == strategy.Forward && o == engine.Completed {
+	want := began
+	switch {
+	case o == engine.Completed && p.Direction == strategy.Forward:
 		want = r.c.ToCell
+	case o == engine.Completed:
+		want = r.c.FromCell
 	}
-	for _, sv := range r.w.cluster(fleet.Cluster{Env: ref.Env, Name: ref.Name}).order {
-		if sv.writable() && sv.cell != want {
-			r.s.fail("%s: %s %s ended as %s, and %s is writable", ref, p.Stage, p.Direction, o, sv.name)
-		}
+	if is := r.primaryCell(ref); is != "" && want != "" && is != want {
+		r.s.fail("%s: %s %s ended as %s, and the primary is in cell %s", ref, p.Stage, p.Direction, o, is)
 	}
 }
 
