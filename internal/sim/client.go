@@ -38,7 +38,7 @@ func (cl *client) run() {
 		if cl.gw == nil || !cl.gw.alive() || cl.gw.boots != cl.boot {
 			cl.c.ledger.errors++
 			cl.gw = nil
-			_ = s.sleep(nil, 200*time.Millisecond) //nolint:staticcheck // nil: no context to wait for
+			_ = s.sleep(noContext, 200*time.Millisecond)
 			continue
 		}
 		began := s.now
@@ -52,7 +52,7 @@ func (cl *client) run() {
 		if cl.w.quiet() {
 			every *= 10
 		}
-		_ = s.sleep(nil, every/2+time.Duration(s.rng.Int64N(int64(every)))) //nolint:staticcheck // nil: no context to wait for
+		_ = s.sleep(noContext, every/2+time.Duration(s.rng.Int64N(int64(every))))
 	}
 	if cl.gw != nil {
 		cl.gw.leave(cl)
@@ -83,7 +83,7 @@ func (cl *client) write(id int64) bool {
 	s, g, boot := cl.w.s, cl.gw, cl.boot
 	gone := func() bool { return !g.alive() || g.boots != boot }
 	for {
-		if !s.until(nil, 5*time.Minute, func() bool { return gone() || g.hold == nil && g.route != nil || *cl.stop }) || *cl.stop { //nolint:staticcheck // nil: no context to wait for
+		if !s.until(noContext, 5*time.Minute, func() bool { return gone() || g.hold == nil && g.route != nil || *cl.stop }) || *cl.stop {
 			if !*cl.stop {
 				s.fail("%s waits for a primary for 5 minutes", cl.name)
 			}
@@ -107,8 +107,8 @@ func (cl *client) write(id int64) bool {
 				answer = "ok"
 			}
 		})
-		s.until(nil, callLimit, func() bool { return answer != "" || gone() }) //nolint:staticcheck // nil: no context to wait for
-		_ = s.sleep(nil, cl.w.latency())                                       //nolint:staticcheck // nil: no context to wait for
+		s.until(noContext, callLimit, func() bool { return answer != "" || gone() })
+		_ = s.sleep(noContext, cl.w.latency())
 		if gone() {
 			cl.c.ledger.unknown++
 			return false
@@ -119,7 +119,7 @@ func (cl *client) write(id int64) bool {
 			return true
 		case answer == "read-only":
 			g.look()
-			_ = s.sleep(nil, 20*time.Millisecond) //nolint:staticcheck // nil: no context to wait for
+			_ = s.sleep(noContext, 20*time.Millisecond)
 			continue
 		}
 		cl.c.ledger.unknown++

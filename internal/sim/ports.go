@@ -179,7 +179,7 @@ func (st storage) Fence(ctx context.Context, c fleet.Cluster, term int64) error 
 
 // Reopen makes the primary writable again after a restart.
 func (st storage) Reopen(ctx context.Context, c fleet.Cluster, term int64) error {
-	_, err := switcher{st.w}.settled(ctx, c, term)
+	_, err := switcher(st).settled(ctx, c, term)
 	return err
 }
 
@@ -221,7 +221,7 @@ func (st storage) Seed(ctx context.Context, r bluegreen.SeedRequest, status json
 
 // Replicate makes the cell's nodes follow the primary.
 func (st storage) Replicate(ctx context.Context, c fleet.Cluster, cell string, term int64) error {
-	p, err := switcher{st.w}.settled(ctx, c, term)
+	p, err := switcher(st).settled(ctx, c, term)
 	if err != nil {
 		return err
 	}
@@ -327,15 +327,6 @@ func (ch checker) Compare(ctx context.Context, c fleet.Cluster, from, to string,
 }
 
 type gateways struct{ w *world }
-
-func (gs gateways) of(c *cluster, name string) *gateway {
-	for _, g := range c.gateways {
-		if g.spec.Name == name && !g.gone {
-			return g
-		}
-	}
-	return &gateway{w: gs.w, c: c, gone: true, spec: fleet.Gateway{Name: name}}
-}
 
 func (gs gateways) byAddress(g fleet.Gateway) *gateway {
 	for _, c := range gs.w.clusters {

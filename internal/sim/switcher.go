@@ -26,7 +26,6 @@ type seen struct {
 	source   string
 	running  bool
 	length   int
-	booted   bool
 }
 
 // look asks every node of the cluster.
@@ -170,7 +169,7 @@ func (sw switcher) Preflight(ctx context.Context, r bluegreen.SwitchRequest) (ch
 			cs = append(cs, check.Failed("replication", v.Node+" does not replicate from the primary", "mend it", now))
 		}
 	}
-	obs, err := gateways{sw.w}.Observe(ctx, r.Cluster)
+	obs, err := gateways(sw).Observe(ctx, r.Cluster)
 	if err != nil {
 		return nil, err
 	}
@@ -330,7 +329,7 @@ func (sw switcher) Switch(ctx context.Context, r bluegreen.SwitchRequest) (engin
 	x := &switching{switcher: sw, r: r}
 	for _, cell := range r.Cluster.Cells {
 		if cell.Gateway != nil {
-			x.gates = append(x.gates, gateways{sw.w}.byAddress(*cell.Gateway))
+			x.gates = append(x.gates, gateways(sw).byAddress(*cell.Gateway))
 		}
 	}
 	out, err := x.run(timeout)
