@@ -217,7 +217,7 @@ func forecastCommand(o *Options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := o.printer(cmd).value(f, func(w io.Writer) error { return printForecast(w, name, f) }); err != nil {
+			if err := o.printer(cmd).value(f, func(w io.Writer) error { return printForecast(w, name, f, costs) }); err != nil {
 				return err
 			}
 			if len(f.Stuck) > 0 {
@@ -231,7 +231,7 @@ func forecastCommand(o *Options) *cobra.Command {
 	return cmd
 }
 
-func printForecast(w io.Writer, name string, f api.Forecast) error {
+func printForecast(w io.Writer, name string, f api.Forecast, costs bool) error {
 	switch {
 	case !f.End.IsZero():
 		fmt.Fprintf(w, "%s ends at %s if nothing fails: %d starts in %d launches.\n", name, f.End.Format(time.RFC3339), f.Starts, f.Launches)
@@ -257,6 +257,11 @@ func printForecast(w io.Writer, name string, f api.Forecast) error {
 		if d.Hold != nil && len(d.Hold.Reasons) > 0 {
 			fmt.Fprintf(w, "%s waits before %s: %s\n", d.Ref, d.Hold.Next, d.Hold.Reasons[0].Message)
 		}
+	}
+	if costs && f.End.IsZero() {
+		fmt.Fprintln(w, "What a limit or a soak costs can't be told as long as there is no end.")
+	} else if costs && len(f.Costs) == 0 {
+		fmt.Fprintln(w, "No limit and no soak makes it later.")
 	}
 	for _, c := range f.Costs {
 		fmt.Fprintf(w, "without %s it would end %s earlier\n", c.What, c.Saves.Round(time.Second))

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/windlass-db/windlass/internal/api"
+	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/strategy"
 )
@@ -120,6 +121,11 @@ func (s *Server) observe(_ http.ResponseWriter, r *http.Request, _ caller) (any,
 }
 
 // watched lists the environment's clusters, and of each the old cell while the way back is to be watched.
+// changesWayBack tells whether a live action changes replication to the old version itself: what is seen of it meanwhile says nothing.
+func changesWayBack(a *campaign.ActionState) bool {
+	return a != nil && (a.Stage == strategy.StageSwitchStorage || a.Stage == strategy.StageTearDown)
+}
+
 func (s *Server) watched(_ http.ResponseWriter, r *http.Request, _ caller) (any, error) {
 	clusters, err := s.cfg.Store.Clusters(r.Context(), r.PathValue("env"))
 	if err != nil {
@@ -129,20 +135,24 @@ func (s *Server) watched(_ http.ResponseWriter, r *http.Request, _ caller) (any,
 	if err != nil {
 		return nil, err
 	}
-	old := map[string]string{}
-	for _, info := range infos {
-		snap, err := s.cfg.Store.Snapshot(r.Context(), info.Campaign.Name)
-		if err != nil {
-			return nil, err
-		}
+	old, judged := map[string]string{}, map[string]bool{}
+	for _, info := range infos { // the newest first: a cluster is watched for the last campaign that has it
 		st, ok := strategy.ByName(info.Campaign.Strategy)
 		if !ok || info.Status == "completed" {
 			continue
 		}
+		snap, err := s.cfg.Store.Snapshot(r.Context(), info.Campaign.Name)
+		if err != nil {
+			return nil, err
+		}
 		_, storage := st.Stage(strategy.StageSwitchStorage)
 		for _, p := range snap.Clusters {
+			if p.Ref.Env != r.PathValue("env") || judged[p.Ref.Name] {
+				continue
+			}
+			judged[p.Ref.Name] = true
 			_, at := st.Stage(p.Stage)
-			if p.Ref.Env == r.PathValue("env") && at >= storage && at < len(st.Stages)-1 && p.Action == nil {
+			if at >= storage && at < len(st.Stages)-1 && !changesWayBack(p.Action) {
 				old[p.Ref.Name] = info.Campaign.FromCell
 			}
 		}

@@ -192,6 +192,50 @@ func TestTheWholeWayOverTheAPI(t *testing.T) {
 	}
 }
 
+// The way back is watched from the storage switch until tear-down, also while the gateway switch waits for its clients to go (trap 19).
+func TestTheWayBackIsWatchedWhileAnActionWaits(t *testing.T) {
+	f := start(t, false)
+	fl, c := demoFleet(), demoCampaign()
+	c.Clusters, c.Soak = []string{"qa/a"}, campaign.Soak{}
+	c.Environments = []string{"qa"}
+	if err := f.client("operator").Apply(ctx, api.ApplyRequest{Fleet: &fl, Campaign: &c}); err != nil {
+		t.Fatal(err)
+	}
+	qa := f.client("qa").Agent("qa")
+	old := func(name string) string {
+		all, err := qa.Watched(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range all {
+			if w.Cluster.Name == name {
+				return w.OldCell
+			}
+		}
+		t.Fatalf("%s is not watched", name)
+		return ""
+	}
+	for _, stage := range strategy.BlueGreen().StageNames() {
+		if _, err := f.client("operator").Launch(ctx, "c"); err != nil {
+			t.Fatal(err)
+		}
+		a, err := qa.Lease(ctx, "qa-1", kinds())
+		if err != nil || a == nil || a.Plan.Stage != stage {
+			t.Fatalf("leased %+v for %s: %v", a, stage, err)
+		}
+		want := map[bool]string{true: c.FromCell}[stage == strategy.StageSwitchGateway]
+		if got := old(a.Cluster.Name); got != want {
+			t.Errorf("during %s the old cell that is watched is %q, want %q", stage, got, want)
+		}
+		if err := qa.Finish(ctx, a.ActionID, a.Term, engine.Completed, ""); err != nil {
+			t.Fatal(err)
+		}
+		if stage == strategy.StageSwitchGateway {
+			break // what comes next needs an open way back, which nobody has seen here
+		}
+	}
+}
+
 func isForbidden(err error) bool {
 	var e *api.Error
 	return errors.As(err, &e) && e.Code == api.CodeForbidden

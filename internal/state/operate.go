@@ -9,9 +9,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/windlass-db/windlass/internal/campaign"
+	"github.com/windlass-db/windlass/internal/config"
+	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/strategy"
 )
 
@@ -52,9 +56,49 @@ func scope(env, cluster, stage string) string {
 	return out
 }
 
+// scopeIs refuses a scope that names nothing of the campaign: whoever stops something in an incident has to stop what they mean.
+func scopeIs(ctx context.Context, tx *sql.Tx, c campaign.Campaign, environments []string, cluster, stage string) error {
+	for _, env := range environments {
+		if env != "" && !slices.Contains(c.Environments, env) {
+			return &Refused{fmt.Sprintf("campaign %s has no environment %q", c.Name, env), config.Suggest(env, c.Environments)}
+		}
+	}
+	if st, ok := strategy.ByName(c.Strategy); ok && stage != "" && !slices.Contains(st.StageNames(), stage) {
+		return &Refused{fmt.Sprintf("strategy %s has no stage %q", c.Strategy, stage), config.Suggest(stage, st.StageNames())}
+	}
+	if cluster == "" {
+		return nil
+	}
+	names, err := rows(ctx, tx, func(r *sql.Rows) (ref fleet.ClusterRef, err error) { return ref, r.Scan(&ref.Env, &ref.Name) },
+		`SELECT env, cluster FROM progress WHERE campaign = $1 ORDER BY env, cluster`, c.Name)
+	if err != nil {
+		return err
+	}
+	var all []string
+	for _, ref := range names {
+		if ref.Name == cluster && slices.Contains(environments, ref.Env) {
+			return nil
+		}
+		all = append(all, ref.String())
+	}
+	return &Refused{fmt.Sprintf("campaign %s has no cluster %q", c.Name, strings.Join(environments, ",")+"/"+cluster), config.Suggest(strings.Join(environments, ",")+"/"+cluster, all)}
+}
+
 func (s *Store) addRule(ctx context.Context, name, kind string, spec any, e Event) error {
 	return s.update(ctx, func(tx *sql.Tx) error {
-		if _, _, err := readCampaign(ctx, tx, name); err != nil {
+		c, _, err := readCampaign(ctx, tx, name)
+		if err != nil {
+			return err
+		}
+		switch r := spec.(type) {
+		case campaign.Pause:
+			err = scopeIs(ctx, tx, c, []string{r.Env}, r.Cluster, r.Stage)
+		case campaign.Override:
+			err = scopeIs(ctx, tx, c, []string{r.Env}, r.Cluster, r.Stage)
+		case campaign.Freeze:
+			err = scopeIs(ctx, tx, c, r.Environments, "", "")
+		}
+		if err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `INSERT INTO rules (campaign, kind, spec) VALUES ($1, $2, $3)`, name, kind, text(spec)); err != nil {
@@ -68,8 +112,11 @@ func (s *Store) addRule(ctx context.Context, name, kind string, spec any, e Even
 // Resume ends the pauses of exactly this scope, and clears the failure and the wait for a word of the clusters in it.
 func (s *Store) Resume(ctx context.Context, name string, p campaign.Pause) error {
 	return s.update(ctx, func(tx *sql.Tx) error {
-		_, status, err := readCampaign(ctx, tx, name)
+		c, status, err := readCampaign(ctx, tx, name)
 		if err != nil {
+			return err
+		}
+		if err := scopeIs(ctx, tx, c, []string{p.Env}, p.Cluster, p.Stage); err != nil {
 			return err
 		}
 		if status == "aborted" {

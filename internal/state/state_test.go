@@ -546,3 +546,22 @@ func TestARollbackIsARehearsal(t *testing.T) {
 		t.Errorf("rehearsed %v", p.Rehearsed)
 	}
 }
+
+// A pause of what there is not would be a false stop in an incident: it is refused, with what was meant.
+func TestScopesThatThereAreNot(t *testing.T) {
+	s, _, _ := world(t, 1)
+	for name, err := range map[string]error{
+		"environment": s.Pause(ctx, "c", campaign.Pause{Env: "qaa", Who: "me", Why: "x"}),
+		"stage":       s.Pause(ctx, "c", campaign.Pause{Stage: "switch-sotrage", Who: "me", Why: "x"}),
+		"cluster":     s.Pause(ctx, "c", campaign.Pause{Env: "qa", Cluster: "c000", Who: "me", Why: "x"}),
+		"freeze":      s.Freeze(ctx, "c", campaign.Freeze{From: s.Now(), To: s.Now().Add(time.Hour), Environments: []string{"prdo"}, Reason: "x"}),
+		"override":    s.Override(ctx, "c", campaign.Override{Rule: "soak", Env: "nix", Who: "me", Why: "x", Expires: s.Now().Add(time.Hour)}),
+		"resume":      s.Resume(ctx, "c", campaign.Pause{Env: "nowhere", Who: "me", Why: "x"}),
+	} {
+		var r *Refused
+		if !errors.As(err, &r) || r.Hint == "" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	must(t, s.Pause(ctx, "c", campaign.Pause{Env: "qa", Cluster: "c00", Stage: strategy.StageCreate, Who: "me", Why: "x"}))
+}

@@ -131,7 +131,7 @@ func TestOperationsThatMakeNoSense(t *testing.T) {
 }
 
 func TestRedirectStaysHere(t *testing.T) {
-	for in, want := range map[string]string{"/a?b": "/a?b", "": "/", "//evil.test": "/", "https://evil.test": "/", `/\evil.test`: "/"} {
+	for in, want := range map[string]string{"/a?b": "/a?b", "": "/", "//evil.test": "/", "https://evil.test": "/", `/\evil.test`: "/", "/\t/evil.test": "/"} {
 		if got := localPath(in); got != want {
 			t.Errorf("localPath(%q) = %q, want %q", in, got, want)
 		}
