@@ -36,6 +36,11 @@ func mergeCluster(ctx context.Context, tx *sql.Tx, c fleet.Cluster) error {
 	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM progress WHERE env = $1 AND cluster = $2 AND stage <> '') OR EXISTS (SELECT 1 FROM actions WHERE env = $1 AND cluster = $2 AND ended_at = 0)`, c.Env, c.Name).Scan(&busy); err != nil {
 		return err
 	}
+	for _, cell := range old.Cells {
+		if _, named := c.Cell(cell.Name); !named && cell.Owner != "" {
+			busy = true // Windlass made it, and no file can know of it: a create that needs a person leaves such a cell
+		}
+	}
 	if busy {
 		c.Cells = old.Cells // what the campaign has made of the cells is newer than the file
 	}

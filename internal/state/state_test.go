@@ -565,3 +565,20 @@ func TestScopesThatThereAreNot(t *testing.T) {
 	}
 	must(t, s.Pause(ctx, "c", campaign.Pause{Env: "qa", Cluster: "c00", Stage: strategy.StageCreate, Who: "me", Why: "x"}))
 }
+
+// A cell that Windlass made is not forgotten when the file is applied again, also if its create ended with a person's help needed.
+func TestApplyKeepsCellsThatWereMade(t *testing.T) {
+	s, _, _ := world(t, 1)
+	_, err := s.Launch(ctx, "c", "", "me", next(1))
+	must(t, err)
+	a := lease(t, s, "qa-1")
+	must(t, s.Record(ctx, a.ActionID, a.Term, engine.StepRecord{Index: 0, Kind: a.Plan.Steps[0].Kind, Phase: engine.Intent, Outputs: &engine.Outputs{Cells: []fleet.Cell{{Name: "green", Version: "11.8", Owner: "c:qa/c00"}}}}))
+	must(t, s.Finish(ctx, a.ActionID, a.Term, engine.NeedsHuman, "stuck"))
+	file := fleet.Cluster{Name: "c00", Env: "qa", Product: "mariadb", Record: "x.", Cells: []fleet.Cell{{Name: "blue", Version: "10.11"}}}
+	must(t, s.ApplyFleet(ctx, fleet.Fleet{Name: "f", Environments: []fleet.Environment{{Name: "qa", Clusters: []fleet.Cluster{file}}}}, "me"))
+	c, err := s.Cluster(ctx, file.Ref())
+	must(t, err)
+	if green, ok := c.Cell("green"); !ok || green.Owner == "" {
+		t.Errorf("the cells are %+v: green was made, and is forgotten", c.Cells)
+	}
+}
