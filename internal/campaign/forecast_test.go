@@ -109,7 +109,7 @@ func TestForecastSkipsNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s, now := anySnapshot(t)
 		if NextLaunch(s.Campaign, now).IsZero() {
-			t.Skip("it never launches")
+			t.Fatalf("the schedule %+v never launches after %s", s.Campaign.Schedule, now)
 		}
 		if every := s.Campaign.Schedule.Every; every > 0 && every < 3*time.Hour {
 			s.Campaign.Schedule.Every = 3 * time.Hour
