@@ -324,7 +324,7 @@ func restart97(t *testing.T, w *world97) {
 	for _, s := range w.s {
 		s.kill(t)
 	}
-	startAll(t, []*mysqld{w.s["blue"], w.s["green"]}, func(s *mysqld, ctx context.Context) error { return s.spec.Start(ctx) })
+	startAll(t, []*mysqld{w.s["blue"], w.s["green"]}, func(s *mysqld, ctx context.Context) error { return s.Start(ctx) })
 	for _, cell := range []string{"blue", "green"} {
 		want := map[string]string{"blue": "11", "green": "00"}[cell]
 		if got := w.s[cell].ask(t, "SELECT CONCAT(@@global.super_read_only, @@global.read_only)"); got != want {

@@ -45,20 +45,9 @@ func (m MariaDB) DataDir() string { return filepath.Join(m.Dir, "data") }
 func (m MariaDB) tmpDir() string { return filepath.Join(m.Dir, "tmp") }
 
 // Socket is its socket, in a place short enough for the kernel's limit of 107 bytes.
-func (m MariaDB) Socket() string {
-	sum := sha256.Sum256([]byte(m.Dir))
-	return filepath.Join(os.TempDir(), "windlass-"+hex.EncodeToString(sum[:6])+".sock")
-}
+func (m MariaDB) Socket() string { return socketOf(m.Dir) }
 
-func (m MariaDB) share() string {
-	for _, name := range []string{"mariadb", "mysql"} {
-		dir := filepath.Join(m.Build.Root, "usr", "share", name)
-		if _, err := os.Stat(filepath.Join(dir, "charsets")); err == nil {
-			return dir
-		}
-	}
-	return filepath.Join(m.Build.Root, "usr", "share", "mariadb")
-}
+func (m MariaDB) share() string { return shareOf(m.Build) }
 
 // options are those that do not depend on the data folder's being there.
 func (m MariaDB) options() []string {
@@ -88,29 +77,6 @@ func (m MariaDB) Spec() (Spec, error) {
 	return Spec{Name: m.Name, Dir: m.Dir, Argv: argv, Ready: func(ctx context.Context) error { return greets(ctx, m.Address()) }}, nil
 }
 
-// greets sees the server's first packet: it accepts clients.
-func greets(ctx context.Context, address string) error {
-	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp", address)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if stop, ok := ctx.Deadline(); ok {
-		if err := c.SetDeadline(stop); err != nil {
-			return err
-		}
-	}
-	var b [5]byte
-	if _, err := c.Read(b[:]); err != nil {
-		return err
-	}
-	if b[4] == 0xFF {
-		return errors.New("it answers with an error")
-	}
-	return nil
-}
-
 // Init makes the data folder if it is not there. The first of a version on this machine takes seconds; the others copy it.
 func (m MariaDB) Init(ctx context.Context) error {
 	if err := os.MkdirAll(m.tmpDir(), 0o700); err != nil {
@@ -123,43 +89,11 @@ func (m MariaDB) Init(ctx context.Context) error {
 	if _, err := os.Stat(m.DataDir()); err == nil {
 		return nil
 	}
-	template, err := m.template(ctx)
-	if err != nil {
+	sum := sha256.Sum256([]byte("2\x00" + m.Build.Root + "\x00" + m.Build.Version + "\x00" + m.InitSQL))
+	if err := fromTemplate(ctx, m.Build, hex.EncodeToString(sum[:8]), m.DataDir(), m.bootstrap); err != nil {
 		return fmt.Errorf("make the data folder of %s: %w", m.Name, err)
 	}
-	if err := os.RemoveAll(m.DataDir() + ".new"); err != nil {
-		return err
-	}
-	if err := Clone(template, m.DataDir()+".new"); err != nil {
-		return err
-	}
-	return os.Rename(m.DataDir()+".new", m.DataDir())
-}
-
-// template makes an initialised data folder for the version and the accounts, once on this machine.
-func (m MariaDB) template(ctx context.Context) (string, error) {
-	sum := sha256.Sum256([]byte("2\x00" + m.Build.Root + "\x00" + m.Build.Version + "\x00" + m.InitSQL))
-	dir := filepath.Join(filepath.Dir(filepath.Dir(m.Build.Root)), "templates")
-	path := filepath.Join(dir, m.Build.Name+"-"+hex.EncodeToString(sum[:8]))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
-	unlock, err := builds.Lock(ctx, path+".lock")
-	if err != nil {
-		return "", err
-	}
-	defer unlock()
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
-	}
-	made := path + ".making"
-	if err := os.RemoveAll(made); err != nil {
-		return "", err
-	}
-	if err := m.bootstrap(ctx, made); err != nil {
-		return "", err
-	}
-	return path, os.Rename(made, path)
+	return nil
 }
 
 // bootstrap runs the version's own system tables into an empty folder.
@@ -211,8 +145,6 @@ func readFirst(dir string, names ...string) ([]byte, error) {
 	}
 	return nil, fmt.Errorf("%s holds none of %s", dir, strings.Join(names, ", "))
 }
-
-func tailOf(s string) string { s = strings.TrimSpace(s); return s[max(0, len(s)-800):] }
 
 // Start makes the data folder if needed, runs the server, and waits until it accepts clients.
 func (m MariaDB) Start(ctx context.Context) error {

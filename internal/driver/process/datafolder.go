@@ -1,0 +1,90 @@
+package process
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/windlass-db/windlass/internal/builds"
+)
+
+// fromTemplate makes a data folder by copying one that make has initialised, once on this machine for each key. What it makes
+// is whole or not there.
+func fromTemplate(ctx context.Context, b builds.Build, key, data string, make func(ctx context.Context, data string) error) error {
+	dir := filepath.Join(filepath.Dir(filepath.Dir(b.Root)), "templates")
+	path := filepath.Join(dir, b.Name+"-"+key)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	unlock, err := builds.Lock(ctx, path+".lock")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		made := path + ".making"
+		if err := os.RemoveAll(made); err != nil {
+			return err
+		}
+		if err := make(ctx, made); err != nil {
+			return err
+		}
+		if err := os.Rename(made, path); err != nil {
+			return err
+		}
+	}
+	if err := os.RemoveAll(data + ".new"); err != nil {
+		return err
+	}
+	if err := Clone(path, data+".new"); err != nil {
+		return err
+	}
+	return os.Rename(data+".new", data)
+}
+
+// socketOf is a server's socket, in a place short enough for the kernel's limit of 107 bytes.
+func socketOf(dir string) string {
+	sum := sha256.Sum256([]byte(dir))
+	return filepath.Join(os.TempDir(), "windlass-"+hex.EncodeToString(sum[:6])+".sock")
+}
+
+// shareOf is where a build keeps messages, character sets and system tables.
+func shareOf(b builds.Build) string {
+	for _, name := range []string{"mariadb", "mysql"} {
+		dir := filepath.Join(b.Root, "usr", "share", name)
+		if _, err := os.Stat(filepath.Join(dir, "charsets")); err == nil {
+			return dir
+		}
+	}
+	return filepath.Join(b.Root, "usr", "share", "mysql")
+}
+
+// greets sees the server's first packet: it accepts clients.
+func greets(ctx context.Context, address string) error {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if stop, ok := ctx.Deadline(); ok {
+		if err := c.SetDeadline(stop); err != nil {
+			return err
+		}
+	}
+	var b [5]byte
+	if _, err := c.Read(b[:]); err != nil {
+		return err
+	}
+	if b[4] == 0xFF {
+		return errors.New("it answers with an error")
+	}
+	return nil
+}
+
+func tailOf(s string) string { s = strings.TrimSpace(s); return s[max(0, len(s)-800):] }
