@@ -96,7 +96,7 @@ func UndoneInPart(p strategy.Plan, steps []StepRecord) bool {
 // begunAny tells whether any step that changes something may have begun.
 func (r *run) begunAny() bool {
 	for i, rec := range r.a.Steps {
-		if rec.Phase != Pending && r.planHalf(i).act.Do != nil {
+		if rec.Phase != Pending && !rec.Unbegun && r.planHalf(i).act.Do != nil {
 			return true
 		}
 	}

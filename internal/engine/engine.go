@@ -77,6 +77,8 @@ type StepRecord struct {
 	StartedAt  time.Time       `json:"started_at,omitzero"`
 	FinishedAt time.Time       `json:"finished_at,omitzero"`
 	Outputs    *Outputs        `json:"outputs,omitempty"`
+	Unbegun    bool            `json:"unbegun,omitempty"` // it waits, and no act of it has begun; absent: one may have
+	Held       bool            `json:"held,omitempty"`    // it is the gate that it waits at
 }
 
 // Outputs are facts that a step makes known to the rest; the state merges them in the same transaction as the record.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/windlass-db/windlass/internal/check"
 )
 
 // Options are what Run needs beside the action. The zero value is good for production.
@@ -26,12 +28,19 @@ type Options struct {
 	// the run. Nil: nothing.
 	OnLease func(ctx context.Context, a Assignment) error
 
+	// Gate is asked before a step of the way forward begins: checks that do not pass hold it there, with what they saw. It only looks.
+	// A step that has begun is never asked for again, and neither is any way back: what is half done goes on or goes back. Nil: every step begins.
+	Gate func(ctx context.Context, a Assignment, step int) check.Results
+
 	// At is called at every edge. Tests inject faults there. Nil: nothing.
 	At func(Edge)
 }
 
 // defaultDeadline bounds the wait of a step whose plan gives it no deadline.
 const defaultDeadline = 10 * time.Minute
+
+// heldDeadline bounds the wait at the gate: what it waits for is often a person, who has a night to sleep.
+const heldDeadline = 12 * time.Hour
 
 func (o Options) filled(ttl time.Duration) Options {
 	if o.Clock == nil {

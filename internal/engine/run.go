@@ -174,14 +174,16 @@ func (r *run) step(ctx context.Context, i int, h half) (verdict, Ending, error) 
 		if v, end, err, stop := r.interrupted(ctx, i, h); stop {
 			return v, end, err
 		}
-		n, there, v, err := r.look(ctx, i, h)
-		if err != nil {
+		n, there, v, err := r.gate(ctx, i, h)
+		if err == nil && !n.held {
+			n, there, v, err = r.look(ctx, i, h)
+		}
+		switch {
+		case err != nil:
 			return 0, Ending{}, err
-		}
-		if there {
+		case there:
 			return ended, Ending{}, r.record(ctx, i, h, h.ended, n)
-		}
-		if v == refused {
+		case v == refused:
 			return refused, Ending{}, r.record(ctx, i, h, h.waiting, n)
 		}
 		if left := r.deadlineLeft(i, h); left <= 0 {
@@ -189,7 +191,7 @@ func (r *run) step(ctx context.Context, i int, h half) (verdict, Ending, error) 
 			if last := r.a.Steps[i].Message; n.act && last != "" && !r.turning(i, h) {
 				n.Message = last
 			}
-			n.Message = fmt.Sprintf("waited longer than %v: %s", r.deadline(i), n.Message)
+			n.Message = fmt.Sprintf("waited longer than %v: %s", r.bound(i, h), n.Message)
 			return overdue, Ending{}, r.record(ctx, i, h, h.waiting, n)
 		}
 		if n.act {
@@ -234,7 +236,8 @@ func (r *run) interrupted(ctx context.Context, i int, h half) (verdict, Ending, 
 // note is what a look or an act came to, for the journal.
 type note struct {
 	Result
-	act bool // the act is to be tried
+	act  bool // the act is to be tried
+	held bool // the gate holds the step before it begins
 }
 
 // look observes. It answers there, or refused, or a note of what is missing or unknown.
@@ -369,13 +372,21 @@ func (r *run) deadline(i int) time.Duration {
 	return defaultDeadline
 }
 
+// bound is how long the half may wait as it stands: at the gate longer than for its own outcome, for a person may be needed.
+func (r *run) bound(i int, h half) time.Duration {
+	if r.a.Steps[i].Held && !r.turning(i, h) {
+		return max(r.deadline(i), heldDeadline)
+	}
+	return r.deadline(i)
+}
+
 // deadlineLeft is how long the half may still wait; the whole of it before its first row is written.
 func (r *run) deadlineLeft(i int, h half) time.Duration {
 	rec := r.a.Steps[i]
 	if rec.StartedAt.IsZero() || r.turning(i, h) {
 		return r.deadline(i)
 	}
-	return rec.StartedAt.Add(r.deadline(i)).Sub(r.o.Clock.Now())
+	return rec.StartedAt.Add(r.bound(i, h)).Sub(r.o.Clock.Now())
 }
 
 // turning tells whether the row still tells of the way forward while the step is to be undone.

@@ -197,7 +197,7 @@ func (w *toy) run(ctx context.Context, j engine.Journal, o engine.Options) (engi
 // finish leases and runs the action, by one supervisor after the other, until it has ended. A holder that is killed at an edge by
 // the kill hook is a goroutine that ends there and then.
 func (w *toy) finish(o engine.Options) (engine.Outcome, string) {
-	for range 1000 {
+	for range 100_000 {
 		from := time.Now()
 		a, ok := w.mem.Lease(1)
 		if !ok {

@@ -36,7 +36,9 @@ func (r *run) row(i int, h half, p Phase, n note) (StepRecord, bool) {
 	if r.turning(i, h) { // from here on the row tells of the undo
 		rec.StartedAt, rec.Progress, rec.Checks = time.Time{}, 0, nil
 	}
-	if rec.StartedAt.IsZero() {
+	rec.Unbegun = p == Waiting && !h.undo && (was.Phase == Pending || was.Unbegun)
+	rec.Held = p == Waiting && n.held
+	if rec.StartedAt.IsZero() || was.Held && !rec.Held { // its own time begins when the gate lets it
 		rec.StartedAt = now
 	}
 	rec.FinishedAt = time.Time{}
@@ -53,7 +55,7 @@ func (r *run) row(i int, h half, p Phase, n note) (StepRecord, bool) {
 	if n.Progress > 0 {
 		rec.Progress = n.Progress
 	}
-	same := was.Phase == p && p == Waiting && was.Message == rec.Message && n.Output == nil &&
+	same := was.Phase == p && p == Waiting && was.Held == rec.Held && was.Message == rec.Message && n.Output == nil &&
 		bytes.Equal(was.Status, rec.Status) && now.Sub(r.wrote) < sameRowAgain
 	return rec, same
 }
