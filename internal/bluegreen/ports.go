@@ -110,6 +110,7 @@ type Switcher interface {
 type SwitchRequest struct {
 	Cluster  fleet.Cluster
 	ToCell   string
+	ToNodes  []string // nodes of the cell that may become the primary; empty: all of them. With them the switch may stay in one cell
 	Term     int64
 	ID       string // of the switch: the same after a kill
 	Settings campaign.Switch

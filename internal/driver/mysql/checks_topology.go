@@ -37,13 +37,13 @@ func (in *inspection) electFit(_ context.Context, f *finding) {
 		f.fail("name a cell of the cluster", "cluster %s has no cell %q", in.sc.cluster.Ref(), in.req.ToCell)
 		return
 	}
-	if in.primary != nil && in.primary.cell == in.req.ToCell {
-		f.fail("nothing is to be done", "the primary %s is in cell %s already", in.primary.place, in.req.ToCell)
+	if in.primary != nil && aim(in.req).at(in.primary) {
+		f.fail("nothing is to be done", "the primary %s is in %s already", in.primary.place, aim(in.req))
 		return
 	}
-	_, why := in.sc.electOf(in.primary, in.req.ToCell, in.req.ID)
+	_, why := in.sc.electOf(in.primary, aim(in.req), in.req.ID)
 	if in.elect == nil {
-		f.fail("make a node of cell "+in.req.ToCell+" replicate straight from the primary", "no node of cell %s is fit: %s", in.req.ToCell, strings.Join(why, "; "))
+		f.fail("make a node of "+aim(in.req).String()+" replicate straight from the primary", "no node of %s is fit: %s", aim(in.req), strings.Join(why, "; "))
 		return
 	}
 	f.pass("%s (%s) is elected", in.elect.place, in.elect.text)
@@ -74,13 +74,11 @@ func (in *inspection) identity(_ context.Context, f *finding) {
 func (in *inspection) versions(_ context.Context, f *finding) {
 	f.asked("SELECT VERSION()")
 	for _, cell := range in.sc.cluster.Cells {
-		want, err := parseVersion(cell.Version)
-		if err != nil {
-			continue
-		}
 		for _, v := range in.sc.views {
-			if v.err == nil && v.cell == cell.Name && v.version.series() != want.series() {
-				f.fail("install the cell's version, or correct the inventory", "%s runs %s, but cell %s is meant to be %s", v.place, v.version, cell.Name, cell.Version)
+			meant := cell.VersionOf(v.node)
+			want, err := parseVersion(meant)
+			if err == nil && v.err == nil && v.cell == cell.Name && v.version.series() != want.series() {
+				f.fail("install the cell's version, or correct the inventory", "%s runs %s, but %s is meant to be %s", v.place, v.version, v.whose(), meant)
 			}
 		}
 	}
@@ -95,7 +93,7 @@ func (in *inspection) versions(_ context.Context, f *finding) {
 			f.fail("", "%s is %s and %s is %s: they do not replicate", v.place, v.fl.name(), in.elect.place, in.elect.fl.name())
 		case !v.version.less(in.elect.version):
 			f.pass("%s %s → %s %s", in.elect.place, in.elect.version.series(), v.place, v.version.series())
-		case v.cell != in.req.ToCell:
+		case aim(in.req).leaves(in.sc, v):
 			f.pass("%s %s → %s %s only while the rollback window is open, guarded by %s", in.elect.place, in.elect.version.series(), v.place, v.version.series(), strings.Join(reverseGuards, ", "))
 		default:
 			f.fail("raise that node first", "%s %s would have to follow %s %s: a replica must not be older than its source", v.place, v.version.series(), in.elect.place, in.elect.version.series())

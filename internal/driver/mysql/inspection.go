@@ -175,14 +175,14 @@ func (f *finding) known(vs []*view) []*view {
 	return out
 }
 
-// electOf chooses who becomes the primary: of the cell, read-only, replicating straight from the primary; the one that the
+// electOf chooses who becomes the primary: one of the target, read-only, replicating straight from the primary; the one that the
 // same switch chose before, else the least behind, else the first by name. It says why the others are not fit.
-func (sc *scene) electOf(primary *view, cell, switchID string) (*view, []string) {
+func (sc *scene) electOf(primary *view, to target, switchID string) (*view, []string) {
 	banned := strings.Split(sc.cluster.Labels[LabelNeverPrimary], ",")
 	var fit []*view
 	var why []string
 	for _, v := range sc.views {
-		if v.cell != cell || v == primary {
+		if !to.at(v) || v == primary {
 			continue
 		}
 		ch, replica := v.channel()

@@ -45,7 +45,7 @@ func Outset(nodes []Seen, cell string) (begin string, node int, err error) {
 		}
 		sc.views = append(sc.views, v)
 	}
-	where, v, err := sc.decide(cell)
+	where, v, err := sc.decide(target{cell: cell})
 	if err != nil {
 		return "", -1, err
 	}

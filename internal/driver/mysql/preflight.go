@@ -72,7 +72,7 @@ func (d *Driver) Preflight(ctx context.Context, req bluegreen.SwitchRequest) (ch
 			in.replicas = append(in.replicas, v)
 		}
 	}
-	in.elect, _ = sc.electOf(in.primary, req.ToCell, req.ID)
+	in.elect, _ = sc.electOf(in.primary, aim(req), req.ID)
 	in.gs, in.gsErr = d.gates(req.Cluster)
 	return in.run(ctx, preflight), nil
 }

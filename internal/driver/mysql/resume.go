@@ -12,13 +12,13 @@ const (
 	fromFinish  outset = "finish"  // the elect is writable
 )
 
-// decide tells by what was observed where the switch into the cell stands, and the node that it is about. It is pure.
-func (sc *scene) decide(cell string) (outset, *view, error) {
+// decide tells by what was observed where the switch to the target stands, and the node that it is about. It is pure.
+func (sc *scene) decide(to target) (outset, *view, error) {
 	w := sc.writable()
 	switch {
 	case len(w) > 1:
 		return "", nil, contested(sc, w)
-	case len(w) == 1 && w[0].cell == cell && (sc.unknown() == nil || w[0].opened()):
+	case len(w) == 1 && to.at(w[0]) && (sc.unknown() == nil || w[0].opened()):
 		return fromFinish, w[0], nil
 	}
 	// An unread node may be the writable one. Only the finish goes on without it: there the one that is writable was made so

@@ -68,7 +68,7 @@ func TestDecide(t *testing.T) {
 		{"an old note of the elect does not count", ro(isDemoting, 6, "b"), ro(isPrimary, 4, "a"), fromReopen, "blue", nil},
 		{"two notes of primaries under one term", ro(isPrimary, 4, "a"), ro(isPrimary, 4, "b"), "", "", ErrContested},
 	} {
-		got, v, err := sceneOf(c.blue, c.green).decide("green")
+		got, v, err := sceneOf(c.blue, c.green).decide(target{cell: "green"})
 		node := ""
 		if v != nil {
 			node = v.cell

@@ -34,7 +34,7 @@ func (r *run) tidy(ctx context.Context) error {
 	}
 	for _, v := range r.sc.views {
 		st := v.standing
-		if st == nil || v == r.old || v.cell != r.req.ToCell || st.Role != isPromoting && st.Switch != r.req.ID {
+		if st == nil || v == r.old || !aim(r.req).at(v) || st.Role != isPromoting && st.Switch != r.req.ID {
 			continue
 		}
 		s, err := r.to(ctx, v.place)
@@ -70,11 +70,11 @@ func (r *run) tidy(ctx context.Context) error {
 			return err
 		}
 		var why []string
-		if r.elect, why = r.sc.electOf(r.old, r.req.ToCell, r.req.ID); r.elect != nil {
+		if r.elect, why = r.sc.electOf(r.old, aim(r.req), r.req.ID); r.elect != nil {
 			break
 		}
 		if time.Now().After(stop) {
-			return fmt.Errorf("%w: no node of cell %s is fit to become the primary: %s", ErrNotReady, r.req.ToCell, strings.Join(why, "; "))
+			return fmt.Errorf("%w: no node of %s is fit to become the primary: %s", ErrNotReady, aim(r.req), strings.Join(why, "; "))
 		}
 		if err := sleep(ctx, 50*time.Millisecond); err != nil {
 			return err

@@ -88,7 +88,7 @@ func (d *Driver) Switch(ctx context.Context, req bluegreen.SwitchRequest) (engin
 	defer r.close()
 	out, err := r.switchOver(ctx)
 	if err != nil {
-		return out, fmt.Errorf("switch of %s into cell %s: %w", req.Cluster.Ref(), req.ToCell, err)
+		return out, fmt.Errorf("switch of %s into %s: %w", req.Cluster.Ref(), aim(req), err)
 	}
 	return out, nil
 }
@@ -110,7 +110,7 @@ func (r *run) switchOver(ctx context.Context) (engine.SwitchoverOutput, error) {
 	}
 	for {
 		r.sc = r.d.look(ctx, r.req.Cluster)
-		where, v, err := r.sc.decide(r.req.ToCell)
+		where, v, err := r.sc.decide(aim(r.req))
 		if err != nil {
 			return engine.SwitchoverOutput{}, err
 		}
@@ -133,7 +133,7 @@ func (r *run) switchOver(ctx context.Context) (engine.SwitchoverOutput, error) {
 			if err := r.pin(ctx); err != nil { // a restart has forgotten it
 				return engine.SwitchoverOutput{}, err
 			}
-			if v.cell != r.req.ToCell { // it was on its way to another cell: let it arrive, then begin anew from there
+			if !aim(r.req).at(v) { // it was on its way to another place: let it arrive, then begin anew from there
 				if err := r.arrive(ctx); err != nil {
 					return engine.SwitchoverOutput{}, err
 				}
@@ -181,9 +181,12 @@ func (r *run) walk(ctx context.Context, from string) (engine.SwitchoverOutput, e
 		return engine.SwitchoverOutput{}, fmt.Errorf("%s is the primary, but the switch is not complete: %w", r.elect.describe(), err)
 	}
 	out := engine.SwitchoverOutput{Kind: "storage", To: r.req.ToCell, HoldMS: r.holdMS, At: r.d.cfg.Now()}
-	if r.old != nil {
+	switch from, ok := cellOf(r.det.From); {
+	case len(r.req.ToNodes) > 0: // cells do not tell where it went
+		out.From, out.To = r.det.From, r.elect.place.String()
+	case r.old != nil:
 		out.From = r.old.cell
-	} else if from, ok := cellOf(r.det.From); ok {
+	case ok:
 		out.From = from
 	}
 	r.log.Info("switched", "primary", r.elect.describe(), "hold_ms", r.holdMS)

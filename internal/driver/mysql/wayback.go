@@ -24,15 +24,12 @@ func (d *Driver) WayBack(ctx context.Context, c fleet.Cluster, oldCell string) (
 	if err != nil {
 		return fleet.WayBack{Detail: err.Error(), Since: at}, check.Results{check.Unknowable("one-primary", err, at)}, nil
 	}
-	if primary.cell == oldCell {
-		return fleet.WayBack{}, nil, fmt.Errorf("the primary %s is in the old cell: there is no way back to look at", primary.place)
+	olds := oldNodes(sc, primary, oldCell)
+	if primary.cell == oldCell && len(olds) == 0 {
+		return fleet.WayBack{}, nil, fmt.Errorf("the primary %s is in the old cell, and no node of it is older: there is no way back to look at", primary.place)
 	}
 	in := &inspection{d: d, sc: sc, primary: primary, elect: primary, maxLag: time.Second, req: bluegreen.SwitchRequest{Cluster: c, ToCell: primary.cell}}
-	for _, v := range sc.views {
-		if v.cell == oldCell {
-			in.replicas = append(in.replicas, v)
-		}
-	}
+	in.replicas = olds
 	rs := in.run(ctx, []namedCheck{
 		{"way-back-nodes", (*inspection).replicasPresent},
 		{"way-back-running", (*inspection).replicationRunning},
@@ -43,7 +40,7 @@ func (d *Driver) WayBack(ctx context.Context, c fleet.Cluster, oldCell string) (
 		{"schema-drift", (*inspection).schemaDrift},
 		{"way-back-risks", (*inspection).wayBackRisks},
 	})
-	w := fleet.WayBack{Open: true, Detail: "every node of " + oldCell + " replicates from " + primary.place.String(), Risks: append(in.found, in.latent...), Since: at}
+	w := fleet.WayBack{Open: true, Detail: "every old node of " + oldCell + " replicates from " + primary.place.String(), Risks: append(in.found, in.latent...), Since: at}
 	if st := primary.standing; st != nil && st.Role == isPrimary {
 		w.Since = st.At
 	}
@@ -65,14 +62,15 @@ func (d *Driver) WayBack(ctx context.Context, c fleet.Cluster, oldCell string) (
 // CloseWayBack stops replication to the old cell, for ever, and gives the primary back the default collations that it had before they
 // were pinned. It repeats safely.
 func (d *Driver) CloseWayBack(ctx context.Context, c fleet.Cluster, oldCell string, term int64) error {
-	_, primary, err := d.settled(ctx, c, term)
+	sc, primary, err := d.settled(ctx, c, term)
 	if err != nil {
 		return err
 	}
-	if primary.cell == oldCell {
-		return fmt.Errorf("the primary %s is in the old cell: the way back can't be closed", primary.place)
-	}
-	if err := d.Forget(ctx, c, oldCell, term); err != nil {
+	if primary.cell == oldCell { // raised in place: there is no cell to let go, and no node may be older any more
+		if olds := oldNodes(sc, primary, oldCell); len(olds) > 0 {
+			return fmt.Errorf("the primary %s is in the old cell, and %s is older than it: the way back can't be closed", primary.place, olds[0].place)
+		}
+	} else if err := d.Forget(ctx, c, oldCell, term); err != nil {
 		return err
 	}
 	st := primary.standing
