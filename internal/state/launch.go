@@ -22,7 +22,7 @@ type Launched struct {
 
 // Launch decides and starts, in one transaction. It first updates the campaign's row, so that two launches follow one
 // another, then reads the snapshot anew and decides on that (trap 7). A key that was launched already is ErrLaunched;
-// with an empty key it was asked for by a person, and is never ErrLaunched.
+// with an empty key it was asked for by a person, and is never ErrLaunched. Holds that need a person are told; see TellHolds.
 func (s *Store) Launch(ctx context.Context, name, key, who string, decide DecideFunc) (out Launched, err error) {
 	err = s.update(ctx, func(tx *sql.Tx) error {
 		now := s.Now()
@@ -47,7 +47,8 @@ func (s *Store) Launch(ctx context.Context, name, key, who string, decide Decide
 		if err != nil {
 			return err
 		}
-		for _, d := range decide(snap, now) {
+		decisions := decide(snap, now)
+		for _, d := range decisions {
 			switch {
 			case d.Arrived:
 				out.Arrived++
@@ -64,6 +65,9 @@ func (s *Store) Launch(ctx context.Context, name, key, who string, decide Decide
 			if _, err := tx.ExecContext(ctx, `UPDATE launches SET started = $1 WHERE campaign = $2 AND key = $3`, len(out.Started), name, key); err != nil {
 				return err
 			}
+		}
+		if err := s.tellHolds(ctx, tx, snap, decisions, now); err != nil {
+			return err
 		}
 		if len(out.Started) == 0 && key != "" {
 			return nil // a run that starts nothing is no transition
