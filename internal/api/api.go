@@ -84,6 +84,19 @@ type ObservationRequest struct {
 	Observation fleet.Observation `json:"observation"`
 }
 
+// MendRequest asks for leave to put a cluster right that no action has.
+type MendRequest struct {
+	Cluster string `json:"cluster"`
+	Holder  string `json:"holder"` // the supervisor's name, unique in its environment
+}
+
+// MendedRequest gives the leave back.
+type MendedRequest struct {
+	Cluster string       `json:"cluster"`
+	Term    int64        `json:"term"`
+	Result  state.Mended `json:"result"`
+}
+
 // ApplyRequest stores a fleet, a campaign, or both.
 type ApplyRequest struct {
 	Fleet    *fleet.Fleet       `json:"fleet,omitempty"`

@@ -228,6 +228,20 @@ func (a *Agent) Observe(ctx context.Context, cluster string, o fleet.Observation
 	return do(ctx, a.c, http.MethodPost, a.path("/observations"), ObservationRequest{cluster, o})
 }
 
+// BeginMend asks for leave to put a cluster right; nil if an action or another holder has it.
+func (a *Agent) BeginMend(ctx context.Context, cluster, holder string) (*state.Mend, error) {
+	m, found, err := call[state.Mend](ctx, a.c, http.MethodPost, a.path("/mends"), MendRequest{cluster, holder})
+	if err != nil || !found {
+		return nil, err
+	}
+	return &m, nil
+}
+
+// EndMend gives the leave back.
+func (a *Agent) EndMend(ctx context.Context, cluster string, term int64, r state.Mended) error {
+	return do(ctx, a.c, http.MethodPost, a.path("/mends/end"), MendedRequest{cluster, term, r})
+}
+
 var _ engine.Journal = (*Agent)(nil)
 
 // Apply stores a fleet, a campaign, or both.

@@ -82,6 +82,42 @@ func (o Observation) Primary() (NodeObservation, bool) {
 	return found[0], true
 }
 
+// Shut tells whether no node is seen writable. It is not known if none is, and none was read at all.
+func (o Observation) Shut() (shut, known bool) {
+	for _, n := range o.Nodes {
+		switch n.Role {
+		case RolePrimary:
+			return false, true
+		case RoleReplica, RoleDetached:
+			known = true
+		}
+	}
+	return known, known
+}
+
+// ReadOnly tells whether every node was read, and all are read-only: then a primary may have been restarted.
+func (o Observation) ReadOnly() bool {
+	for _, n := range o.Nodes {
+		if n.Role != RoleReplica && n.Role != RoleDetached {
+			return false
+		}
+	}
+	return len(o.Nodes) > 0
+}
+
+// Roles says in one line what each node was seen to be.
+func (o Observation) Roles() string {
+	var all []string
+	for _, n := range o.Nodes {
+		text := fmt.Sprintf("%s is %s", n.Node, n.Role)
+		if n.Error != "" {
+			text += " (" + n.Error + ")"
+		}
+		all = append(all, text)
+	}
+	return strings.Join(all, ", ")
+}
+
 // Unknown says what of the cluster is not known: what could not be read, or which of several writable nodes is the primary. It
 // is "" if everything was read.
 func (o Observation) Unknown() string {

@@ -120,12 +120,35 @@ func (s *Server) observe(_ http.ResponseWriter, r *http.Request, _ caller) (any,
 	return nil, s.cfg.Store.Observe(r.Context(), ref, req.Observation)
 }
 
-// watched lists the environment's clusters, and of each the old cell while the way back is to be watched.
+func (s *Server) beginMend(_ http.ResponseWriter, r *http.Request, _ caller) (any, error) {
+	req, err := body[api.MendRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	if req.Holder == "" {
+		return nil, badRequest{fmt.Errorf("leave to put a cluster right needs a holder's name")}
+	}
+	m, err := s.cfg.Store.BeginMend(r.Context(), fleet.ClusterRef{Env: r.PathValue("env"), Name: req.Cluster}, req.Holder)
+	if err != nil || m == nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (s *Server) endMend(_ http.ResponseWriter, r *http.Request, _ caller) (any, error) {
+	req, err := body[api.MendedRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.cfg.Store.EndMend(r.Context(), fleet.ClusterRef{Env: r.PathValue("env"), Name: req.Cluster}, req.Term, req.Result)
+}
+
 // changesWayBack tells whether a live action changes replication to the old version itself: what is seen of it meanwhile says nothing.
 func changesWayBack(a *campaign.ActionState) bool {
 	return a != nil && (a.Stage == strategy.StageSwitchStorage || a.Stage == strategy.StageTearDown)
 }
 
+// watched lists the environment's clusters, and of each the old cell while the way back is to be watched.
 func (s *Server) watched(_ http.ResponseWriter, r *http.Request, _ caller) (any, error) {
 	clusters, err := s.cfg.Store.Clusters(r.Context(), r.PathValue("env"))
 	if err != nil {

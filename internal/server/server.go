@@ -79,6 +79,8 @@ var routes = []route{
 	{"POST /v1/env/{env}/lease", supervisor, (*Server).lease},
 	{"GET /v1/env/{env}/clusters", supervisor, (*Server).watched},
 	{"POST /v1/env/{env}/observations", supervisor, (*Server).observe},
+	{"POST /v1/env/{env}/mends", supervisor, (*Server).beginMend},
+	{"POST /v1/env/{env}/mends/end", supervisor, (*Server).endMend},
 	{"POST /v1/env/{env}/actions/{id}/heartbeat", supervisor, (*Server).heartbeat},
 	{"POST /v1/env/{env}/actions/{id}/record", supervisor, (*Server).record},
 	{"POST /v1/env/{env}/actions/{id}/turn", supervisor, (*Server).turn},

@@ -36,7 +36,8 @@ func (s *Store) Lease(ctx context.Context, env, holder string, kinds []KindVersi
 			c.plan, err = decode[strategy.Plan](plan)
 			return c, err
 		}, `SELECT id, campaign, env, cluster, status, plan, turned, abort, reason FROM actions
-			WHERE env = $1 AND ended_at = 0 AND ((status IN ('queued', 'waiting') AND not_before <= $2) OR (status = 'leased' AND lease_until < $2 AND $3 = 1)) ORDER BY id`,
+			WHERE env = $1 AND ended_at = 0 AND ((status IN ('queued', 'waiting') AND not_before <= $2) OR (status = 'leased' AND lease_until < $2 AND $3 = 1))
+				AND NOT EXISTS (SELECT 1 FROM clusters c WHERE c.env = actions.env AND c.name = actions.cluster AND c.mend_until > $2) ORDER BY id`,
 			env, micros(now), b2i(takeOver))
 		if err != nil {
 			return err

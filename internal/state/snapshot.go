@@ -179,7 +179,14 @@ func (s *Store) Switchovers(ctx context.Context, name string) (all []Switchover,
 func (s *Store) Observe(ctx context.Context, ref fleet.ClusterRef, o fleet.Observation) error {
 	return s.update(ctx, func(tx *sql.Tx) error {
 		stored, err := putObservation(ctx, tx, ref, o)
-		if err != nil || !stored || o.WayBack == nil {
+		if err != nil || !stored {
+			return err
+		}
+		c, err := cluster(ctx, tx, ref)
+		if err != nil {
+			return err
+		}
+		if err := s.setShut(ctx, tx, ref, o.Of(c)); err != nil || o.WayBack == nil {
 			return err
 		}
 		return s.setWayBack(ctx, tx, ref, *o.WayBack)

@@ -35,6 +35,9 @@ type Stage struct {
 	PointOfNoReturn bool `json:"point_of_no_return,omitempty"`
 	// Disruptive marks a stage that touches traffic; budgets and windows look at it.
 	Disruptive bool `json:"disruptive,omitempty"`
+	// MovesPrimary marks the stage that makes a node of the new version the primary. From its end until the point of no return
+	// replication back to the old version is the way back, and is watched.
+	MovesPrimary bool `json:"moves_primary,omitempty"`
 }
 
 // Step is one thing that is observed, done, verified and undone.
@@ -82,4 +85,15 @@ func (s Strategy) Expand(stage string, dir Direction) (Plan, bool) {
 		}
 	}
 	return Plan{Strategy: s.Name, Stage: stage, Direction: dir, Steps: steps, PointOfNoReturn: st.PointOfNoReturn}, true
+}
+
+// Disruptive tells whether the plan's stage touches traffic: until its action has ended, nobody else touches the cluster's primary. A
+// stage that this release does not know counts as one that does.
+func (p Plan) Disruptive() bool {
+	s, ok := ByName(p.Strategy)
+	if !ok {
+		return true
+	}
+	st, at := s.Stage(p.Stage)
+	return at < 0 || st.Disruptive
 }

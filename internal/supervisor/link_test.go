@@ -14,6 +14,7 @@ import (
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/engine/enginetest"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/state"
 	"github.com/windlass-db/windlass/internal/strategy"
 	"github.com/windlass-db/windlass/internal/supervisor"
 )
@@ -51,6 +52,11 @@ func (l *link) away(ctx context.Context) error {
 	<-ctx.Done()
 	return fmt.Errorf("%w: %w", errAway, ctx.Err())
 }
+
+// No cluster of these tests is ever seen without a primary.
+func (l *link) BeginMend(context.Context, string, string) (*state.Mend, error) { return nil, nil }
+
+func (l *link) EndMend(context.Context, string, int64, state.Mended) error { return nil }
 
 func (l *link) note() {
 	l.mu.Lock()

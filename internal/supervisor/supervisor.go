@@ -1,5 +1,6 @@
 // Package supervisor is the agent of one environment: it pulls actions from the server, runs them with the engine, and tells
-// the server what it sees of every cluster.
+// the server what it sees of every cluster. A cluster that it sees without a primary, because the primary was restarted and booted
+// read-only, it puts right, whether an action has the cluster or not.
 //
 // Several supervisors of one environment share the work; leases keep them apart. When the server is away a supervisor waits,
 // longer and longer up to a bound, and asks again; nothing that it does or leaves undone then touches traffic. Its end is in
@@ -25,6 +26,7 @@ import (
 // Server is what the supervisor asks of the server; *api.Agent gives it.
 type Server interface {
 	engine.Journal
+	MendServer
 	// Lease asks for work; nil if there is none.
 	Lease(ctx context.Context, holder string, kinds []engine.KindVersion) (*engine.Assignment, error)
 	Watched(ctx context.Context) ([]api.Watched, error)
@@ -55,7 +57,11 @@ type Config struct {
 }
 
 // Supervisor runs one environment's actions.
-type Supervisor struct{ cfg Config }
+type Supervisor struct {
+	cfg    Config
+	leases leases
+	tries  tries
+}
 
 // New makes a supervisor. Run starts it.
 func New(cfg Config) *Supervisor {
@@ -71,7 +77,7 @@ func New(cfg Config) *Supervisor {
 	if cfg.LookTimeout == 0 {
 		cfg.LookTimeout = 20 * time.Second
 	}
-	return &Supervisor{cfg}
+	return &Supervisor{cfg: cfg}
 }
 
 // Run works until the context ends, then gives back what it holds.
@@ -119,6 +125,8 @@ func (s *Supervisor) once(ctx context.Context) (bool, error) {
 	}
 	o := s.cfg.Engine
 	o.LeasedAt, o.Log = asked, s.cfg.Log
+	s.leases.add(*a)
+	defer s.leases.remove(a.Cluster.Ref())
 	_, err = engine.Run(ctx, s.cfg.Server, s.cfg.Handlers, *a, o)
 	if errors.Is(err, engine.ErrFenced) || errors.Is(err, engine.ErrLeaseLost) {
 		s.cfg.Log.Warn("somebody else may have the action now", "env", s.cfg.Env, "cluster", a.Cluster.Name, "action", a.ActionID, "term", a.Term, "err", err)
@@ -157,6 +165,12 @@ func (s *Supervisor) look(ctx context.Context) error {
 	for _, w := range all {
 		g.Go(func() error {
 			o := s.observe(ctx, w)
+			if o.ReadOnly() && s.mend(ctx, w.Cluster) {
+				o = s.observe(ctx, w)
+			}
+			if shut, known := o.Shut(); known && !shut {
+				s.tries.well(w.Cluster.Name)
+			}
 			if ctx.Err() != nil {
 				return nil // a look that was cut off says nothing
 			}
