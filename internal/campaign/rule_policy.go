@@ -44,19 +44,20 @@ func (t *tick) mixedState(c *candidate, _ time.Time) (Reason, bool) {
 		return m.Reason, m.made
 	}
 	m := memo{}
-	m.Reason, m.made = t.judge(c.Seen, window)
+	m.Reason, m.made = judge(t.product, c.Seen, window)
 	t.judged[key.String()] = m
 	return m.Reason, m.made
 }
 
-func (t *tick) judge(seen []Seen, window bool) (Reason, bool) {
+// judge says why versions that were seen may not be together.
+func judge(product *policy.Product, seen []Seen, window bool) (Reason, bool) {
 	s := policy.State{Window: window}
 	for _, one := range seen {
-		if component := roleComponent(t.product, one.Role); component != "" {
+		if component := roleComponent(product, one.Role); component != "" {
 			s.Present = append(s.Present, policy.Present{Component: component, Version: one.Version})
 		}
 	}
-	_, bad, err := t.product.Check(s)
+	_, bad, err := product.Check(s)
 	switch {
 	case err != nil:
 		return Reason{Code: CodePolicy, Message: "it can't be told whether its versions may run side by side: " + err.Error(), Release: "the version is seen to be another one, or its release is added to the product's policy"}, true

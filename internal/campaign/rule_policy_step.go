@@ -1,0 +1,150 @@
+package campaign
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/windlass-db/windlass/internal/check"
+	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/policy"
+	"github.com/windlass-db/windlass/internal/strategy"
+)
+
+// CheckVersions is the name of the check that BeforeStep makes.
+const CheckVersions = "versions-by-policy"
+
+// GuardsStep tells whether the versions are judged before a step of the plan begins. They are, but for those that come after a step
+// of a disruptive stage which moved something, and move nothing themselves: they prove it or wait for its end. To hold them
+// would only take back what was moved; whatever they begin is held as the next stage.
+func (c Campaign) GuardsStep(p strategy.Plan, step int) bool {
+	product, err := c.product()
+	if p.Direction == strategy.Back || product == nil && err == nil {
+		return false
+	}
+	if !disruptive(p) || p.Steps[step].Undoes != "" {
+		return true
+	}
+	return !slices.ContainsFunc(p.Steps[:step], func(s strategy.Step) bool { return s.Undoes != "" })
+}
+
+// BeforeStep judges by the campaign's policy what was seen before a step of its plan begins (V5): the versions as they are, and as
+// the step would leave them. A node that could not be read is unknown, and holds what would touch traffic.
+func (c Campaign) BeforeStep(p strategy.Plan, step int, o fleet.Observation) check.Results {
+	product, err := c.product()
+	if err != nil {
+		return check.Results{check.Unknowable(CheckVersions, err, o.At)}
+	}
+	if product == nil {
+		return nil
+	}
+	if unread := unread(o); disruptive(p) && len(unread) > 0 {
+		r := check.Unknowable(CheckVersions, fmt.Errorf("%s", strings.Join(unread, "; ")), o.At)
+		r.Remedy = "the step begins on nothing that is unknown: let every node be readable"
+		return check.Results{r}
+	}
+	seen := SeenIn(o)
+	if reason, bad := judge(product, seen, c.window(p, step, o)); bad {
+		return check.Results{check.Failed(CheckVersions, reason.Message, reason.Release, o.At)}
+	}
+	for _, s := range c.ahead(p, step, o) {
+		if reason, bad := judge(product, s.seen, s.window); bad {
+			return check.Results{check.Failed(CheckVersions, p.Steps[step].Does+": "+reason.Message, reason.Release, o.At)}
+		}
+	}
+	return check.Results{check.Passed(CheckVersions, fmt.Sprintf("%s may run side by side", sides(seen)), o.At)}
+}
+
+// window tells whether the way back is open before the step: the old version replicates from the new one. In the stage of the switch that
+// is so where the new cell is seen to have the primary: a try was broken off behind its promotion.
+func (c Campaign) window(p strategy.Plan, step int, o fleet.Observation) bool {
+	strat, ok := strategy.ByName(p.Strategy)
+	if !ok {
+		return false
+	}
+	isSwitch := func(s strategy.Step) bool { return s.Kind == strategy.SwitchStorage }
+	for _, st := range strat.Stages {
+		at := slices.IndexFunc(st.Steps, isSwitch)
+		switch {
+		case st.Name == p.Stage:
+			primary, ok := o.Primary()
+			return at >= 0 && (step > at || ok && primary.Cell == c.ToCell)
+		case at >= 0:
+			return true
+		}
+	}
+	return false
+}
+
+// ahead are the states that the step leads to, as far as its kind tells: what was seen, and what it brings.
+func (c Campaign) ahead(p strategy.Plan, step int, o fleet.Observation) []aheadState {
+	switch p.Steps[step].Kind {
+	case strategy.ProvisionNodes, strategy.SeedNodes, strategy.StartReplication:
+		return []aheadState{{seen: append(SeenIn(o), Seen{fleet.RoleReplica, c.To})}}
+	case strategy.Preflight, strategy.SwitchStorage:
+		if primary, ok := o.Primary(); !ok || primary.Cell == c.ToCell {
+			return nil // a switch was broken off, or is over: what is there counts
+		}
+		var all []aheadState
+		for _, elect := range o.Nodes {
+			if elect.Cell != c.ToCell || elect.Version == "" {
+				continue
+			}
+			s := aheadState{seen: []Seen{{fleet.RolePrimary, elect.Version}}, window: true}
+			for _, n := range o.Nodes {
+				if n.Version != "" && n != elect && (n.Role == fleet.RolePrimary || n.Role == fleet.RoleReplica) {
+					s.seen = append(s.seen, Seen{fleet.RoleReplica, n.Version})
+				}
+			}
+			all = append(all, s)
+		}
+		return all
+	}
+	return nil
+}
+
+type aheadState struct {
+	seen   []Seen
+	window bool
+}
+
+func disruptive(p strategy.Plan) bool {
+	strat, ok := strategy.ByName(p.Strategy)
+	if !ok {
+		return true // nothing is known of it
+	}
+	st, i := strat.Stage(p.Stage)
+	return i < 0 || st.Disruptive
+}
+
+// unread names the nodes of which nothing is known, each with its cause.
+func unread(o fleet.Observation) []string {
+	var all []string
+	for _, n := range o.Nodes {
+		if n.Role == fleet.RoleUnknown || n.Version == "" {
+			all = append(all, strings.TrimSuffix(n.Cell+"/"+n.Node+": "+n.Error, ": "))
+		}
+	}
+	return all
+}
+
+// sides words what was seen together.
+func sides(seen []Seen) string {
+	if len(seen) == 0 {
+		return "no two that meet"
+	}
+	var all []string
+	for _, s := range seen {
+		all = append(all, string(s.Role)+" "+s.Version)
+	}
+	return strings.Join(all, ", ")
+}
+
+// product is whose policy judges the campaign; nil if none is known for what it raises.
+func (c Campaign) product() (*policy.Product, error) {
+	p, err := policy.Builtin(c.Product)
+	if err != nil {
+		return nil, nil //nolint:nilerr // no policy is known for it, which is no error: there is nothing to judge by
+	}
+	return p, nil
+}
