@@ -30,7 +30,7 @@ func (j *job) reserve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rs, err := j.target.Rows(ctx, "SELECT User, Host, is_role FROM mysql.user")
+	rs, err := j.target.Rows(ctx, "SELECT User, Host, "+j.f.isRole()+" AS is_role FROM mysql.user")
 	if err != nil {
 		return fmt.Errorf("read the accounts of %s: %w", j.r.Node.Name, err)
 	}
@@ -95,6 +95,11 @@ func (j *job) grant(ctx context.Context, d *definitions) (map[string]bool, error
 			}
 			if err != nil {
 				return nil, j.notUnderstood(ctx, catalog.KindGrant, g, err)
+			}
+		}
+		for _, stmt := range a.later {
+			if err := j.target.Exec(ctx, stmt); err != nil {
+				return nil, j.notUnderstood(ctx, catalog.KindAccount, a.String(), err)
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package seed
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/windlass-db/windlass/internal/datacheck/catalog"
 	"github.com/windlass-db/windlass/internal/datacheck/node"
@@ -16,24 +17,17 @@ func (j *job) adopt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	position, err := node.ParsePosition(text)
-	if err != nil {
-		return err
-	}
+	text = strings.ReplaceAll(text, "\n", "")
 	const clear = "delete the node, if nobody needs it, and run the stage again"
-	if len(position) == 0 {
-		return refuse(now, "target-empty", fmt.Sprintf("%s holds a schema %s that no try of ours has made, and no position (gtid_slave_pos) that it could be a backup of", name, j.held),
-			"if it is a restored backup, set gtid_slave_pos to the backup's position; else "+clear)
+	if text == "" {
+		return refuse(now, "target-empty", fmt.Sprintf("%s holds a schema %s that no try of ours has made, and no position (%s) that it could be a backup of", name, j.held, j.f.variable()),
+			"if it is a restored backup, set "+j.f.variable()+" to the backup's position; else "+clear)
 	}
-	v, err := j.primary.Variables(ctx, "gtid_current_pos", "gtid_binlog_pos")
+	reached, has, err := j.f.reached(ctx, j.primary, text)
 	if err != nil {
 		return err
 	}
-	has, err := node.ParsePosition(v["gtid_current_pos"] + "," + v["gtid_binlog_pos"])
-	if err != nil {
-		return err
-	}
-	if !has.Reaches(position) {
+	if !reached {
 		return refuse(now, "target-errant", fmt.Sprintf("%s holds a schema %s and stands at %q, which the primary %s has not come to (%q)", name, j.held, text, j.primary.Node.Name, has), "it is no backup of this cluster: "+clear)
 	}
 	if missing, err := j.lacks(ctx); err != nil {
@@ -41,7 +35,7 @@ func (j *job) adopt(ctx context.Context) error {
 	} else if missing != "" {
 		return refuse(now, "target-empty", fmt.Sprintf("%s holds a schema %s, and not %s of %s", name, j.held, missing, j.source.Node.Name), "it is no backup of this cluster: "+clear)
 	}
-	if err := served(ctx, j.primary, position); err != nil {
+	if err := j.f.served(ctx, j.primary, text); err != nil {
 		return fmt.Errorf("the backup on %s is too old: %w", name, err)
 	}
 	j.status.Position = text

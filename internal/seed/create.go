@@ -9,22 +9,21 @@ import (
 	"github.com/windlass-db/windlass/internal/datacheck/node"
 )
 
-// Settings of a session that makes tables: every rule that could refuse or change what the source already has is off.
-const makeTables = "SET SESSION foreign_key_checks=0, check_constraint_checks=0, explicit_defaults_for_timestamp=1, sql_mode='NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES', innodb_strict_mode=0"
-
 // createTables makes schemas, sequences and empty tables. Schemas carry their collation by name: the new version's
 // default for a character set is another one.
 func (j *job) createTables(ctx context.Context, d *definitions) error {
-	if err := j.target.Exec(ctx, makeTables); err != nil {
-		return fmt.Errorf("prepare the session on %s: %w", j.r.Node.Name, err)
+	if err := settle(ctx, j.target, j.f); err != nil {
+		return err
 	}
 	for _, s := range d.catalog.Schemas {
 		at := d.catalog.Facts[catalog.ID{Kind: catalog.KindSchema, Name: s}]
 		if err := j.note(ctx, object{"schema", s}); err != nil {
 			return err
 		}
-		if err := j.target.Exec(ctx, fmt.Sprintf("CREATE OR REPLACE DATABASE %s CHARACTER SET %s COLLATE %s COMMENT %s", node.Ident(s), at["default character set name"], at["default collation name"], node.Quote(at["schema comment"]))); err != nil {
-			return fmt.Errorf("create schema %s on %s: %w", s, j.r.Node.Name, err)
+		for _, stmt := range j.f.schema(s, at) {
+			if err := j.target.Exec(ctx, stmt); err != nil {
+				return fmt.Errorf("create schema %s on %s: %w", s, j.r.Node.Name, err)
+			}
 		}
 	}
 	for _, p := range d.programs {
@@ -134,7 +133,7 @@ func (j *job) createPrograms(ctx context.Context, d *definitions) error {
 // of its schema are part of its meaning.
 func (j *job) createProgram(ctx context.Context, d *definitions, p program) (err error) {
 	set := []string{"USE " + node.Ident(p.Schema), "SET SESSION sql_mode=" + node.Quote(p.mode)}
-	back := []string{"SET NAMES utf8mb4 COLLATE utf8mb4_bin", makeTables, "SET SESSION time_zone='+00:00', timestamp=DEFAULT"}
+	back := []string{"SET NAMES utf8mb4 COLLATE utf8mb4_bin", "SET SESSION sql_mode=" + tableMode, "SET SESSION time_zone='+00:00', timestamp=DEFAULT"}
 	if p.client != "" {
 		set = append(set, "SET SESSION character_set_client="+p.client+", collation_connection="+p.collation)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"strings"
 
 	"github.com/windlass-db/windlass/internal/datacheck/catalog"
 	"github.com/windlass-db/windlass/internal/datacheck/node"
@@ -28,9 +27,10 @@ type account struct {
 	catalog.Account
 	create []string
 	grants []string
+	later  []string // after the grants
 }
 
-func readDefinitions(ctx context.Context, c *node.Conn, k *catalog.Catalog) (*definitions, error) {
+func readDefinitions(ctx context.Context, c *node.Conn, k *catalog.Catalog, f flavour) (*definitions, error) {
 	d := &definitions{catalog: k, tables: map[string]string{}}
 	for _, t := range k.Tables {
 		text, err := show(ctx, c, "SHOW CREATE TABLE "+node.Table(t.Schema, t.Name), "Create Table")
@@ -40,7 +40,7 @@ func readDefinitions(ctx context.Context, c *node.Conn, k *catalog.Catalog) (*de
 		d.tables[t.String()] = text["Create Table"]
 	}
 	for _, p := range k.Programs {
-		full, err := readProgram(ctx, c, p)
+		full, err := readProgram(ctx, c, p, f)
 		if err != nil {
 			return nil, err
 		}
@@ -49,19 +49,19 @@ func readDefinitions(ctx context.Context, c *node.Conn, k *catalog.Catalog) (*de
 	for _, a := range k.Accounts {
 		full := account{Account: a}
 		if a.Role {
-			if a.Quoted() != "PUBLIC" { // it is always there
-				full.create = []string{"CREATE OR REPLACE ROLE " + a.Quoted()}
-			}
+			full.create = f.role(a)
 		} else {
 			rs, err := c.Rows(ctx, "SHOW CREATE USER "+a.Quoted())
 			if err != nil {
 				return nil, fmt.Errorf("read the definition of %s: %w", a, err)
 			}
+			var created []string
 			for _, r := range rs {
 				for _, v := range r {
-					full.create = append(full.create, strings.Replace(v, "CREATE USER ", "CREATE OR REPLACE USER ", 1))
+					created = append(created, v)
 				}
 			}
+			full.create, full.later = f.user(a, created)
 		}
 		var err error
 		if full.grants, err = catalog.ReadGrants(ctx, c, a); err != nil {
@@ -84,7 +84,7 @@ func show(ctx context.Context, c *node.Conn, query, column string) (node.Row, er
 	return rs[0], nil
 }
 
-func readProgram(ctx context.Context, c *node.Conn, p catalog.Program) (program, error) {
+func readProgram(ctx context.Context, c *node.Conn, p catalog.Program, f flavour) (program, error) {
 	out := program{Program: p}
 	query, column := "", ""
 	switch p.Kind {
@@ -121,18 +121,10 @@ func readProgram(ctx context.Context, c *node.Conn, p catalog.Program) (program,
 		if err := c.One(ctx, "SELECT UNIX_TIMESTAMP(CREATED) FROM information_schema.EVENTS WHERE EVENT_SCHEMA="+node.Quote(p.Schema)+" AND EVENT_NAME="+node.Quote(p.Name), &out.created); err != nil {
 			return out, fmt.Errorf("read the event %s: %w", p, err)
 		}
-		out.text = asleep(out.text)
+		out.text = f.asleep(out.text)
 	}
 	return out, nil
 }
 
+// An event that is enabled waits for its server's promotion on the copy, as on a replica (trap 5).
 var eventStatus = regexp.MustCompile(`ON COMPLETION (NOT )?PRESERVE ENABLE\b`)
-
-// asleep makes an event that is enabled wait for its server's promotion, as a replica does (trap 5).
-func asleep(create string) string {
-	at := eventStatus.FindStringIndex(create)
-	if at == nil {
-		return create
-	}
-	return create[:at[1]-len("ENABLE")] + "DISABLE ON SLAVE" + create[at[1]:]
-}

@@ -10,7 +10,11 @@ import (
 
 // served sees that the primary's binary logs still hold all that follows the position: a node that is started from it
 // later than that could never catch up (trap 33).
-func served(ctx context.Context, primary *node.Conn, position node.Position) error {
+func (mariadb) served(ctx context.Context, primary *node.Conn, at string) error {
+	position, err := node.ParsePosition(at)
+	if err != nil {
+		return err
+	}
 	logs, err := primary.Rows(ctx, "SHOW BINARY LOGS")
 	if err != nil {
 		return fmt.Errorf("read the binary logs of %s: %w", primary.Node.Name, err)
@@ -31,7 +35,11 @@ func served(ctx context.Context, primary *node.Conn, position node.Position) err
 		return err
 	}
 	if !position.Reaches(oldest) {
-		return fmt.Errorf("the oldest binary log of %s begins at %q, the copy stands at %q: what lies between was purged while the data was copied; keep binary logs for longer (binlog_expire_logs_seconds)", primary.Node.Name, text.String, position)
+		return purgedMeanwhile(primary, text.String, at)
 	}
 	return nil
+}
+
+func purgedMeanwhile(primary *node.Conn, oldest, position string) error {
+	return fmt.Errorf("the binary logs of %s begin at %q, the copy stands at %q: what lies between was purged while the data was copied; keep binary logs for longer (binlog_expire_logs_seconds)", primary.Node.Name, oldest, position)
 }

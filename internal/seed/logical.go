@@ -25,7 +25,7 @@ func (j *job) logical(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	j.status.Position = position.String()
+	j.status.Position = position
 	hold, err := j.pinAt(ctx, position)
 	if err != nil {
 		return err
@@ -34,10 +34,13 @@ func (j *job) logical(ctx context.Context) error {
 	if err := j.tell(ctx, true, fmt.Sprintf("copying %s from %s at %s", human(j.size), j.source.Node.Name, position)); err != nil {
 		return err
 	}
-	if err := j.begin(ctx, position.String()); err != nil {
+	if err := j.begin(ctx, position); err != nil {
 		return err
 	}
 	if err := j.reserve(ctx); err != nil {
+		return err
+	}
+	if err := j.f.accounts(ctx, j); err != nil {
 		return err
 	}
 	if err := j.createAccounts(ctx, defs); err != nil {
@@ -65,16 +68,16 @@ func (j *job) logical(ctx context.Context) error {
 	if err := j.compare(ctx, defs.catalog, skipped); err != nil {
 		return err
 	}
-	if err := served(ctx, j.primary, position); err != nil {
+	if err := j.f.served(ctx, j.primary, position); err != nil {
 		return err
 	}
 	if err := j.tell(ctx, true, "the data is copied, writing the completion mark"); err != nil {
 		return err
 	}
-	if err := j.finish(ctx, position.String()); err != nil {
+	if err := j.finish(ctx, position); err != nil {
 		return err
 	}
-	j.log.Info("the data is copied", "position", position.String(), "rows", j.status.Rows, "bytes", j.status.Bytes, "took", j.cfg.Now().Sub(j.status.Started))
+	j.log.Info("the data is copied", "position", position, "rows", j.status.Rows, "bytes", j.status.Bytes, "took", j.cfg.Now().Sub(j.status.Started))
 	return nil
 }
 
@@ -88,30 +91,30 @@ type definitions struct {
 
 // freeze opens the snapshot and reads every definition as of it. Definitions know no snapshot, so they are read before
 // and after: if nothing has changed, they were so at the snapshot in between. No lock is taken for it.
-func (j *job) freeze(ctx context.Context, ddl *node.Conn) (*definitions, node.Position, error) {
+func (j *job) freeze(ctx context.Context, ddl *node.Conn) (*definitions, string, error) {
 	var changed string
 	for range tries {
 		before, err := catalog.Read(ctx, ddl)
 		if err != nil {
-			return nil, nil, err
+			return nil, "", err
 		}
 		if err := j.copyable(before); err != nil {
-			return nil, nil, err
+			return nil, "", err
 		}
-		position, err := j.source.Snapshot(ctx)
+		position, err := j.f.snapshot(ctx, j)
 		if err != nil {
-			return nil, nil, err
+			return nil, "", err
 		}
-		defs, err := readDefinitions(ctx, ddl, before)
+		defs, err := readDefinitions(ctx, ddl, before, j.f)
 		gone := node.Number(err) != 0 && !lostConnection(err) // a table that was dropped meanwhile, for one
 		if err != nil && !gone {
-			return nil, nil, err
+			return nil, "", err
 		}
 		var diff []catalog.Difference
 		if !gone {
 			after, err := catalog.Read(ctx, ddl)
 			if err != nil {
-				return nil, nil, err
+				return nil, "", err
 			}
 			diff = catalog.Diff(before, after, nil)
 		}
@@ -125,15 +128,15 @@ func (j *job) freeze(ctx context.Context, ddl *node.Conn) (*definitions, node.Po
 		}
 		j.log.Info("a definition changed while it was read; again", "change", changed)
 		if err := j.source.Exec(ctx, "ROLLBACK"); err != nil {
-			return nil, nil, err
+			return nil, "", err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, nil, ctx.Err()
+			return nil, "", ctx.Err()
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
-	return nil, nil, fmt.Errorf("definitions on %s changed while they were read, %d times in a row, lastly: %s", j.source.Node.Name, tries, changed)
+	return nil, "", fmt.Errorf("definitions on %s changed while they were read, %d times in a row, lastly: %s", j.source.Node.Name, tries, changed)
 }
 
 // lostConnection tells errors of the server's that end the session.

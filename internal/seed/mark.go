@@ -169,7 +169,7 @@ func (j *job) wipe(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := j.target.Exec(ctx, "SET GLOBAL gtid_slave_pos=''"); err != nil {
+	if err := j.f.set(ctx, j.target, ""); err != nil {
 		return fmt.Errorf("reset the position of %s: %w", j.r.Node.Name, err)
 	}
 	return nil
@@ -177,14 +177,12 @@ func (j *job) wipe(ctx context.Context) error {
 
 // finish sets the position and writes the completion mark, last of all.
 func (j *job) finish(ctx context.Context, position string) error {
-	pos, err := j.target.Variables(ctx, "gtid_binlog_pos")
-	if err != nil {
+	if own, err := j.f.logged(ctx, j, nil); err != nil {
 		return err
+	} else if own != "" {
+		return refuse(j.cfg.Now(), "target-errant", fmt.Sprintf("%s has logged transactions of its own while it was copied to: %s", j.r.Node.Name, own), "find out who writes to it, and delete the node")
 	}
-	if pos["gtid_binlog_pos"] != "" {
-		return refuse(j.cfg.Now(), "target-errant", fmt.Sprintf("%s has logged transactions of its own while it was copied to: %s", j.r.Node.Name, pos["gtid_binlog_pos"]), "find out who writes to it, and delete the node")
-	}
-	if err := j.target.Exec(ctx, "SET GLOBAL gtid_slave_pos="+node.Quote(position)); err != nil {
+	if err := j.f.set(ctx, j.target, position); err != nil {
 		return fmt.Errorf("set the position of %s: %w", j.r.Node.Name, err)
 	}
 	m, err := readMark(ctx, j.target)

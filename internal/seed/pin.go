@@ -2,13 +2,11 @@ package seed
 
 import (
 	"context"
-	"encoding/binary"
+	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"time"
 
-	"github.com/windlass-db/windlass/internal/datacheck/node"
 	"github.com/windlass-db/windlass/internal/wire"
 )
 
@@ -31,7 +29,7 @@ const (
 )
 
 // pinAt begins to read the log at the position. A primary that has purged it says so here.
-func (j *job) pinAt(ctx context.Context, position node.Position) (_ *pin, err error) {
+func (j *job) pinAt(ctx context.Context, position string) (_ *pin, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("hold the binary logs of %s from %q on: %w", j.primary.Node.Name, position, err)
@@ -66,19 +64,12 @@ func (j *job) pinAt(ctx context.Context, position node.Position) (_ *pin, err er
 			return nil, err
 		}
 	}
-	for _, stmt := range []string{
-		"SET SESSION net_write_timeout=31536000, @master_binlog_checksum=@@global.binlog_checksum, @mariadb_slave_capability=4, @slave_gtid_strict_mode=0, @slave_gtid_ignore_duplicates=0",
-		"SET @slave_connect_state=" + node.Quote(position.String()),
-	} {
-		if err := command(c, append([]byte{cmdQuery}, stmt...)); err != nil {
-			return nil, err
+	if err := j.f.read(c, position); err != nil {
+		if errors.Is(err, errTagged) { // it is asked at the end whether all is still there
+			j.log.Warn("the primary's logs are not held while the data is copied", "err", err)
+			c.Close()
+			return nil, nil
 		}
-	}
-	// A reader with the id of another reader would end that one: take one that no server has.
-	dump := binary.LittleEndian.AppendUint32([]byte{cmdBinlogDump}, 4)
-	dump = binary.LittleEndian.AppendUint16(dump, 0)
-	dump = binary.LittleEndian.AppendUint32(dump, 4_100_000_000+rand.Uint32N(190_000_000))
-	if err := command(c, dump); err != nil {
 		return nil, err
 	}
 	return &pin{c}, nil

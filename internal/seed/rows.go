@@ -19,7 +19,7 @@ const batchBytes = 512 << 10
 
 // Settings of a session that writes rows. Bytes go from column to column as they are: no character set is converted.
 const (
-	writeRows = "SET SESSION foreign_key_checks=0, check_constraint_checks=0, sql_mode="
+	writeRows = "SET SESSION foreign_key_checks=0, sql_mode="
 	strict    = "'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,STRICT_ALL_TABLES'"
 	lax       = "'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'" // the error value of an ENUM is written as such
 )
@@ -40,6 +40,7 @@ const (
 	asNumber quoting = iota // digits, as they come
 	asBytes                 // a quoted string of bytes
 	asText                  // a quoted string of characters: types that read bytes as their inner form
+	asUTF8                  // the same, of any characters
 )
 
 // fields lists the columns of a table that are copied: all but the computed ones.
@@ -59,6 +60,8 @@ func fields(t catalog.Table, end string) []field {
 			f.read, f.kind = "CAST("+node.Ident(c.Name)+" AS UNSIGNED)", asNumber
 		case "uuid", "inet4", "inet6":
 			f.kind = asText
+		case "json": // MySQL's own kind of document; MariaDB's is a text of the type longtext
+			f.kind = asUTF8
 		}
 		if c.Name == t.RowEnd {
 			f.read = periodEnd(c.Name, end)
@@ -233,9 +236,11 @@ func (j *job) writer(ctx context.Context) (*node.Conn, error) {
 			return nil, err
 		}
 	}
-	if err := w.SetIfKnown(ctx, "system_versioning_insert_history", "1"); err != nil {
-		w.Close()
-		return nil, err
+	for name, value := range map[string]string{"system_versioning_insert_history": "1", "check_constraint_checks": "0"} { // MariaDB's
+		if err := w.SetIfKnown(ctx, name, value); err != nil {
+			w.Close()
+			return nil, err
+		}
 	}
 	return w, nil
 }
@@ -339,6 +344,8 @@ func (f field) append(buf []byte, v []byte) []byte {
 		return append(buf, v...)
 	case asText:
 		buf = append(buf, "_latin1"...)
+	case asUTF8:
+		buf = append(buf, "_utf8mb4"...)
 	}
 	buf = append(buf, '\'')
 	for _, c := range v {

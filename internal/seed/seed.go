@@ -4,15 +4,17 @@
 // # Model
 //
 // There are two methods (trap 33). Logical: everything is read over the network in one consistent snapshot, whose exact
-// GTID position the old server tells without taking a lock, and written to the new node. It is for data below a size.
+// GTID position is known without a lock, and written to the new node. MariaDB tells the position by itself; of MySQL a replica is
+// read, whose applier stands still while the snapshot is opened. It is for data below a size.
 // Restored: whoever made the node has put a physical backup of the cluster into it, upgraded it, and set its position.
 // Windlass reaches no server's files, so it does not make such copies: it sees that the node may follow the
-// primary from where it stands, and adopts it. Both end alike: gtid_slave_pos is the copy's position, the primary's logs hold
+// primary from where it stands, and adopts it. Both end alike: gtid_slave_pos (MySQL: gtid_purged) is the copy's position, the primary's logs hold
 // all that follows it, and last of all a completion mark is written.
 //
 // # Invariants
 //
-//   - Nothing is ever written on a source, and no setting of it is changed beyond our own sessions.
+//   - Nothing is ever written on a source, and no setting of it is changed beyond our own sessions. An applier that is stopped is
+//     noted first, and started again by us or by whoever reads the note.
 //   - Nothing on the target is written to its binary log: the copy has no transaction of its own (no errant GTID).
 //   - Only a read-only node that carries the cell's ownership mark is written to, and no data that it holds already: they
 //     are adopted or refused.
@@ -103,11 +105,14 @@ func Grants(account string) []string {
 	return []string{"GRANT SELECT, SHOW VIEW, TRIGGER, EVENT, PROCESS, RELOAD, BINLOG ADMIN, BINLOG MONITOR, SLAVE MONITOR, REPLICATION SLAVE, REPLICATION SLAVE ADMIN ON *.* TO " + account}
 }
 
-// Status is what a copy persists on its way. Only its reader is told by it: a resumed copy looks at the servers.
+// Status is what a copy persists on its way. Its reader is told by it; a resumed copy looks at the servers, and takes from it
+// only what an earlier try has stopped.
 type Status struct {
-	Method    Method    `json:"method"`
-	Source    string    `json:"source"` // node that is read
-	Position  string    `json:"position,omitempty"`
+	Method   Method `json:"method"`
+	Source   string `json:"source"` // node that is read
+	Position string `json:"position,omitempty"`
+	// Stopped is the node whose applier was about to be stopped for a moment, or is. Whoever reads it starts it.
+	Stopped   string    `json:"stopped,omitempty"`
 	Table     string    `json:"table,omitempty"` // being copied
 	Tables    int       `json:"tables"`
 	AllTables int       `json:"all_tables"`
@@ -151,19 +156,11 @@ func (s *Seeder) Seeded(ctx context.Context, r bluegreen.SeedRequest) (bool, che
 	case m.State != complete:
 		return false, check.Results{check.Failed(name, fmt.Sprintf("%s holds a half copy, begun %s", r.Node.Name, m.Started.UTC().Format(time.RFC3339)), remedy, now)}, nil
 	}
-	text, err := t.Position(ctx)
+	reached, text, err := flavourOf(t).reached(ctx, t, m.Position)
 	if err != nil {
 		return false, nil, err
 	}
-	have, err := node.ParsePosition(text)
-	if err != nil {
-		return false, nil, err
-	}
-	want, err := node.ParsePosition(m.Position)
-	if err != nil {
-		return false, nil, err
-	}
-	if !have.Reaches(want) {
+	if !reached {
 		return false, check.Results{check.Failed(name, fmt.Sprintf("%s stands at %q, before its copy's %q", r.Node.Name, text, m.Position), "delete the node and run the stage again", now)}, nil
 	}
 	res := check.Passed(name, fmt.Sprintf("%s holds a whole %s copy of %s at %q, completed %s", r.Node.Name, m.Method, m.SourceNode, m.Position, m.Completed.UTC().Format(time.RFC3339)), now)
@@ -172,7 +169,10 @@ func (s *Seeder) Seeded(ctx context.Context, r bluegreen.SeedRequest) (bool, che
 }
 
 // Seed copies the data. Done already, it does nothing; half done, it wipes what it made and starts anew.
-func (s *Seeder) Seed(ctx context.Context, r bluegreen.SeedRequest, _ json.RawMessage, save bluegreen.Save) error {
+func (s *Seeder) Seed(ctx context.Context, r bluegreen.SeedRequest, status json.RawMessage, save bluegreen.Save) error {
+	if err := s.restart(ctx, r, status); err != nil {
+		return err
+	}
 	if done, _, err := s.Seeded(ctx, r); err != nil || done {
 		return err
 	}
@@ -182,10 +182,60 @@ func (s *Seeder) Seed(ctx context.Context, r bluegreen.SeedRequest, _ json.RawMe
 	}
 	defer j.close()
 	j.log.Info("copy the data", "source", j.source.Node.Name, "method", j.method, "bytes", j.size)
-	if j.method == Restored {
-		return j.adopt(ctx)
+	return j.opened(ctx, func() error {
+		if j.method == Restored {
+			return j.adopt(ctx)
+		}
+		return j.logical(ctx)
+	})
+}
+
+// opened lets administrators write on the target while it is filled, where read-only means them too. It stays read-only.
+func (j *job) opened(ctx context.Context, fill func() error) (err error) {
+	if j.f.unlock() == "" {
+		return fill()
 	}
-	return j.logical(ctx)
+	defer func() {
+		fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+		defer cancel()
+		c, oerr := j.open(fresh) // the old connection may be what failed
+		if oerr == nil {
+			oerr = c.Exec(fresh, j.f.lock())
+			c.Close()
+		}
+		if oerr != nil && err == nil { // else it is told why it failed
+			err = fmt.Errorf("close %s for administrators: %w", j.r.Node.Name, oerr)
+		}
+	}()
+	if err := j.target.Exec(ctx, j.f.unlock()); err != nil {
+		return fmt.Errorf("open %s for administrators: %w", j.r.Node.Name, err)
+	}
+	return fill()
+}
+
+// restart starts the applier that an earlier try has stopped, and was killed before it could start it again.
+func (s *Seeder) restart(ctx context.Context, r bluegreen.SeedRequest, status json.RawMessage) error {
+	var st Status
+	if len(status) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(status, &st); err != nil {
+		return fmt.Errorf("the status of the copy is unreadable: %w", err)
+	}
+	for _, cell := range r.Cluster.Cells {
+		for _, n := range cell.Nodes {
+			if n.Name != st.Stopped {
+				continue
+			}
+			c, err := node.Open(ctx, s.cfg.Access, n)
+			if err != nil {
+				return fmt.Errorf("start the applier that an earlier try may have stopped: %w", err)
+			}
+			defer c.Close()
+			return apply(ctx, c)
+		}
+	}
+	return nil
 }
 
 // job is one copy.
@@ -193,6 +243,7 @@ type job struct {
 	*Seeder
 	r      bluegreen.SeedRequest
 	owner  string
+	f      flavour
 	save   bluegreen.Save
 	log    *slog.Logger
 	method Method
@@ -226,11 +277,19 @@ func (s *Seeder) prepare(ctx context.Context, r bluegreen.SeedRequest, save blue
 	if err := j.choose(ctx); err != nil {
 		return nil, err
 	}
+	if j.f = flavourOf(j.source); j.f != flavourOf(j.target) {
+		return nil, refuse(s.cfg.Now(), "product", fmt.Sprintf("%s is %s, %s is %s", j.source.Node.Name, j.source.Version, j.r.Node.Name, j.target.Version), "a node is seeded from a server of its own product")
+	}
 	if err := j.guard(ctx); err != nil {
 		return nil, err
 	}
 	if err := j.measure(ctx); err != nil {
 		return nil, err
+	}
+	if j.method == Logical {
+		if err := j.f.source(j); err != nil {
+			return nil, err
+		}
 	}
 	j.status = Status{Method: j.method, Source: j.source.Node.Name, AllBytes: j.size, Started: s.cfg.Now()}
 	return j, nil

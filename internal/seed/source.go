@@ -81,9 +81,6 @@ func (j *job) choose(ctx context.Context) error {
 		if s.writable || !inFrom(s.conn.Node) {
 			continue
 		}
-		if !s.conn.MariaDB {
-			return fmt.Errorf("%s is not MariaDB (%s): only MariaDB can be seeded", s.conn.Node.Name, s.conn.Version)
-		}
 		if a := s.applier; !a.Exists || !a.IO || !a.SQL || a.Lag < 0 {
 			replicas = append(replicas, fmt.Errorf("%s is no healthy replica: %s", s.conn.Node.Name, trouble(a)))
 			continue
@@ -99,9 +96,6 @@ func (j *job) choose(ctx context.Context) error {
 		j.source = j.primary
 	default:
 		return errors.Join(append(append([]error{fmt.Errorf("cell %s has no healthy replica to copy from", from.Name)}, replicas...), lost...)...)
-	}
-	if !j.source.MariaDB || !j.target.MariaDB {
-		return refuse(j.cfg.Now(), "product", fmt.Sprintf("%s is %s, %s is %s", j.source.Node.Name, j.source.Version, j.r.Node.Name, j.target.Version), "only MariaDB can be seeded; seed other servers by an exec plugin")
 	}
 	return nil
 }

@@ -68,39 +68,48 @@ func (j *job) guard(ctx context.Context) error {
 	} else if i := slices.IndexFunc(readers, func(r node.Row) bool { return strings.HasPrefix(r["Command"], "Binlog Dump") }); i >= 0 {
 		return refuse(now, "target-readers", fmt.Sprintf("%s reads the binary log of %s", readers[i]["Host"], name), "a node that others replicate from is not seeded")
 	}
-	v, err := j.target.Variables(ctx, "gtid_binlog_pos", "event_scheduler", "gtid_domain_id")
+	m, err := j.guardContent(ctx, now, target)
 	if err != nil {
 		return err
 	}
-	if v["gtid_binlog_pos"] != "" {
-		return refuse(now, "target-errant", fmt.Sprintf("%s has logged transactions of its own: %s", name, v["gtid_binlog_pos"]), "make the node anew, writing nothing to its binary log")
+	if own, err := j.f.logged(ctx, j, m); err != nil {
+		return err
+	} else if own != "" {
+		return refuse(now, "target-errant", fmt.Sprintf("%s has logged transactions of its own: %s", name, own), "make the node anew, writing nothing to its binary log")
+	}
+	v, err := j.target.Variables(ctx, "event_scheduler")
+	if err != nil {
+		return err
 	}
 	if v["event_scheduler"] == "ON" { // trap 5
 		if err := j.target.Exec(ctx, "SET GLOBAL event_scheduler=OFF"); err != nil {
 			return fmt.Errorf("stop the event scheduler of %s: %w", name, err)
 		}
 	}
-	return j.guardContent(ctx, now, target)
+	return nil
 }
 
-// guardContent finds out whether the target holds data beside what an earlier try of ours left.
-func (j *job) guardContent(ctx context.Context, now time.Time, target string) error {
+// guardContent finds out whether the target holds data beside what an earlier try of ours left, of which it returns the mark.
+func (j *job) guardContent(ctx context.Context, now time.Time, target string) (*mark, error) {
 	m, err := readMark(ctx, j.target)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var made map[object]bool
-	if m != nil && m.Target == target { // else a backup has brought the mark of the server that it was made of
+	if m != nil && m.Target != target { // a backup has brought the mark of the server that it was made of
+		m = nil
+	}
+	if m != nil {
 		if m.State == complete && m.Owner != j.owner {
-			return refuse(now, "target-empty", fmt.Sprintf("%s holds a whole copy of %q", j.r.Node.Name, m.Owner), "delete the node, if nobody needs it, and run the stage again")
+			return nil, refuse(now, "target-empty", fmt.Sprintf("%s holds a whole copy of %q", j.r.Node.Name, m.Owner), "delete the node, if nobody needs it, and run the stage again")
 		}
 		if made, err = readObjects(ctx, j.target); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	rs, err := j.target.Rows(ctx, "SELECT SCHEMA_NAME AS name FROM information_schema.SCHEMATA ORDER BY 1")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, r := range rs {
 		s := r["name"]
@@ -109,12 +118,12 @@ func (j *job) guardContent(ctx context.Context, now time.Time, target string) er
 		}
 		var tables int64
 		if err := j.target.One(ctx, "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA="+node.Quote(s), &tables); err != nil {
-			return err
+			return nil, err
 		}
 		if tables > 0 {
 			j.held = s
-			return nil
+			return m, nil
 		}
 	}
-	return nil
+	return m, nil
 }

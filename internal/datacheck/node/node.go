@@ -101,9 +101,14 @@ func Open(ctx context.Context, access Access, n fleet.Node) (_ *Conn, err error)
 			return nil, fmt.Errorf("fix the session: %w", err)
 		}
 	}
+	// A character set that is named without its collation has to mean the same in both versions. The next AUTO_INCREMENT is not what
+	// it was a day ago, and a hash is printed so that it can be read again.
+	newer := [][2]string{{"information_schema_stats_expiry", "0"}, {"print_identified_with_as_hex", "1"}}
 	if c.MariaDB {
-		// A character set that is named without its collation has to mean the same in both versions.
-		if err := c.setIfKnown(dial, "character_set_collations", "''"); err != nil {
+		newer = [][2]string{{"character_set_collations", "''"}}
+	}
+	for _, v := range newer {
+		if err := c.setIfKnown(dial, v[0], v[1]); err != nil {
 			return nil, fmt.Errorf("fix the session: %w", err)
 		}
 	}
