@@ -144,8 +144,8 @@ func (s *Server) endMend(_ http.ResponseWriter, r *http.Request, _ caller) (any,
 }
 
 // changesWayBack tells whether a live action changes replication to the old version itself: what is seen of it meanwhile says nothing.
-func changesWayBack(a *campaign.ActionState) bool {
-	return a != nil && (a.Stage == strategy.StageSwitchStorage || a.Stage == strategy.StageTearDown)
+func changesWayBack(stage string) bool {
+	return stage == strategy.StageSwitchStorage || stage == strategy.StageTearDown
 }
 
 // watched lists the environment's clusters, and of each the old cell while the way back is to be watched.
@@ -158,26 +158,26 @@ func (s *Server) watched(_ http.ResponseWriter, r *http.Request, _ caller) (any,
 	if err != nil {
 		return nil, err
 	}
+	campaigns := map[string]campaign.Campaign{}
+	for _, info := range infos {
+		campaigns[info.Campaign.Name] = info.Campaign
+	}
+	standings, err := s.cfg.Store.Standings(r.Context(), r.PathValue("env"))
+	if err != nil {
+		return nil, err
+	}
 	old, judged := map[string]string{}, map[string]bool{}
-	for _, info := range infos { // the newest first: a cluster is watched for the last campaign that has it
-		st, ok := strategy.ByName(info.Campaign.Strategy)
-		if !ok || info.Status == "completed" {
+	for _, p := range standings { // the newest campaign first: a cluster is watched for the last one that has it
+		c := campaigns[p.Campaign]
+		st, ok := strategy.ByName(c.Strategy)
+		if !ok || judged[p.Cluster] {
 			continue
 		}
-		snap, err := s.cfg.Store.Snapshot(r.Context(), info.Campaign.Name)
-		if err != nil {
-			return nil, err
-		}
+		judged[p.Cluster] = true
 		_, storage := st.Stage(strategy.StageSwitchStorage)
-		for _, p := range snap.Clusters {
-			if p.Ref.Env != r.PathValue("env") || judged[p.Ref.Name] {
-				continue
-			}
-			judged[p.Ref.Name] = true
-			_, at := st.Stage(p.Stage)
-			if at >= storage && at < len(st.Stages)-1 && !changesWayBack(p.Action) {
-				old[p.Ref.Name] = info.Campaign.FromCell
-			}
+		_, at := st.Stage(p.Stage)
+		if at >= storage && at < len(st.Stages)-1 && !changesWayBack(p.Live) {
+			old[p.Cluster] = c.FromCell
 		}
 	}
 	out := make([]api.Watched, len(clusters))

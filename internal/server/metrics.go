@@ -41,12 +41,19 @@ func (s *Server) measured(ctx context.Context) (*prometheus.Registry, error) {
 			return nil, err
 		}
 	}
+	shut, err := s.cfg.Store.WithoutPrimary(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for env, n := range shut {
+		g.shut.WithLabelValues(env).Set(float64(n))
+	}
 	return reg, s.history(ctx, reg, infos)
 }
 
 // gauges say how it stands now.
 type gauges struct {
-	status, clusters, live, holds, failed, broken, arrived, unknown, looked, oldest, launched *prometheus.GaugeVec
+	status, clusters, live, holds, failed, broken, arrived, unknown, shut, looked, oldest, launched *prometheus.GaugeVec
 }
 
 func newGauges(reg *prometheus.Registry) gauges {
@@ -64,6 +71,7 @@ func newGauges(reg *prometheus.Registry) gauges {
 		broken:   gauge("way_back_broken", "Clusters whose way back is broken, not those where it was closed on purpose.", "campaign", "env"),
 		arrived:  gauge("clusters_arrived", "Clusters that have arrived.", "campaign", "env"),
 		unknown:  gauge("clusters_unknown", "Clusters of which the last look could not read everything, or that were never looked at.", "campaign", "env"),
+		shut:     gauge("clusters_without_primary", "Clusters of which no node was seen writable in two looks, and no action is at work on it.", "env"),
 		looked:   gauge("observations_oldest_timestamp_seconds", "The oldest of the last looks at the clusters: it stands still when no supervisor reports.", "campaign", "env"),
 		oldest:   gauge("actions_oldest_start_timestamp_seconds", "When the oldest live action was started.", "campaign", "env", "stage"),
 		launched: gauge("launcher_last_run_timestamp_seconds", "When the launcher last ran the campaign.", "campaign"),

@@ -87,6 +87,9 @@ func measuredWorld(t *testing.T) (*Server, func(d time.Duration)) {
 	ok(store.Finish(ctx, b.ActionID, b.Term, engine.NeedsHuman, "no space left"))
 	ok(store.Observe(ctx, a.Cluster.Ref(), fleet.Observation{At: now, Nodes: []fleet.NodeObservation{{Cell: "blue", Node: "n", Role: fleet.RolePrimary, Version: "10.11.18"}}, WayBack: &fleet.WayBack{Detail: "error 1677"}}))
 	ok(store.Observe(ctx, fleet.ClusterRef{Env: "prod", Name: "a"}, fleet.Observation{At: now, WayBack: &fleet.WayBack{Closed: true, Detail: "torn down"}}))
+	for i := range 2 {
+		ok(store.Observe(ctx, fleet.ClusterRef{Env: "prod", Name: "b"}, fleet.Observation{At: now.Add(time.Duration(i)), Nodes: []fleet.NodeObservation{{Cell: "blue", Node: "n", Role: fleet.RoleReplica}}, Unread: []string{"record b: no answer"}}))
+	}
 	_, err = store.Launch(ctx, "c", "", "mira", campaign.Decide)
 	ok(err)
 	return s, func(d time.Duration) { now = now.Add(d) }
@@ -107,6 +110,8 @@ func TestMetricsTellHowItStands(t *testing.T) {
 			`windlass_way_back_broken{campaign="c",env="qa"} 1`,
 			`windlass_way_back_broken{campaign="c",env="prod"} 0`, // closed on purpose is no alarm
 			`windlass_clusters_unknown{campaign="c",env="prod"} 1`,
+			`windlass_clusters_without_primary{env="qa"} 0`,
+			`windlass_clusters_without_primary{env="prod"} 1`,
 			`windlass_holds{campaign="c",env="qa",reason="failed"} 1`,
 			`windlass_observations_oldest_timestamp_seconds{campaign="c",env="qa"} 1.763888442e+09`,
 			`windlass_launcher_last_run_timestamp_seconds{campaign="c"} 1.7638884e+09`,

@@ -7,10 +7,11 @@ import (
 	"slices"
 	"time"
 
-	"github.com/windlass-db/windlass/internal/campaign"
-	"github.com/windlass-db/windlass/internal/driver/mysql"
 	"github.com/windlass-db/windlass/internal/engine"
+	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/state"
 	"github.com/windlass-db/windlass/internal/strategy"
+	"github.com/windlass-db/windlass/internal/supervisor"
 )
 
 // startServer starts the control plane's server with its launcher.
@@ -65,6 +66,7 @@ func (r *runner) startSupervisor(env string, n, life int) {
 	for slot := range r.cfg.Slots {
 		r.s.spawn(p, fmt.Sprint(slot), func() { r.work(p, env) })
 	}
+	r.s.spawn(p, "watch", func() { r.watch(p, env) })
 	r.watchLife(p, env, n, life)
 }
 
@@ -105,6 +107,38 @@ func (r *runner) work(p *proc, env string) {
 			r.s.fail("%s: %v", p.name, err)
 		case end.Outcome != "":
 			r.report.Outcomes[end.Outcome]++
+		}
+	}
+}
+
+// watch looks at the environment's clusters, as a supervisor does, also when the campaign is over. A look that sees a writable server
+// does nothing, so it is left out.
+func (r *runner) watch(p *proc, env string) {
+	const every = 2 * time.Second
+	ctx := context.Background()
+	for !r.stop {
+		_ = r.s.sleep(ctx, every)
+		for _, c := range r.w.clusters {
+			if c.ref.Env != env || slices.ContainsFunc(c.order, (*server).writable) {
+				continue
+			}
+			spec, err := r.ctl.Cluster(ctx, c.ref)
+			if err != nil {
+				r.s.fail("read %s: %v", c.ref, err)
+				return
+			}
+			look := func(ctx context.Context, c fleet.Cluster) fleet.Observation {
+				o, _ := storage{r.w}.Observe(ctx, c) // its error is that of the context: nothing was seen
+				return o
+			}
+			if !look(ctx, spec).ReadOnly() {
+				continue
+			}
+			done, err := supervisor.Mend(ctx, mends{remote{r}, env}, p.name, c.ref, r.settle, look)
+			if done {
+				r.report.Mended++
+				r.w.trace("%s puts %s right: %v", p.name, c.ref, err)
+			}
 		}
 	}
 }
@@ -219,8 +253,32 @@ func (j remote) Finish(ctx context.Context, id, term int64, o engine.Outcome, m 
 	return j.do(ctx, func() error { return j.r.ctl.Finish(context.Background(), id, term, o, m) })
 }
 
-// person looks every second: resumes what needs a word, opens a primary that nobody else will, and sees when the campaign
-// is over. On call they stay.
+// mends is the server as the watch of one environment's supervisor has it.
+type mends struct {
+	remote
+	env string
+}
+
+// BeginMend asks the server.
+func (j mends) BeginMend(ctx context.Context, cluster, holder string) (m *state.Mend, err error) {
+	err = j.do(ctx, func() (err error) {
+		m, err = j.r.ctl.BeginMend(context.Background(), fleet.ClusterRef{Env: j.env, Name: cluster}, holder)
+		return err
+	})
+	if err != nil {
+		return nil, err // an answer that was lost
+	}
+	return m, nil
+}
+
+// EndMend tells the server.
+func (j mends) EndMend(ctx context.Context, cluster string, term int64, res state.Mended) error {
+	return j.do(ctx, func() error {
+		return j.r.ctl.EndMend(context.Background(), fleet.ClusterRef{Env: j.env, Name: cluster}, term, res)
+	})
+}
+
+// person looks every second: resumes what needs a word, and sees when the campaign is over.
 func (r *runner) person() {
 	ctx := context.Background()
 	for !r.stop {
@@ -229,9 +287,6 @@ func (r *runner) person() {
 		if err != nil {
 			r.s.fail("read the snapshot: %v", err)
 			return
-		}
-		for _, p := range s.Clusters {
-			r.onCall(p)
 		}
 		if r.over || r.scriptSays(s) {
 			continue
@@ -248,32 +303,5 @@ func (r *runner) person() {
 			}
 		}
 		r.over = r.over || r.arrived()
-	}
-}
-
-// onCall is what a person does when a cluster has had no primary for a minute and no action is there that would open
-// one: the server whose note says that it is the primary is opened by hand. Windlass opens a restarted primary when it leases
-// an action of its cluster, and leases none during a soak or after the campaign.
-func (r *runner) onCall(p campaign.Progress) {
-	c := r.w.clusters[slices.IndexFunc(r.w.clusters, func(c *cluster) bool { return c.ref == p.Ref })]
-	var best *server
-	for _, sv := range c.order {
-		if sv.writable() || !sv.up && !sv.gone {
-			delete(r.watched, p.Ref.String())
-			return
-		}
-		if !sv.gone && sv.standing != nil && sv.standing.Role == mysql.StandingPrimary && (best == nil || sv.standing.Term > best.standing.Term) {
-			best = sv
-		}
-	}
-	since, ok := r.watched[p.Ref.String()]
-	if !ok {
-		r.watched[p.Ref.String()] = r.s.now
-		return
-	}
-	if r.s.now.Sub(since) > time.Minute && p.Action == nil && best != nil {
-		r.report.OnCall++
-		r.w.trace("a person opens %s", best.name)
-		best.readOnly = false
 	}
 }

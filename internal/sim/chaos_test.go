@@ -23,8 +23,8 @@ func TestChaos(t *testing.T) {
 		if err != nil {
 			t.Errorf("%v\nrun it again: go test ./internal/sim -run '^TestChaos$' -v -sim.trace -sim.chaos %d", err, seed)
 		}
-		t.Logf("seed %d: %v, %d events, %d hurt, %d resumed, %d opened by hand, %d writes, %d of them unknown, longest stall %v",
-			seed, rep.Took, rep.Events, rep.Hit, rep.Resumed, rep.OnCall, rep.Acked, rep.Unknown, rep.Stall)
+		t.Logf("seed %d: %v, %d events, %d hurt, %d resumed, %d times put right, %d writes, %d of them unknown, longest stall %v",
+			seed, rep.Took, rep.Events, rep.Hit, rep.Resumed, rep.Mended, rep.Acked, rep.Unknown, rep.Stall)
 		return rep
 	}
 	for i, seed := range seeds {

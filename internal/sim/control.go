@@ -10,6 +10,7 @@ import (
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/engine/enginetest"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/state"
 	"github.com/windlass-db/windlass/internal/strategy"
 )
 
@@ -17,6 +18,9 @@ import (
 type control interface {
 	engine.Journal
 	Lease(ctx context.Context, env, holder string, kinds []engine.KindVersion) (*engine.Assignment, error)
+	// BeginMend gives leave to put a cluster right that no action has.
+	BeginMend(ctx context.Context, ref fleet.ClusterRef, holder string) (*state.Mend, error)
+	EndMend(ctx context.Context, ref fleet.ClusterRef, term int64, r state.Mended) error
 	// Launch runs the launcher once, in one transaction, and returns how many actions it started.
 	Launch(ctx context.Context) (int, error)
 	Snapshot(ctx context.Context) (campaign.Snapshot, error)
@@ -55,6 +59,8 @@ type place struct {
 	plan       strategy.Plan // its
 	began      string        // where the primary was when it was made
 	rollbackTo *string
+	mend       int64     // term of whoever puts it right, or 0
+	mendUntil  time.Time // no action is leased before
 }
 
 func newMemory(now func() time.Time, ttl time.Duration, c campaign.Campaign, clusters []fleet.Cluster) *memory {
@@ -87,7 +93,7 @@ func (m *memory) of(id int64) *place {
 func (m *memory) Lease(_ context.Context, env, _ string, _ []engine.KindVersion) (*engine.Assignment, error) {
 	var ids []int64
 	for _, p := range m.clusters {
-		if p.ref.Env == env && p.action != 0 {
+		if p.ref.Env == env && p.action != 0 && (p.mend == 0 || m.now().After(p.mendUntil)) {
 			ids = append(ids, p.action)
 		}
 	}
@@ -98,6 +104,24 @@ func (m *memory) Lease(_ context.Context, env, _ string, _ []engine.KindVersion)
 		}
 	}
 	return nil, nil
+}
+
+// BeginMend gives leave to one holder, not while an action has the cluster.
+func (m *memory) BeginMend(_ context.Context, ref fleet.ClusterRef, _ string) (*state.Mend, error) {
+	p := m.place(ref)
+	if p.action != 0 || p.mend != 0 && !m.now().After(p.mendUntil) {
+		return nil, nil
+	}
+	p.mend, p.mendUntil = m.Raise(ref), m.now().Add(m.ttl)
+	return &state.Mend{Cluster: p.cluster, Term: p.mend, TTL: m.ttl}, nil
+}
+
+// EndMend gives the leave back.
+func (m *memory) EndMend(_ context.Context, ref fleet.ClusterRef, term int64, _ state.Mended) error {
+	if p := m.place(ref); p.mend == term {
+		p.mend = 0
+	}
+	return nil
 }
 
 // Record merges the outputs into the cluster and its progress.

@@ -149,8 +149,8 @@ func TestScenariosMeetEveryEdge(t *testing.T) {
 		if err := m.errs[name]; err != nil {
 			t.Errorf("%s, without a fault: %v", name, err)
 		}
-		if rep.ClientErrs > 0 || rep.Unknown > 0 || rep.OnCall > 0 {
-			t.Errorf("%s, without a fault: %d errors, %d unknown writes, %d calls", name, rep.ClientErrs, rep.Unknown, rep.OnCall)
+		if rep.ClientErrs > 0 || rep.Unknown > 0 || rep.Mended > 0 {
+			t.Errorf("%s, without a fault: %d errors, %d unknown writes, %d mends", name, rep.ClientErrs, rep.Unknown, rep.Mended)
 		}
 		t.Logf("%6d events in %8v, longest stall %v: %s", rep.Events, rep.Took, rep.Stall.Round(time.Millisecond), name)
 	}
@@ -221,7 +221,7 @@ func TestKillEveryVictimAtEveryEdge(t *testing.T) {
 		list = slices.DeleteFunc(list, func(j job) bool { return !re.MatchString(fmt.Sprintf("%s;%s;%s", j.scenario, j.edge, j.victim)) })
 	}
 	var mu sync.Mutex
-	hit, people := 0, 0
+	hit, mended := 0, 0
 	var stall time.Duration
 	atOnce(list, func(j job) {
 		rep, err := Run(j.config(all))
@@ -231,8 +231,8 @@ func TestKillEveryVictimAtEveryEdge(t *testing.T) {
 			t.Errorf("%s: %v\nrun it again: %s", j.scenario, err, j.command())
 		}
 		hit += rep.Hit
-		people += rep.OnCall
+		mended += rep.Mended
 		stall = max(stall, rep.Stall)
 	})
-	t.Logf("%d runs, %d kills, %d primaries opened by hand; the longest stall of a write was %v", len(list), hit, people, stall)
+	t.Logf("%d runs, %d kills, %d times a cluster without an action was put right; the longest stall of a write was %v", len(list), hit, mended, stall)
 }

@@ -74,7 +74,7 @@ type Report struct {
 	Hit        int           // faults that came to pass
 	Outcomes   map[engine.Outcome]int
 	Resumed    int // by a person, after a failure or a word that was needed
-	OnCall     int // primaries that a person opened, because no action was there to do it
+	Mended     int // times that a cluster without a writable server was put right while no action had it
 	Acked      int
 	Unknown    int
 	ClientErrs int
@@ -96,24 +96,23 @@ func Run(cfg Config) (Report, error) {
 }
 
 type runner struct {
-	cfg     Config
-	s       *sched
-	w       *world
-	c       campaign.Campaign
-	ctl     control
-	server  *proc
-	up      bool // the server answers
-	dying   bool // it dies as soon as it has done its next write
-	procs   []*proc
-	hs      engine.Handlers
-	settle  func(context.Context, engine.Assignment) error
-	stop    bool // clients end
-	over    bool // the campaign is over
-	met     map[string]bool
-	faults  map[string][]Victim
-	script  scriptState
-	report  Report
-	watched map[string]time.Time // clusters without a primary, since when
+	cfg    Config
+	s      *sched
+	w      *world
+	c      campaign.Campaign
+	ctl    control
+	server *proc
+	up     bool // the server answers
+	dying  bool // it dies as soon as it has done its next write
+	procs  []*proc
+	hs     engine.Handlers
+	settle func(context.Context, engine.Assignment) error
+	stop   bool // clients end
+	over   bool // the campaign is over
+	met    map[string]bool
+	faults map[string][]Victim
+	script scriptState
+	report Report
 }
 
 func newRunner(cfg Config) (*runner, error) {
@@ -129,7 +128,7 @@ func newRunner(cfg Config) (*runner, error) {
 	if cfg.Limits == 0 {
 		cfg.Limits = 3 * time.Hour
 	}
-	r := &runner{cfg: cfg, s: newSched(cfg.Seed), up: true, met: map[string]bool{}, faults: map[string][]Victim{}, watched: map[string]time.Time{}}
+	r := &runner{cfg: cfg, s: newSched(cfg.Seed), up: true, met: map[string]bool{}, faults: map[string][]Victim{}}
 	r.report.Outcomes = map[engine.Outcome]int{}
 	r.w = newWorld(r.s)
 	r.w.flaky = cfg.Flaky
@@ -213,7 +212,7 @@ func (r *runner) run() error {
 	return r.settleAndCheck()
 }
 
-// settleAndCheck lets what is under way end, and a person open what nobody else does, and looks at the end state.
+// settleAndCheck lets what is under way end, and the watch open what was restarted, and looks at the end state.
 func (r *runner) settleAndCheck() error {
 	r.w.flaky = 0
 	never := func() bool { return false }

@@ -131,3 +131,20 @@ func disrupted(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef) (bool, err
 	p, err := decode[strategy.Plan](text)
 	return p.Disruptive(), err
 }
+
+// WithoutPrimary counts in each environment the clusters of which it was told that no node is writable.
+func (s *Store) WithoutPrimary(ctx context.Context) (map[string]int, error) {
+	type count struct {
+		env string
+		n   int
+	}
+	all := map[string]int{}
+	err := s.view(ctx, func(tx *sql.Tx) error {
+		counts, err := rows(ctx, tx, func(r *sql.Rows) (c count, err error) { return c, r.Scan(&c.env, &c.n) }, `SELECT env, SUM(shut_told) FROM clusters GROUP BY env`)
+		for _, c := range counts {
+			all[c.env] = c.n
+		}
+		return err
+	})
+	return all, err
+}

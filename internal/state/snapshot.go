@@ -274,3 +274,24 @@ func (s *Store) setWayBack(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef
 func (s *Store) LastObservation(ctx context.Context, ref fleet.ClusterRef) (fleet.Observation, error) {
 	return lastObservation(ctx, s.read, ref)
 }
+
+// Standing is how far a cluster is in a campaign.
+type Standing struct {
+	Cluster  string // its name in the environment
+	Campaign string
+	Stage    string // last stage completed
+	Live     string // stage of the campaign's live action, or ""
+}
+
+// Standings tells how far an environment's clusters are in the campaigns that are not completed, the newest campaign first.
+func (s *Store) Standings(ctx context.Context, env string) (all []Standing, err error) {
+	err = s.view(ctx, func(tx *sql.Tx) error {
+		all, err = rows(ctx, tx, func(r *sql.Rows) (st Standing, err error) {
+			return st, r.Scan(&st.Cluster, &st.Campaign, &st.Stage, &st.Live)
+		}, `SELECT p.cluster, p.campaign, p.stage, COALESCE(a.stage, '') FROM progress p JOIN campaigns c ON c.name = p.campaign
+			LEFT JOIN actions a ON a.env = p.env AND a.cluster = p.cluster AND a.campaign = p.campaign AND a.ended_at = 0
+			WHERE p.env = $1 AND c.status <> 'completed' ORDER BY c.applied_at DESC, c.name, p.cluster`, env)
+		return err
+	})
+	return all, err
+}

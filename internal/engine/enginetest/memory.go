@@ -15,6 +15,7 @@ import (
 
 	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/engine"
+	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/strategy"
 )
 
@@ -78,6 +79,14 @@ func (m *Memory) Lease(id int64) (engine.Assignment, bool) {
 	head = clone(head)
 	head.Campaign, head.Plan = x.a.Campaign, x.a.Plan
 	return head, true
+}
+
+// Raise raises a cluster's term outside of any action, and returns it.
+func (m *Memory) Raise(ref fleet.ClusterRef) int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.terms[ref.String()]++
+	return m.terms[ref.String()]
 }
 
 // Abort notes that a person wants the action to stop.
