@@ -250,21 +250,30 @@ func (p *Provisioner) spec(ctx context.Context, d decided, prepare bool) (proces
 	if err != nil {
 		return process.Spec{}, "", err
 	}
-	if r.Product != "mariadb" {
-		return process.Spec{}, "", fmt.Errorf("the local provisioner makes mariadb nodes; for %s give an exec provisioner", r.Product)
-	}
-	m := process.MariaDB{Name: r.ID, Build: b, Dir: p.dir(r.ID), Port: d.Port, ServerID: serverID(r.ID), Extra: p.cfg.NodeOptions}
+	var sql []byte
 	if prepare {
-		sql, err := readSecret(p.cfg.InitSQLFile)
-		if err != nil {
+		if sql, err = readSecret(p.cfg.InitSQLFile); err != nil {
 			return process.Spec{}, "", fmt.Errorf("accounts of a new node: %w", err)
 		}
-		m.InitSQL = string(sql)
-		if err := m.Init(ctx); err != nil {
+	}
+	var node interface {
+		Init(ctx context.Context) error
+		Spec() (process.Spec, error)
+	}
+	switch r.Product {
+	case "mariadb":
+		node = process.MariaDB{Name: r.ID, Build: b, Dir: p.dir(r.ID), Port: d.Port, ServerID: serverID(r.ID), InitSQL: string(sql), Extra: p.cfg.NodeOptions}
+	case "mysql":
+		node = process.MySQL{Name: r.ID, Build: b, Dir: p.dir(r.ID), Port: d.Port, ServerID: serverID(r.ID), InitSQL: string(sql), Extra: p.cfg.NodeOptions}
+	default:
+		return process.Spec{}, "", fmt.Errorf("the local provisioner makes nodes of mariadb and mysql; for %s give an exec provisioner", r.Product)
+	}
+	if prepare {
+		if err := node.Init(ctx); err != nil {
 			return process.Spec{}, "", err
 		}
 	}
-	s, err := m.Spec()
+	s, err := node.Spec()
 	return s, b.Version, err
 }
 
