@@ -2,15 +2,13 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
-	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,6 +18,7 @@ import (
 	"github.com/windlass-db/windlass/internal/cli"
 	"github.com/windlass-db/windlass/internal/launcher"
 	"github.com/windlass-db/windlass/internal/notify"
+	"github.com/windlass-db/windlass/internal/secret"
 	"github.com/windlass-db/windlass/internal/server"
 	"github.com/windlass-db/windlass/internal/state"
 )
@@ -134,15 +133,17 @@ func (f serverFlags) tls() (*tls.Config, error) {
 
 // operatorToken makes the operator's token known, and makes it if there is none.
 func operatorToken(ctx context.Context, store *state.Store, path string) error {
-	b, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		var secret [32]byte
-		_, _ = rand.Read(secret[:]) // never fails since Go 1.24
-		b = []byte("wl_" + base64.RawURLEncoding.EncodeToString(secret[:]) + "\n")
-		err = os.WriteFile(path, b, 0o600)
+	token, err := secret.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = secret.CreateFile(path, "wl_"+secret.New()); err == nil || errors.Is(err, fs.ErrExist) { // of several servers one makes it
+			token, err = secret.ReadFile(path)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("the operator's token: %w", err)
 	}
-	return store.AddToken(ctx, strings.TrimSpace(string(b)), state.Token{Role: "operator", Name: "operator"})
+	if err := store.AddToken(ctx, token, state.Token{Role: "operator", Name: "operator"}, "server"); err != nil {
+		return fmt.Errorf("the operator's token in %s: %w", path, err)
+	}
+	return nil
 }

@@ -42,7 +42,7 @@ func TestScripts(t *testing.T) {
 			srv := httptest.NewServer(s)
 			e.Defer(func() { srv.Close(); store.Close() })
 			for role, file := range map[string]string{"operator": "token", "viewer": "viewer"} {
-				secret, err := store.NewToken(ctx, state.Token{Role: role, Name: "script"})
+				secret, err := store.NewToken(ctx, state.Token{Role: role, Name: "script"}, "test")
 				if err != nil {
 					return err
 				}

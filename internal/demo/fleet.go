@@ -2,9 +2,7 @@ package demo
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -22,6 +20,7 @@ import (
 	"github.com/windlass-db/windlass/internal/driver/local"
 	"github.com/windlass-db/windlass/internal/driver/process"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/secret"
 )
 
 // The demo's fleet: two environments with three clusters in each.
@@ -64,12 +63,6 @@ func (p *place) secret(name, value string) (string, error) {
 	return path, os.WriteFile(path, []byte(value+"\n"), 0o600)
 }
 
-func password() string {
-	var b [18]byte
-	_, _ = rand.Read(b[:]) // never fails since Go 1.24
-	return base64.RawURLEncoding.EncodeToString(b[:])
-}
-
 // prepare makes the secrets and the provisioner. Node options are the demo's: durable, and small.
 func (p *place) prepare(progress func(string)) error {
 	for _, d := range []string{"secrets", "nodes", "server"} {
@@ -77,7 +70,7 @@ func (p *place) prepare(progress func(string)) error {
 			return err
 		}
 	}
-	p.admin, p.app, p.monitor = password(), password(), password()
+	p.admin, p.app, p.monitor = secret.Password(), secret.Password(), secret.Password()
 	accounts := fmt.Sprintf(`CREATE USER '%[1]s'@'%%' IDENTIFIED BY '%[2]s';
 GRANT ALL PRIVILEGES ON *.* TO '%[1]s'@'%%' WITH GRANT OPTION;
 CREATE USER '%[3]s'@'%%' IDENTIFIED BY '%[4]s';
@@ -86,7 +79,7 @@ GRANT PROCESS, REPLICATION CLIENT, SLAVE MONITOR, CONNECTION ADMIN ON *.* TO '%[
 	if err != nil {
 		return err
 	}
-	for name, value := range map[string]string{"admin": p.admin, "monitor": p.monitor, "gateway-token": password() + password(), "accounts.sql": accounts, "accounts.yaml": string(gatewayAccounts)} {
+	for name, value := range map[string]string{"admin": p.admin, "monitor": p.monitor, "gateway-token": secret.Password() + secret.Password(), "accounts.sql": accounts, "accounts.yaml": string(gatewayAccounts)} {
 		if _, err := p.secret(name, value); err != nil {
 			return err
 		}

@@ -279,10 +279,10 @@ func (l *lane) prepareState(ctx context.Context) error {
 			return err
 		}
 	}
-	if l.token, err = st.NewToken(ctx, state.Token{Role: "supervisor", Env: env, Name: "test"}); err != nil {
+	if l.token, err = st.NewToken(ctx, state.Token{Role: "supervisor", Env: env, Name: "test"}, "test"); err != nil {
 		return err
 	}
-	operator, err := st.NewToken(ctx, state.Token{Role: "operator", Name: "test"})
+	operator, err := st.NewToken(ctx, state.Token{Role: "operator", Name: "test"}, "test")
 	if err != nil {
 		return err
 	}

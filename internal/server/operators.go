@@ -101,18 +101,6 @@ func unfit(name string, found []config.Finding) error {
 	return &state.Refused{What: b.String(), Hint: "mend the campaign or the fleet; nothing was applied"}
 }
 
-func (s *Server) newToken(_ http.ResponseWriter, r *http.Request, _ caller) (any, error) {
-	t, err := body[state.Token](r)
-	if err != nil {
-		return nil, err
-	}
-	secret, err := s.cfg.Store.NewToken(r.Context(), t)
-	if err != nil {
-		return nil, err
-	}
-	return map[string]string{"token": secret}, nil
-}
-
 func (s *Server) launch(_ http.ResponseWriter, r *http.Request, who caller) (any, error) {
 	l, err := s.cfg.Store.Launch(r.Context(), r.PathValue("name"), "", who.Name, s.cfg.Decide)
 	if err != nil {
@@ -141,6 +129,13 @@ func (s *Server) abort(_ http.ResponseWriter, r *http.Request, who caller) (any,
 	req, err := body[api.ScopeRequest](r)
 	if err != nil {
 		return nil, err
+	}
+	ref := fleet.ClusterRef{Env: req.Env, Name: req.Cluster}
+	switch {
+	case req.Stage != "" || ref.Env != "" && ref.Name == "" || ref.Env == "" && ref.Name != "":
+		return nil, badRequest{errors.New("an abort is of the whole campaign, or of one cluster with its environment")}
+	case ref.Name != "":
+		return nil, s.cfg.Store.AbortCluster(r.Context(), r.PathValue("name"), ref, who.Name, req.Why)
 	}
 	return nil, s.cfg.Store.Abort(r.Context(), r.PathValue("name"), who.Name, req.Why)
 }

@@ -88,14 +88,18 @@ var routes = []route{
 	{"POST /v1/env/{env}/actions/{id}/finish", supervisor, (*Server).finish},
 
 	{"POST /v1/apply", operator, (*Server).apply},
+	{"GET /v1/tokens", operator, (*Server).listTokens},
 	{"POST /v1/tokens", operator, (*Server).newToken},
+	{"POST /v1/tokens/revoke", operator, (*Server).revokeToken},
 	{"POST /v1/campaigns/{name}/launch", operator, (*Server).launch},
 	{"POST /v1/campaigns/{name}/pause", operator, (*Server).pause},
 	{"POST /v1/campaigns/{name}/resume", operator, (*Server).resume},
 	{"POST /v1/campaigns/{name}/abort", operator, (*Server).abort},
 	{"POST /v1/campaigns/{name}/rollback", operator, (*Server).rollback},
 	{"POST /v1/campaigns/{name}/freeze", operator, (*Server).freeze},
+	{"POST /v1/campaigns/{name}/thaw", operator, (*Server).thaw},
 	{"POST /v1/campaigns/{name}/override", operator, (*Server).override},
+	{"POST /v1/campaigns/{name}/override/end", operator, (*Server).endOverride},
 
 	{"GET /v1/campaigns", viewer, (*Server).campaigns},
 	{"GET /v1/campaigns/{name}", viewer, (*Server).campaign},

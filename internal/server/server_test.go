@@ -44,7 +44,7 @@ func start(t *testing.T, open bool) fixture {
 	t.Cleanup(srv.Close)
 	f := fixture{t, store, srv.URL, map[string]string{"none": "", "wrong": "wl_this-token-was-never-made-by-anybody"}}
 	for name, tok := range map[string]state.Token{"operator": {Role: "operator", Name: "mira"}, "viewer": {Role: "viewer", Name: "noor"}, "qa": {Role: "supervisor", Env: "qa", Name: "qa-1"}, "prod": {Role: "supervisor", Env: "prod", Name: "prod-1"}} {
-		if f.tokens[name], err = store.NewToken(ctx, tok); err != nil {
+		if f.tokens[name], err = store.NewToken(ctx, tok, "test"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -275,6 +275,87 @@ func TestBadBodiesAndUnknownFields(t *testing.T) {
 		resp.Body.Close()
 		if resp.StatusCode != http.StatusBadRequest {
 			t.Errorf("%s: %d", body, resp.StatusCode)
+		}
+	}
+}
+
+// TestTokensOverTheAPI: a token is made, listed without its secret, and revoked, from which moment it is good for nothing; what a person ends
+// over the API ends.
+func TestTokensOverTheAPI(t *testing.T) {
+	f := start(t, false)
+	op := f.client("operator")
+	early, err := op.NewToken(ctx, state.Token{Role: "supervisor", Env: "later", Name: "later-1"})
+	if err != nil || !strings.HasPrefix(early, "wl_") {
+		t.Fatalf("before there is a fleet: %v", err)
+	}
+	fl, c := demoFleet(), demoCampaign()
+	if err := op.Apply(ctx, api.ApplyRequest{Fleet: &fl, Campaign: &c}); err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []state.Token{{Role: "supervisor", Env: "prd", Name: "x"}, {Role: "viewer"}, {Role: "supervisor", Name: "x"}} {
+		if _, err := op.NewToken(ctx, bad); !errors.Is(err, state.ErrConflict) {
+			t.Errorf("%+v: %v", bad, err)
+		}
+	}
+	secret, err := op.NewToken(ctx, state.Token{Role: "viewer", Name: "guest"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	guest := f
+	guest.tokens = map[string]string{"guest": secret}
+	if _, err := guest.client("guest").Campaigns(ctx); err != nil {
+		t.Fatal(err)
+	}
+	all, err := op.Tokens(ctx)
+	if err != nil || len(all) != 6 || all[5].Name != "guest" || all[5].UsedAt.IsZero() || strings.Contains(secret, all[5].ID) {
+		t.Errorf("%+v, %v", all, err)
+	}
+	if gone, err := op.RevokeToken(ctx, "guest"); err != nil || gone.RevokedAt.IsZero() {
+		t.Errorf("%+v, %v", gone, err)
+	}
+	var refused *api.Error
+	if _, err := guest.client("guest").Campaigns(ctx); !errors.As(err, &refused) || refused.Status != http.StatusUnauthorized {
+		t.Errorf("a revoked token: %v", err)
+	}
+
+	if err := op.Freeze(ctx, "c", campaign.Freeze{From: time.Now(), To: time.Now().Add(time.Hour), Reason: "audit"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := op.Thaw(ctx, "c", api.ThawRequest{Why: "over"}); err != nil {
+		t.Errorf("thaw: %v", err)
+	}
+	if err := op.Override(ctx, "c", campaign.Override{Rule: "soak", Env: "qa", Why: "x", Expires: time.Now().Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := op.EndOverride(ctx, "c", api.EndOverrideRequest{Rule: "soak", Env: "qa", Why: "over"}); err != nil {
+		t.Errorf("end the override: %v", err)
+	}
+	if _, err := op.Launch(ctx, "c"); err != nil {
+		t.Fatal(err)
+	}
+	if err := op.AbortCluster(ctx, "c", fleet.ClusterRef{Env: "qa", Name: "a"}, "stuck"); err != nil {
+		t.Errorf("abort one cluster: %v", err)
+	}
+	if err := op.AbortCluster(ctx, "c", fleet.ClusterRef{Env: "qa"}, "slip"); !errors.As(err, &refused) || refused.Status != http.StatusBadRequest {
+		t.Errorf("abort of an environment: %v", err)
+	}
+	if s, err := op.Campaign(ctx, "c"); err != nil || s.Snapshot.Status != "running" || len(s.Snapshot.Freezes)+len(s.Snapshot.Overrides) != 0 {
+		t.Errorf("%+v, %v", s.Snapshot, err)
+	}
+	events, err := op.Events(ctx, state.EventFilter{Limit: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := map[string]string{}
+	for _, e := range events {
+		by[e.Kind] = e.Who
+		if strings.Contains(e.Message, secret) {
+			t.Error("an event has a secret in it")
+		}
+	}
+	for _, kind := range []string{"token-revoked", "thawed", "override-ended", "cluster-aborted"} {
+		if by[kind] != "mira" {
+			t.Errorf("%s by %q", kind, by[kind])
 		}
 	}
 }

@@ -2,12 +2,7 @@ package state
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
 	"database/sql"
-	"encoding/base64"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -81,7 +76,15 @@ func scopeIs(ctx context.Context, tx *sql.Tx, c campaign.Campaign, environments 
 		}
 		all = append(all, ref.String())
 	}
-	return &Refused{fmt.Sprintf("campaign %s has no cluster %q", c.Name, strings.Join(environments, ",")+"/"+cluster), config.Suggest(strings.Join(environments, ",")+"/"+cluster, all)}
+	return &Refused{fmt.Sprintf("campaign %s has no cluster %q", c.Name, strings.Join(environments, ",")+"/"+cluster), suggest(strings.Join(environments, ",")+"/"+cluster, all, "`windlass status` lists them")}
+}
+
+// suggest is the word that was most likely meant, or where the words are listed if they are too many for a hint.
+func suggest(got string, words []string, list string) string {
+	if hint := config.Suggest(got, words); len(words) <= 8 || len(hint) < 200 {
+		return hint
+	}
+	return list
 }
 
 func (s *Store) addRule(ctx context.Context, name, kind string, spec any, e Event) error {
@@ -142,79 +145,4 @@ func (s *Store) Resume(ctx context.Context, name string, p campaign.Pause) error
 		e.Ref.Env, e.Ref.Name = p.Env, p.Cluster
 		return s.event(ctx, tx, e)
 	})
-}
-
-// Abort ends a campaign: nothing starts again, and actions that run turn round, except past the point of no return.
-func (s *Store) Abort(ctx context.Context, name, who, why string) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
-		c, status, err := readCampaign(ctx, tx, name)
-		if err != nil {
-			return err
-		}
-		if status == "completed" || status == "aborted" {
-			return &Refused{fmt.Sprintf("campaign %s is %s already", name, status), "nothing is left to abort"}
-		}
-		if _, err := tx.ExecContext(ctx, `UPDATE campaigns SET status = 'aborted', rev = rev + 1 WHERE name = $1`, name); err != nil {
-			return err
-		}
-		st, _ := strategy.ByName(c.Strategy)
-		for _, stage := range st.Stages {
-			if stage.PointOfNoReturn {
-				continue
-			}
-			if _, err := tx.ExecContext(ctx, `UPDATE actions SET abort = 1, reason = $1, not_before = 0 WHERE campaign = $2 AND stage = $3 AND direction = 'forward' AND ended_at = 0`, why, name, stage.Name); err != nil {
-				return err
-			}
-		}
-		return s.event(ctx, tx, Event{Kind: "aborted", Loud: true, Campaign: name, Who: who, Message: why})
-	})
-}
-
-// Token is what a bearer token is good for.
-type Token struct {
-	Role string `json:"role"` // "operator", "viewer" or "supervisor"
-	Env  string `json:"env"`  // of a supervisor: its one environment
-	Name string `json:"name"` // whom it was made for
-}
-
-// ErrNoToken means that a token is not known.
-var ErrNoToken = errors.New("this token is not known")
-
-// NewToken makes a token. Only its hash is kept: what is returned is shown once.
-func (s *Store) NewToken(ctx context.Context, t Token) (string, error) {
-	if (t.Role == "supervisor") != (t.Env != "") || (t.Role != "operator" && t.Role != "viewer" && t.Role != "supervisor") {
-		return "", &Refused{fmt.Sprintf("no token can have the role %q and the environment %q", t.Role, t.Env), "roles are operator, viewer, and supervisor with an environment"}
-	}
-	var b [32]byte
-	_, _ = rand.Read(b[:]) // never fails since Go 1.24
-	secret := "wl_" + base64.RawURLEncoding.EncodeToString(b[:])
-	return secret, s.AddToken(ctx, secret, t)
-}
-
-// AddToken keeps a token that somebody else made. Repeated it is fine.
-func (s *Store) AddToken(ctx context.Context, secret string, t Token) error {
-	if len(secret) < 20 {
-		return &Refused{"a token must have 20 characters at least", "make it from random bytes"}
-	}
-	return s.update(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO tokens (hash, role, env, name, created_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (hash) DO UPDATE SET role = excluded.role, env = excluded.env, name = excluded.name`,
-			hashOf(secret), t.Role, t.Env, t.Name, micros(s.Now()))
-		return err
-	})
-}
-
-// hashOf needs no salt and no slowness: a token is 32 random bytes. The look-up is by hash, so its time tells nothing of the token.
-func hashOf(secret string) string {
-	sum := sha256.Sum256([]byte(secret))
-	return hex.EncodeToString(sum[:])
-}
-
-// TokenOf tells what a token is good for, or ErrNoToken.
-func (s *Store) TokenOf(ctx context.Context, secret string) (Token, error) {
-	var t Token
-	err := s.read.QueryRowContext(ctx, `SELECT role, env, name FROM tokens WHERE hash = $1`, hashOf(secret)).Scan(&t.Role, &t.Env, &t.Name)
-	if errors.Is(err, sql.ErrNoRows) {
-		return t, ErrNoToken
-	}
-	return t, err
 }

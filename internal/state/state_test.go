@@ -402,7 +402,7 @@ func TestNewerStateIsRefused(t *testing.T) {
 
 func TestTokens(t *testing.T) {
 	s, _, _ := world(t, 1)
-	secret, err := s.NewToken(ctx, Token{Role: "supervisor", Env: "qa", Name: "q"})
+	secret, err := s.NewToken(ctx, Token{Role: "supervisor", Env: "qa", Name: "q"}, "me")
 	must(t, err)
 	if got, err := s.TokenOf(ctx, secret); err != nil || got.Env != "qa" {
 		t.Errorf("%+v, %v", got, err)
@@ -411,7 +411,7 @@ func TestTokens(t *testing.T) {
 		t.Errorf("wrong token: %v", err)
 	}
 	for _, bad := range []Token{{Role: "supervisor"}, {Role: "operator", Env: "qa"}, {Role: "root"}} {
-		if _, err := s.NewToken(ctx, bad); !errors.Is(err, ErrConflict) {
+		if _, err := s.NewToken(ctx, bad, "me"); !errors.Is(err, ErrConflict) {
 			t.Errorf("%+v: %v", bad, err)
 		}
 	}

@@ -143,7 +143,7 @@ func TestMain(m *testing.M) {
 // process starts a supervisor process and waits until it acts.
 func (w *world) process() *exec.Cmd {
 	w.t.Helper()
-	token, err := w.store.NewToken(ctx, supervisorToken)
+	token, err := w.store.NewToken(ctx, supervisorToken, "test")
 	must(w.t, err)
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), child+"="+w.http.URL, child+"_TOKEN="+token)

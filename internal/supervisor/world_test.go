@@ -48,7 +48,7 @@ func newWorld(t *testing.T, n int, ttl time.Duration, now func() time.Time) *wor
 // agent is a supervisor's client with a token that is good for its environment.
 func (w *world) agent(env string) *api.Agent {
 	w.t.Helper()
-	token, err := w.store.NewToken(ctx, state.Token{Role: "supervisor", Env: env, Name: env})
+	token, err := w.store.NewToken(ctx, state.Token{Role: "supervisor", Env: env, Name: env}, "test")
 	must(w.t, err)
 	c, err := api.NewClient(w.http.URL, token, "")
 	must(w.t, err)

@@ -2,8 +2,6 @@ package process
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/windlass-db/windlass/internal/builds"
+	"github.com/windlass-db/windlass/internal/secret"
 )
 
 // BIND is one name server on this machine: the primary of one zone, which takes signed updates (RFC 2136, RFC 8945).
@@ -40,9 +39,7 @@ func (b BIND) Init() error {
 	if err := os.MkdirAll(b.Dir, 0o700); err != nil {
 		return err
 	}
-	var secret [32]byte
-	_, _ = rand.Read(secret[:]) // never fails since Go 1.24
-	key := fmt.Sprintf("key %q {\n\talgorithm hmac-sha256;\n\tsecret %q;\n};\n", KeyName, base64.StdEncoding.EncodeToString(secret[:]))
+	key := fmt.Sprintf("key %q {\n\talgorithm hmac-sha256;\n\tsecret %q;\n};\n", KeyName, secret.Key())
 	var zone strings.Builder
 	fmt.Fprintf(&zone, "$TTL 1\n@ IN SOA ns hostmaster 1 3600 600 86400 1\n@ IN NS ns\nns IN A 127.0.0.1\n")
 	for name, ip := range b.Hosts {

@@ -2,14 +2,14 @@ package web
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/subtle"
-	"encoding/base64"
 	"net/http"
 	"strings"
 	"sync"
 	"time"
 	"unicode"
+
+	"github.com/windlass-db/windlass/internal/secret"
 )
 
 const (
@@ -45,7 +45,7 @@ func (s *sessions) add(one session) string {
 			delete(s.by, id)
 		}
 	}
-	id := secret()
+	id := secret.New()
 	s.by[id] = one
 	return id
 }
@@ -61,13 +61,6 @@ func (s *sessions) drop(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.by, id)
-}
-
-// secret is 32 random bytes as text. crypto/rand.Read never fails since Go 1.24.
-func secret() string {
-	var b [32]byte
-	_, _ = rand.Read(b[:])
-	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
 func (h *Handler) session(r *http.Request) (session, bool) {
@@ -141,7 +134,7 @@ func (h *Handler) login(w http.ResponseWriter, r *http.Request) {
 		h.render(w, r, http.StatusUnauthorized, "login", page{Title: "Log in", Data: loginView{Next: next, Error: "This token is not known. The server writes the operator's token into the file that its configuration names."}})
 		return
 	}
-	id := h.sessions.add(session{token: token, name: name, role: role, csrf: secret(), expires: h.cfg.Now().Add(sessionTime)})
+	id := h.sessions.add(session{token: token, name: name, role: role, csrf: secret.New(), expires: h.cfg.Now().Add(sessionTime)})
 	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: id, Path: "/", HttpOnly: true, Secure: h.cfg.Secure, SameSite: http.SameSiteStrictMode, MaxAge: int(sessionTime.Seconds())})
 	http.Redirect(w, r, next, http.StatusSeeOther)
 }
