@@ -5,7 +5,11 @@
 // recount inside its transaction, `windlass why`, the forecast and the simulation call the same function.
 package campaign
 
-import "time"
+import (
+	"time"
+
+	"github.com/windlass-db/windlass/internal/policy"
+)
 
 // Campaign raises the clusters that it selects from one version to another.
 type Campaign struct {
@@ -20,6 +24,9 @@ type Campaign struct {
 	Exclude      []string `json:"exclude,omitempty"`
 	FromCell     string   `json:"from_cell"` // "blue"
 	ToCell       string   `json:"to_cell"`   // "green"
+
+	Policy  *Policy         `json:"policy,omitempty"`  // of the user's own, which judges instead of the product's built-in one
+	Bridges []policy.Bridge `json:"bridges,omitempty"` // that its way goes over
 
 	Limits   Limits   `json:"limits"`
 	Soak     Soak     `json:"soak"`

@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/windlass-db/windlass/internal/config"
 	"github.com/windlass-db/windlass/internal/fleet"
@@ -13,11 +14,11 @@ import (
 )
 
 // Check holds the campaign against the fleet: environments, patterns, cells and versions that do not fit. The findings are
-// named by their paths in the campaign's file; config.Object.Locate finds their lines. No finding means that the campaign can be applied.
+// named by their paths in the campaign's file; config.Object.Locate finds their lines. No finding means that the campaign can be applied now.
 //
 // Clusters that have the new cell already, made by a campaign, are judged by their patterns alone: what they run is known from
 // observation.
-func (c Campaign) Check(f fleet.Fleet) []config.Finding {
+func (c Campaign) Check(f fleet.Fleet, now time.Time) []config.Finding {
 	var found []config.Finding
 	add := func(path, code, hint, format string, args ...any) {
 		found = append(found, config.Finding{Path: path, Code: code, Message: fmt.Sprintf(format, args...), Hint: hint})
@@ -39,15 +40,16 @@ func (c Campaign) Check(f fleet.Fleet) []config.Finding {
 		add("product", config.CodeReference, "write the product and the patterns of clusters that the fleet has", "the campaign selects no cluster of the fleet %s: none of product %q fits its environments and patterns", f.Name, c.Product)
 	}
 	c.checkCells(selected, add)
+	c.checkPolicy(now, add)
 	if len(selected) > 0 {
-		c.checkPath(add)
+		c.checkPath(now, add)
 	}
 	return found
 }
 
 // checkPath looks whether the product's policy knows a path for the strategy from the one version to the other (V4, V5).
-func (c Campaign) checkPath(add adder) {
-	_, err := c.Path()
+func (c Campaign) checkPath(now time.Time, add adder) {
+	_, err := c.Path(now)
 	var no *policy.NoPath
 	if errors.As(err, &no) && len(no.Forbidden) > 0 {
 		add("to", config.CodeContradiction, "go to a version that the policy allows; `windlass check state` tries pairs", "%s", no.Forbidden[0])
@@ -63,18 +65,16 @@ func (c Campaign) checkPath(add adder) {
 	}
 }
 
-// Path is the campaign's way by its product's policy, with its proof. It is empty for a product that has no policy, and an error if
-// there is no way, or if it takes more than one hop, which are as many campaigns.
-func (c Campaign) Path() (policy.Path, error) {
-	product, err := policy.Builtin(c.Product)
-	var unknown *policy.UnknownProduct
-	if errors.As(err, &unknown) {
-		return policy.Path{}, nil
-	}
-	if err != nil {
+// Path is the campaign's way by its product's policy, with its proof, over the bridges that are good at that time. It is empty for a product
+// that has no policy, and an error if there is no way, or if it takes more than one hop, which are as many campaigns.
+func (c Campaign) Path(now time.Time) (policy.Path, error) {
+	bridges := c.goodBridges(now)
+	c.Bridges = nil // the path finds the hop that each is for
+	product, err := c.product()
+	if err != nil || product == nil {
 		return policy.Path{}, err
 	}
-	path, err := product.Plan(policy.Request{From: c.From, To: c.To, Strategy: c.Strategy})
+	path, err := product.Plan(policy.Request{From: c.From, To: c.To, Strategy: c.Strategy, Bridges: bridges})
 	if err == nil && len(path.Hops) > 1 {
 		err = fmt.Errorf("from %s to %s it takes %d hops, the first one to %s: %s", c.From, c.To, len(path.Hops), path.Hops[0].To, path.Hops[0].Why)
 	}

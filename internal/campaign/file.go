@@ -30,7 +30,9 @@ type file struct {
 	Exclude      []string `yaml:"exclude" rule:"unique glob" doc:"patterns of env/cluster that stay out" example:"[\"prod/legacy-*\"]"`
 	Approve      []string `yaml:"approve" rule:"unique" doc:"stages that wait for a person's approval" example:"[tear-down]"`
 
-	Rehearse string `yaml:"rehearse" doc:"stage whose way back one cluster goes before the others start it" example:"switch-storage"`
+	Policy   string   `yaml:"policy" rule:"nonempty" doc:"a product file of your own, relative to this file, whose rules judge instead of the product's built-in ones; or builtin" example:"our-mariadb.yaml"`
+	Bridges  []string `yaml:"bridges" rule:"unique" doc:"files of bridges that the way goes over, relative to this file" example:"[eight-to-nine.yaml]"`
+	Rehearse string   `yaml:"rehearse" doc:"stage whose way back one cluster goes before the others start it" example:"switch-storage"`
 
 	Cells    fileCells    `yaml:"cells" doc:"the old and the new cell" example:"{from: blue, to: green}"`
 	Limits   fileLimits   `yaml:"limits" doc:"how many clusters of an environment may be in a stage at the same time" example:"{per_stage: 10}"`
@@ -109,11 +111,14 @@ type fileRecord struct {
 	TTL time.Duration `yaml:"ttl" rule:"min=1s max=1d" doc:"of the DNS record, how long clients may keep the old answer" example:"60s"`
 }
 
+// builtinPolicy is what the key "policy" says if there is no file.
+const builtinPolicy = "builtin"
+
 // fileDefaults is the shape with what Defaults says.
 func fileDefaults() file {
 	d := Defaults()
 	var f file
-	f.Strategy, f.Order = d.Strategy, d.Order
+	f.Strategy, f.Order, f.Policy = d.Strategy, d.Order, builtinPolicy
 	f.Cells = fileCells{From: d.FromCell, To: d.ToCell}
 	f.Limits = fileLimits{PerStage: d.Limits.PerStage}
 	f.Soak = fileSoak{Stages: d.Soak.Stages, Environments: d.Soak.Environments}

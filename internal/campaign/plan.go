@@ -47,16 +47,16 @@ type StageLimit struct {
 	Limit int    `json:"limit"`
 }
 
-// PlanOf lays out what the campaign would do to the fleet.
-func PlanOf(c Campaign, f fleet.Fleet) Plan {
-	p := Plan{Campaign: c, Fleet: f.Name, Findings: c.Check(f)}
+// PlanOf lays out what the campaign would do to the fleet, if it were applied now.
+func PlanOf(c Campaign, f fleet.Fleet, now time.Time) Plan {
+	p := Plan{Campaign: c, Fleet: f.Name, Findings: c.Check(f, now)}
 	strat, ok := strategy.ByName(c.Strategy)
 	if !ok {
 		p.Findings = append(p.Findings, config.Finding{Path: "strategy", Code: config.CodeReference, Message: fmt.Sprintf("there is no strategy %q", c.Strategy), Hint: "write bluegreen"})
 		return p
 	}
 	p.NoReturn = strat.PointOfNoReturn()
-	p.Path, _ = c.Path() // why there is none is among the findings
+	p.Path, _ = c.Path(now) // why there is none is among the findings
 	for i, st := range strat.Stages {
 		stage := PlanStage{Name: st.Name, Summary: st.Summary, Disruptive: st.Disruptive, NoReturn: st.PointOfNoReturn, Steps: st.Steps}
 		if i < len(strat.Stages)-1 {

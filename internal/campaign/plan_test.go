@@ -7,12 +7,16 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/windlass-db/windlass/internal/config"
 	"github.com/windlass-db/windlass/internal/fleet"
 )
+
+// planDay is when the plans of the tests are made.
+var planDay = time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC)
 
 func exampleFleet(t *testing.T) fleet.Fleet {
 	t.Helper()
@@ -29,7 +33,7 @@ func exampleFleet(t *testing.T) fleet.Fleet {
 
 // The text of the example's plan is in testdata; go test -update writes it anew.
 func TestPlanText(t *testing.T) {
-	p := PlanOf(parseFile(t, example), exampleFleet(t))
+	p := PlanOf(parseFile(t, example), exampleFleet(t), planDay)
 	if len(p.Findings) > 0 {
 		t.Errorf("the examples don't fit each other: %v", p.Findings)
 	}
@@ -61,7 +65,7 @@ func TestPlanText(t *testing.T) {
 }
 
 func TestPlan(t *testing.T) {
-	p := PlanOf(parseFile(t, example), exampleFleet(t))
+	p := PlanOf(parseFile(t, example), exampleFleet(t), planDay)
 	if p.NoReturn != "tear-down" || len(p.Stages) != 5 || !p.Stages[4].NoReturn || !p.Stages[4].Approval || p.Stages[2].Soak.Hours() != 24 || !p.Stages[2].Disruptive {
 		t.Errorf("got %+v", p.Stages)
 	}
@@ -113,7 +117,7 @@ func TestCheck(t *testing.T) {
 			camp, f := parseFile(t, example), exampleFleet(t)
 			c.change(&camp, &f)
 			var got []string
-			for _, finding := range camp.Check(f) {
+			for _, finding := range camp.Check(f, planDay) {
 				got = append(got, finding.String())
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
@@ -133,7 +137,7 @@ func TestFindingsAreLocated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	problems := object.Locate(c.Check(exampleFleet(t)))
+	problems := object.Locate(c.Check(exampleFleet(t), planDay))
 	if len(problems) != 1 || problems[0].Line != 13 || problems[0].Column != 25 {
 		t.Errorf("got %v", problems)
 	}

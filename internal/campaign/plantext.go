@@ -52,6 +52,12 @@ func (p Plan) writeFacts(t *planText) {
 	if states, pairs := p.Path.Proved(); states > 0 {
 		t.fact("proof", fmt.Sprintf("%s, with %s of versions that meet in them, each allowed by a rule of the policy of %s", plural(states, "mixed state"), plural(pairs, "pair"), c.Product))
 	}
+	if c.Policy != nil {
+		t.fact("policy", "of "+c.Policy.File+", instead of the built-in one of "+c.Product)
+	}
+	for _, b := range c.Bridges {
+		t.fact("bridge", b.String())
+	}
 	if c.Rehearse != "" {
 		t.fact("rehearsal", fmt.Sprintf("one cluster goes through %s and back before the others start it", c.Rehearse))
 	}

@@ -32,7 +32,13 @@ func SeenIn(o fleet.Observation) []Seen {
 
 // mixedState holds a cluster whose versions may not run side by side (V5): somebody upgraded a node by hand, or a node came back on its old
 // version. What was seen before the end of the last stage judges nothing.
-func (t *tick) mixedState(c *candidate, _ time.Time) (Reason, bool) {
+func (t *tick) mixedState(c *candidate, at time.Time) (Reason, bool) {
+	if r, holds := t.expiredBridge(c, at); holds {
+		return r, true
+	}
+	if t.noPolicy != nil && c.next >= 0 {
+		return Reason{Code: CodePolicy, Message: "nothing can be judged: " + t.noPolicy.Error(), Release: "the campaign is applied with a policy that this release can read"}, true
+	}
 	if t.product == nil || c.next < 0 || len(c.Seen) == 0 || !c.Looked.After(c.Since) {
 		return Reason{}, false
 	}
@@ -44,13 +50,13 @@ func (t *tick) mixedState(c *candidate, _ time.Time) (Reason, bool) {
 		return m.Reason, m.made
 	}
 	m := memo{}
-	m.Reason, m.made = judge(t.product, c.Seen, window)
+	m.Reason, m.made = t.Campaign.judge(t.product, c.Seen, window)
 	t.judged[key.String()] = m
 	return m.Reason, m.made
 }
 
 // judge says why versions that were seen may not be together.
-func judge(product *policy.Product, seen []Seen, window bool) (Reason, bool) {
+func (c Campaign) judge(product *policy.Product, seen []Seen, window bool) (Reason, bool) {
 	s := policy.State{Window: window}
 	for _, one := range seen {
 		if component := roleComponent(product, one.Role); component != "" {
@@ -69,7 +75,7 @@ func judge(product *policy.Product, seen []Seen, window bool) (Reason, bool) {
 		return Reason{Code: CodePolicy, Message: "versions that may not run side by side were seen: " + bad[0].String() + more,
 			Release: "the node with the wrong version is brought to one that the policy allows, or taken out of the cluster"}, true
 	}
-	return Reason{}, false
+	return c.otherBuild(product, seen)
 }
 
 // roleComponent is the product's component for a role: the one that is a role of another is the primary's, the other the replicas'.

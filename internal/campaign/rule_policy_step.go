@@ -7,7 +7,6 @@ import (
 
 	"github.com/windlass-db/windlass/internal/check"
 	"github.com/windlass-db/windlass/internal/fleet"
-	"github.com/windlass-db/windlass/internal/policy"
 	"github.com/windlass-db/windlass/internal/strategy"
 )
 
@@ -44,11 +43,11 @@ func (c Campaign) BeforeStep(p strategy.Plan, step int, o fleet.Observation) che
 		return check.Results{r}
 	}
 	seen := SeenIn(o)
-	if reason, bad := judge(product, seen, c.window(p, step, o)); bad {
+	if reason, bad := c.judge(product, seen, c.window(p, step, o)); bad {
 		return check.Results{check.Failed(CheckVersions, reason.Message, reason.Release, o.At)}
 	}
 	for _, s := range c.ahead(p, step, o) {
-		if reason, bad := judge(product, s.seen, s.window); bad {
+		if reason, bad := c.judge(product, s.seen, s.window); bad {
 			return check.Results{check.Failed(CheckVersions, p.Steps[step].Does+": "+reason.Message, reason.Release, o.At)}
 		}
 	}
@@ -80,7 +79,7 @@ func (c Campaign) window(p strategy.Plan, step int, o fleet.Observation) bool {
 func (c Campaign) ahead(p strategy.Plan, step int, o fleet.Observation) []aheadState {
 	switch p.Steps[step].Kind {
 	case strategy.ProvisionNodes, strategy.SeedNodes, strategy.StartReplication:
-		return []aheadState{{seen: append(SeenIn(o), Seen{fleet.RoleReplica, c.To})}}
+		return []aheadState{{seen: append(SeenIn(o), c.made(o)...)}}
 	case strategy.Preflight, strategy.SwitchStorage:
 		if primary, ok := o.Primary(); !ok || primary.Cell == c.ToCell {
 			return nil // a switch was broken off, or is over: what is there counts
@@ -101,6 +100,23 @@ func (c Campaign) ahead(p strategy.Plan, step int, o fleet.Observation) []aheadS
 		return all
 	}
 	return nil
+}
+
+// made are the replicas that the new cell has, or will have.
+func (c Campaign) made(o fleet.Observation) []Seen {
+	var all []Seen
+	for _, n := range o.Nodes {
+		if n.Cell == c.ToCell && n.Version != "" {
+			all = append(all, Seen{fleet.RoleReplica, n.Version})
+		}
+	}
+	if len(all) > 0 {
+		return all
+	}
+	if len(c.Bridges) > 0 { // a bridge is a proof of one build
+		return []Seen{{fleet.RoleReplica, c.Bridges[0].Builds[1]}}
+	}
+	return []Seen{{fleet.RoleReplica, c.To}}
 }
 
 type aheadState struct {
@@ -138,13 +154,4 @@ func sides(seen []Seen) string {
 		all = append(all, string(s.Role)+" "+s.Version)
 	}
 	return strings.Join(all, ", ")
-}
-
-// product is whose policy judges the campaign; nil if none is known for what it raises.
-func (c Campaign) product() (*policy.Product, error) {
-	p, err := policy.Builtin(c.Product)
-	if err != nil {
-		return nil, nil //nolint:nilerr // no policy is known for it, which is no error: there is nothing to judge by
-	}
-	return p, nil
 }

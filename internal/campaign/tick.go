@@ -32,6 +32,7 @@ type tick struct {
 	overrides map[string]scoped[Override]
 	closed    map[time.Time]Reason // by the start of the next window
 	product   *policy.Product      // whose policy judges what was seen; nil: none is known
+	noPolicy  error                // why the campaign's own one can't be read
 	judged    map[string]memo      // by what was seen
 	rehearsed bool                 // the way back of the campaign's stage was gone by some cluster
 	rehearser *Progress            // else the cluster that is to do it
@@ -80,9 +81,7 @@ type candidate struct {
 
 func newTick(s *Snapshot, now time.Time) *tick {
 	t := &tick{Snapshot: s, now: now, index: map[string]int{}, ranks: map[string]int{}, freezes: map[string][]freezeSpan{}, closed: map[time.Time]Reason{}, judged: map[string]memo{}}
-	if p, err := policy.Builtin(s.Campaign.Product); err == nil {
-		t.product = p
-	}
+	t.product, t.noPolicy = s.Campaign.product()
 	t.strat, t.known = strategy.ByName(s.Campaign.Strategy)
 	for i, st := range t.strat.Stages {
 		t.index[st.Name] = i

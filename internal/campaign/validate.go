@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/windlass-db/windlass/internal/config"
+	"github.com/windlass-db/windlass/internal/policy"
 	"github.com/windlass-db/windlass/internal/strategy"
 )
 
@@ -50,7 +51,37 @@ func build(f *file, r *config.Report) Campaign {
 	checkFreezes(f, r, zone)
 	checkBudget(f, r)
 	checkSwitch(f, r)
-	return f.campaign(zone)
+	c := f.campaign(zone)
+	c.Policy, c.Bridges = readPolicy(f, r), readBridges(f, r)
+	return c
+}
+
+// readPolicy reads the product file that the campaign names, and what it makes useless as a whole: each with its own place.
+func readPolicy(f *file, r *config.Report) *Policy {
+	if f.Policy == builtinPolicy || f.Policy == "" {
+		return nil
+	}
+	at := r.At("policy")
+	src, object, ok := at.Beside(f.Policy, policy.Kind())
+	if !ok {
+		return nil
+	}
+	p := object.Value.(*policy.Product)
+	at.Foreign(object.Locate(p.Lint()))
+	if p.Name != f.Product && f.Product != "" {
+		at.Problem(config.CodeContradiction, fmt.Sprintf("%s is the policy of %q, and the campaign raises %q", src.Name, p.Name, f.Product), fmt.Sprintf("write \"name: %s\" into it, or take another file", f.Product))
+	}
+	return NewPolicy(f.Policy, string(src.Text))
+}
+
+func readBridges(f *file, r *config.Report) []policy.Bridge {
+	var all []policy.Bridge
+	for i, name := range f.Bridges {
+		if _, object, ok := r.At("bridges", i).Beside(name, policy.BridgeKind()); ok {
+			all = append(all, object.Value.(policy.Bridge))
+		}
+	}
+	return all
 }
 
 func checkVersions(f *file, r *config.Report) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -73,7 +74,7 @@ func (d documents) unfit() config.Problems {
 	if d.campaign == nil || d.fleet == nil {
 		return nil
 	}
-	return d.object.Locate(d.campaign.Check(*d.fleet))
+	return d.object.Locate(d.campaign.Check(*d.fleet, time.Now()))
 }
 
 func applyCommand(o *Options) *cobra.Command {
@@ -151,7 +152,7 @@ func planCommand(o *Options) *cobra.Command {
 			} else {
 				fmt.Fprintln(cmd.ErrOrStderr(), "No fleet is given with -f: the plan names no cluster.")
 			}
-			p := campaign.PlanOf(*d.campaign, f)
+			p := campaign.PlanOf(*d.campaign, f, time.Now())
 			if d.fleet == nil {
 				p.Findings = nil
 			}

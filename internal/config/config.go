@@ -22,7 +22,8 @@
 // # Invariants
 //
 // A document with a problem yields no object. Numbers that stand where text is wanted keep their spelling: version:
-// 10.10 is "10.10", not 10.1. Nothing is read from the environment, and no file is opened but by ReadFiles.
+// 10.10 is "10.10", not 10.1. Nothing is read from the environment, and no file is opened but by ReadFiles and, for a file that a document
+// names, by Spot.Beside.
 package config
 
 import (

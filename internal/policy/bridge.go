@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 )
 
@@ -39,6 +40,64 @@ func (b Bridge) Refuse(now time.Time) string {
 			return fmt.Sprintf("the bridge %s is not proved: %s ended with %q", b.Name, e.Check, e.Result)
 		case e.At.After(now):
 			return fmt.Sprintf("the bridge %s is not proved: %s is dated in the future", b.Name, e.Check)
+		}
+	}
+	return ""
+}
+
+// isBuild reports whether a full version, such as "14.0.2-shop1", is of a build: it is the build's version, or begins with it.
+func isBuild(version, build string) bool {
+	rest, ok := strings.CutPrefix(strings.TrimPrefix(version, "v"), strings.TrimPrefix(build, "v"))
+	return ok && (rest == "" || rest[0] < '0' || rest[0] > '9')
+}
+
+// Misfit says why a bridge means nothing for the product: "" if it does. What it says of itself does not matter here; see Bridge.Refuse.
+func (p *Product) Misfit(b Bridge) string {
+	if b.Product != p.Name {
+		return fmt.Sprintf("the bridge %s is for the product %s, not for %s", b.Name, b.Product, p.Name)
+	}
+	ends := make([]int, 2)
+	for i, version := range []string{b.From, b.To} {
+		release, err := p.Release(version)
+		if err != nil {
+			return fmt.Sprintf("the bridge %s: %v", b.Name, err)
+		}
+		ends[i] = release
+		if i >= len(b.Builds) {
+			return fmt.Sprintf("the bridge %s does not name the two builds that were tried together", b.Name)
+		}
+		if of, err := p.Release(b.Builds[i]); err != nil || of != release {
+			return fmt.Sprintf("the bridge %s: the build %s is not of the release %s", b.Name, b.Builds[i], p.Releases[release].Name)
+		}
+	}
+	if ends[0] >= ends[1] {
+		return fmt.Sprintf("the bridge %s does not go from an older release to a newer one: %s to %s", b.Name, b.From, b.To)
+	}
+	return ""
+}
+
+// Bridged is the product with these bridges: what they join are neighbours. Those that mean nothing for it are left out.
+func (p *Product) Bridged(all []Bridge) *Product {
+	for _, b := range all {
+		if p.Misfit(b) == "" {
+			from, _ := p.Release(b.From)
+			to, _ := p.Release(b.To)
+			p = p.with(from, to)
+		}
+	}
+	return p
+}
+
+// OtherBuild says that a version is of a release at an end of the bridge, and not of the build that was tried; "" if that is not so. A
+// bridge is a proof of two builds, and of no others of their releases.
+func (p *Product) OtherBuild(b Bridge, version string) string {
+	release, err := p.Release(version)
+	if err != nil || p.Misfit(b) != "" {
+		return ""
+	}
+	for i, end := range []string{b.From, b.To} {
+		if at, _ := p.Release(end); at == release && !isBuild(version, b.Builds[i]) {
+			return fmt.Sprintf("the bridge %s was proved with %s and %s, and not with %s", b.Name, b.Builds[0], b.Builds[1], version)
 		}
 	}
 	return ""

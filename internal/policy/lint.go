@@ -35,20 +35,43 @@ func (p *Product) Lint() []config.Finding {
 			add(fmt.Sprintf("skew[%d]", i), "add the call, or take the rule out", "the rule speaks of a call from %s to %s that there is not", s.From, s.To)
 		}
 	}
+	return append(all, p.impossible()...)
+}
+
+// impossible finds hops from one release to the next that no order of the components allows: those that the same rule forbids are one finding.
+func (p *Product) impossible() []config.Finding {
+	type hop struct{ from, to, why string }
+	byRule, order := map[string][]hop{}, []string{}
 	for from := range max(0, len(p.Releases)-1) {
-		_, err := p.Plan(Request{From: p.Releases[from].Name, To: p.Releases[from+1].Name})
+		h := hop{from: p.Releases[from].Name, to: p.Releases[from+1].Name}
+		_, err := p.Plan(Request{From: h.from, To: h.to})
 		var no *NoPath
-		if errors.As(err, &no) {
-			path, why := "releases", no.Why
-			if len(no.Forbidden) > 0 {
-				why = no.Forbidden[0].String()
-				if n := len(no.Forbidden); n > 1 {
-					why += fmt.Sprintf(", and %d more", n-1)
-				}
-				path = no.Forbidden[0].Rule.ID
-			}
-			add(path, "loosen one of the rules: under them no order of the components is legal", "no upgrade is possible from %s to %s: %s", p.Releases[from].Name, p.Releases[from+1].Name, why)
+		if !errors.As(err, &no) {
+			continue
 		}
+		path := "releases"
+		h.why = no.Why
+		if len(no.Forbidden) > 0 {
+			path, h.why = no.Forbidden[0].Rule.ID, no.Forbidden[0].String()
+			if n := len(no.Forbidden); n > 1 {
+				h.why += fmt.Sprintf(", and %d more", n-1)
+			}
+		}
+		if byRule[path] == nil {
+			order = append(order, path)
+		}
+		byRule[path] = append(byRule[path], h)
+	}
+	var all []config.Finding
+	for _, path := range order {
+		first, more := byRule[path][0], ""
+		switch n := len(byRule[path]) - 1; {
+		case n == 1:
+			more = ", nor over one further hop"
+		case n > 1:
+			more = fmt.Sprintf(", nor over %d further hops", n)
+		}
+		all = append(all, config.Finding{Path: path, Code: config.CodeContradiction, Message: fmt.Sprintf("no upgrade is possible from %s to %s%s: %s", first.from, first.to, more, first.why), Hint: "loosen one of the rules: under them no order of the components is legal"})
 	}
 	return all
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 )
 
 // WriteText writes the path for people. all adds the proof of every state: its pairs, each with the rule that allows it.
@@ -74,6 +75,15 @@ func (s State) String() string {
 		order[i] = c + " " + strings.Join(versions[c], "|")
 	}
 	return strings.Join(order, ", ")
+}
+
+// String is one sentence: what it joins, who vouches for it, by what, and until when.
+func (b Bridge) String() string {
+	var checks []string
+	for _, e := range b.Evidence {
+		checks = append(checks, fmt.Sprintf("%s: %s, %s", e.Check, e.Result, e.At.Format(time.DateOnly)))
+	}
+	return fmt.Sprintf("%s from %s to %s, for the builds %s; %s vouches for it until %s, by %s", b.Name, b.From, b.To, strings.Join(b.Builds, " and "), b.Who, b.Expires.Format(time.DateOnly), strings.Join(checks, "; "))
 }
 
 func count(n int, what string) string {

@@ -32,7 +32,7 @@ func (s *Server) apply(_ http.ResponseWriter, r *http.Request, who caller) (any,
 			return nil, err
 		}
 		f := inventory(known, req.Fleet)
-		if found := req.Campaign.Check(f); len(found) > 0 {
+		if found := req.Campaign.Check(f, s.cfg.Now()); len(found) > 0 {
 			return nil, unfit(req.Campaign.Name, found)
 		}
 		for _, c := range req.Campaign.Select(f) {
