@@ -92,3 +92,38 @@ func TestAbortGoesByTheStoredPlan(t *testing.T) {
 		t.Errorf("%d of 2 actions turn round", turned)
 	}
 }
+
+// An action whose stored plan can't be read is told aloud, once, and keeps no other action of the environment from being leased.
+func TestAnUnreadablePlanBlocksNobodyElse(t *testing.T) {
+	s, _, _ := world(t, 2)
+	_, err := s.Launch(ctx, "c", "", "me", next(2))
+	must(t, err)
+	s.sql(t, `UPDATE actions SET plan = '{"steps": 7}' WHERE cluster = 'c00'`)
+	last, err := s.LastEvent(ctx)
+	must(t, err)
+	a := lease(t, s, "h")
+	if a.Cluster.Name != "c01" {
+		t.Errorf("leased %s", a.Cluster.Name)
+	}
+	for range 2 {
+		if a, err := s.Lease(ctx, "qa", "h", kinds()); err != nil || a != nil {
+			t.Errorf("leased %+v, %v", a, err)
+		}
+	}
+	told := 0
+	events, err := s.Events(ctx, EventFilter{After: last})
+	must(t, err)
+	for _, e := range events {
+		if e.Kind == "action-unreadable" && e.Loud && e.Ref.Name == "c00" {
+			told++
+		}
+	}
+	if told != 1 {
+		t.Errorf("told %d times: %+v", told, events)
+	}
+	snap, err := s.Snapshot(ctx, "c")
+	must(t, err)
+	if m := snap.Clusters[0].Action.Message; !strings.Contains(m, "can't be read") {
+		t.Errorf("why it waits: %q", m)
+	}
+}

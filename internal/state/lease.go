@@ -32,9 +32,8 @@ func (s *Store) Lease(ctx context.Context, env, holder string, kinds []KindVersi
 			if err := r.Scan(&c.id, &c.campaign, &c.ref.Env, &c.ref.Name, &c.status, &plan, &c.turned, &c.abort, &c.reason); err != nil {
 				return c, err
 			}
-			var err error
-			c.plan, err = decode[strategy.Plan](plan)
-			return c, err
+			c.plan, c.unreadable = decode[strategy.Plan](plan)
+			return c, nil
 		}, `SELECT id, campaign, env, cluster, status, plan, turned, abort, reason FROM actions
 			WHERE env = $1 AND ended_at = 0 AND ((status IN ('queued', 'waiting') AND not_before <= $2) OR (status = 'leased' AND lease_until < $2 AND $3 = 1))
 				AND NOT EXISTS (SELECT 1 FROM clusters c WHERE c.env = actions.env AND c.name = actions.cluster AND c.mend_until > $2) ORDER BY id`,
@@ -43,6 +42,12 @@ func (s *Store) Lease(ctx context.Context, env, holder string, kinds []KindVersi
 			return err
 		}
 		for _, c := range candidates {
+			if c.unreadable != nil { // the others of the environment go on
+				if err := s.tellUnreadable(ctx, tx, c); err != nil {
+					return err
+				}
+				continue
+			}
 			if !runnable(c.plan, known) {
 				continue
 			}
@@ -60,6 +65,7 @@ type candidate struct {
 	ref           fleet.ClusterRef
 	status        string
 	plan          strategy.Plan
+	unreadable    error // why the plan is not known
 	turned, abort bool
 	reason        string
 }
