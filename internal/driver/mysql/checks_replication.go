@@ -51,7 +51,7 @@ func (in *inspection) replicaLag(ctx context.Context, f *finding) {
 			f.fail("start replication", "%s does not replicate: %s", v.place, ch.trouble())
 			return
 		}
-		s, err := in.d.dialTo(ctx, v.place)
+		s, err := in.d.lookTo(ctx, v.place)
 		if err != nil {
 			f.unknown(err)
 			return

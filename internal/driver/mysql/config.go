@@ -43,7 +43,7 @@ func Fixed(s Secret) func(context.Context) (Secret, error) {
 // Config is one environment's driver.
 type Config struct {
 	// Admin is the supervisor's account on every node. It must be the supervisors' alone: Fence ends every other
-	// connection of it. Grants lists what it needs.
+	// connection of it that may act. Grants lists what it needs.
 	Admin Account
 	// Replication is the account that replicas log in with; it needs REPLICATION SLAVE. Zero: Admin.
 	Replication Account

@@ -15,7 +15,8 @@ import (
 )
 
 // Fence raises the term on every node and ends the predecessor's connections: every connection of the admin account
-// that this driver did not open, but for replicas reading the binary log. It repeats safely. It answers
+// that this driver did not open, but for replicas reading the binary log, and for those that only look, as other supervisors'
+// watches do: they say so by a lock, and can't act. It repeats safely. It answers
 // engine.ErrFenced if a node or a gateway has seen a higher term, and an error that names every node that it could not
 // fence. A gateway that does not answer is passed over: it decides nothing, and refuses the old term once it has heard a new one.
 func (d *Driver) Fence(ctx context.Context, c fleet.Cluster, term int64) error {
@@ -95,9 +96,10 @@ func (s *session) endHolder(ctx context.Context) error {
 	return s.end(ctx, id)
 }
 
-// endPredecessors kills the admin account's other connections and sees them gone.
+// endPredecessors kills the admin account's other connections that may act, and sees them gone. What does not say that it only looks
+// may act: a connection of a release that could not say so, or of the copying and comparing of data, for two.
 func (s *session) endPredecessors(ctx context.Context) error {
-	rs, err := s.rows(ctx, "SELECT ID, COMMAND FROM information_schema.PROCESSLIST WHERE USER="+quote(s.d.cfg.Admin.User))
+	rs, err := s.rows(ctx, "SELECT ID, COMMAND, IS_USED_LOCK("+fmt.Sprintf(looking, "ID")+") AS looks FROM information_schema.PROCESSLIST WHERE USER="+quote(s.d.cfg.Admin.User))
 	if err != nil {
 		return err
 	}
@@ -107,7 +109,7 @@ func (s *session) endPredecessors(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: process list: %w", s.place, err)
 		}
-		if !strings.HasPrefix(r["COMMAND"], "Binlog Dump") && !s.d.mine(s.node.Address, id) {
+		if looks := r["looks"] == r["ID"]; !looks && !strings.HasPrefix(r["COMMAND"], "Binlog Dump") && !s.d.mine(s.node.Address, id) {
 			ids = append(ids, id)
 		}
 	}

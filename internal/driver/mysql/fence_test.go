@@ -3,6 +3,8 @@ package mysql
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -223,6 +225,65 @@ func TestSecretsDoNotShow(t *testing.T) {
 	for _, text := range []string{err.Error(), Secret("repl-secret").String(), Secret("repl-secret").GoString()} {
 		if strings.Contains(text, "repl-secret") || strings.Contains(text, supervisorPassword) {
 			t.Errorf("shows a secret: %s", text)
+		}
+	}
+}
+
+// trap 1: a takeover ends what may act, and nothing else of the account: a supervisor's watch that looks at the same moment sees no error.
+func TestFenceLeavesLooksAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1, 1)
+	fenceLeavesLooks(t, w.d, w.driver(t), w.place("blue-1"), 5, func(term int64) error { return w.d.Fence(bg(t), w.c, term) })
+}
+
+func fenceLeavesLooks(t *testing.T, d, other *Driver, p place, term int64, fence func(int64) error) {
+	t.Helper()
+	open := func(how func(context.Context, place) (*session, error)) *session {
+		s, err := how(bg(t), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(s.close)
+		return s
+	}
+	eye, hand, liar := open(other.lookTo), open(other.dialTo), open(other.dialTo)
+	// A lock that another connection has taken in its name says nothing of it.
+	if err := hand.exec(bg(t), fmt.Sprintf("DO GET_LOCK('windlass.look.%d', 0)", liar.id)); err != nil {
+		t.Fatal(err)
+	}
+	before := eye.id
+	watched := make(chan error, 1)
+	go func() { // a look that is under way meanwhile
+		_, err := eye.rows(bg(t), "SELECT SLEEP(1)")
+		watched <- err
+	}()
+	processtest.Until(t, 10*time.Second, "the look is under way", func() bool {
+		s, err := d.lookTo(bg(t), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.close()
+		ps, err := s.processes(bg(t))
+		return err == nil && slices.ContainsFunc(ps, func(x process) bool { return x.id == before && strings.Contains(x.info, "SLEEP") })
+	})
+	if err := fence(term); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-watched; err != nil {
+		t.Errorf("a look was ended: %v", err)
+	}
+	if v := eye.look(bg(t)); v.err != nil || v.term != term {
+		t.Errorf("the watch afterwards: term %d, %v", v.term, v.err)
+	}
+	for name, s := range map[string]*session{"the predecessor's": hand, "one that another speaks for": liar} {
+		if _, err := s.readOnly(bg(t)); err == nil {
+			t.Errorf("%s connection is still there", name)
+		}
+	}
+	// What is left alone can't act, whatever its term.
+	for _, err := range []error{eye.act(bg(t), term, "promote", eye.fl.promote()), eye.ensure(bg(t))} {
+		if !errors.Is(err, errLooks) {
+			t.Errorf("a look acts: %v", err)
 		}
 	}
 }

@@ -85,6 +85,9 @@ func (mysqlFlavour) install() []string {
 
 // ensure makes the guard if the server does not have it.
 func (s *session) ensure(ctx context.Context) error {
+	if s.looks {
+		return fmt.Errorf("%s: install the guard: %w", s.place, errLooks)
+	}
 	n := 0
 	if err := s.one(ctx, "SELECT COUNT(*) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA='windlass' AND ROUTINE_NAME='"+guardName+"'", &n); err != nil {
 		return err
@@ -133,6 +136,9 @@ func (s *session) actFor(ctx context.Context, limit time.Duration, term int64, w
 	if s.lost {
 		return fmt.Errorf("%s: %s: %w", s.place, what, errLost)
 	}
+	if s.looks {
+		return fmt.Errorf("%s: %s: %w", s.place, what, errLooks)
+	}
 	call, cancel := context.WithTimeout(ctx, limit+patience*time.Second)
 	defer cancel()
 	_, err := s.conn.ExecContext(call, "CALL windlass."+guardName+"(?, ?, ?, ?)", term, patience, own, stmt)
@@ -152,7 +158,10 @@ func (s *session) actFor(ctx context.Context, limit time.Duration, term int64, w
 	return fmt.Errorf("%s: %s: %w", s.place, what, err)
 }
 
-var errLost = errors.New("the connection is lost")
+var (
+	errLost  = errors.New("the connection is lost")
+	errLooks = errors.New("the connection was opened to look: a successor would not end it")
+)
 
 // settle ends a connection of ours whose statement may still run, and sees it gone.
 func (d *Driver) settle(ctx context.Context, p place, id uint64) error {

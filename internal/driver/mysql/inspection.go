@@ -64,7 +64,7 @@ func (in *inspection) on(ctx context.Context, p place) (*session, error) {
 	if s := in.sessions[p.String()]; s != nil && !s.lost {
 		return s, nil
 	}
-	s, err := in.d.dialTo(ctx, p)
+	s, err := in.d.lookTo(ctx, p)
 	if err != nil {
 		return nil, err
 	}

@@ -62,6 +62,7 @@ func fence97(t *testing.T, w *world97) {
 			t.Errorf("%s under the old term: %v", stmt, err)
 		}
 	}
+	fenceLeavesLooks(t, w.d, stale, w.place("green"), 7, func(term int64) error { w.term = term; return w.d.Fence(bg(t), w.c, term) })
 	if got := w.s["green"].ask(t, "SELECT CONCAT(@@global.super_read_only, @@global.read_only)"); got != "11" {
 		t.Errorf("super_read_only and read_only of the replica: %s", got)
 	}

@@ -64,7 +64,7 @@ func (d *Driver) lag(ctx context.Context, sc *scene, v *view, ch channel) time.D
 	if ch.lag != 0 || source == nil {
 		return ch.lag
 	}
-	s, err := d.dialTo(ctx, v.place)
+	s, err := d.lookTo(ctx, v.place)
 	if err != nil {
 		return -1
 	}

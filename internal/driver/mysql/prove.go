@@ -110,7 +110,7 @@ func (d *Driver) Prove(ctx context.Context, c fleet.Cluster, term int64) (check.
 		f.asked("SELECT token FROM windlass.proof")
 		f.pass("a row written on %s arrived on %d replicas", primary.place, len(in.replicas))
 		parallel(f.known(in.replicas), f, func(v *view, f *finding) {
-			s, err := d.dialTo(ctx, v.place)
+			s, err := d.lookTo(ctx, v.place)
 			if err != nil {
 				f.unknown(err)
 				return

@@ -228,7 +228,7 @@ func (s *session) running(ctx context.Context, primary *view) error {
 // tail lists what the node executed and the primary did not (trap 17). The primary is read after the node. What the node
 // had when it was demoted is in the primary by the way in which it became the primary: it waited for exactly that.
 func (d *Driver) tail(ctx context.Context, primary place, v *view) ([]string, error) {
-	s, err := d.dialTo(ctx, primary)
+	s, err := d.lookTo(ctx, primary)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -42,12 +43,23 @@ type session struct {
 	id      uint64
 	version version
 	fl      flavour
+	looks   bool      // it never changes anything, and says so: a successor's Fence leaves it alone
 	lost    bool      // an answer did not come: the connection is of no more use
 	used    time.Time // when a switch was given it last
 }
 
-// dialTo opens a connection. Close it.
-func (d *Driver) dialTo(ctx context.Context, p place) (_ *session, err error) {
+// dialTo opens a connection that may act. Close it.
+func (d *Driver) dialTo(ctx context.Context, p place) (*session, error) { return d.dial(ctx, p, false) }
+
+// lookTo opens a connection that only looks. Close it.
+func (d *Driver) lookTo(ctx context.Context, p place) (*session, error) { return d.dial(ctx, p, true) }
+
+// looking is the user lock by which a connection says that it only looks. Every version of both products has user locks and tells
+// who holds one; connection attributes are in performance_schema, which MariaDB leaves off. The lock ends with its connection, so
+// no other one is ever taken for it.
+const looking = "CONCAT('windlass.look.', %s)"
+
+func (d *Driver) dial(ctx context.Context, p place, looks bool) (_ *session, err error) {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Dial)
 	defer cancel()
 	wrap := func(err error) (*session, error) {
@@ -69,7 +81,7 @@ func (d *Driver) dialTo(ctx context.Context, p place) (_ *session, err error) {
 	if err != nil {
 		return wrap(err)
 	}
-	s := &session{place: p, d: d, db: sql.OpenDB(connector)}
+	s := &session{place: p, d: d, db: sql.OpenDB(connector), looks: looks}
 	s.db.SetMaxOpenConns(1)
 	defer func() {
 		if err != nil {
@@ -79,9 +91,17 @@ func (d *Driver) dialTo(ctx context.Context, p place) (_ *session, err error) {
 	if s.conn, err = s.db.Conn(ctx); err != nil {
 		return wrap(err)
 	}
+	say := "1"
+	if looks {
+		say = "GET_LOCK(" + fmt.Sprintf(looking, "CONNECTION_ID()") + ", 0)"
+	}
 	var v string
-	if err := s.conn.QueryRowContext(ctx, "SELECT CONNECTION_ID(), VERSION()").Scan(&s.id, &v); err != nil {
+	var said sql.NullInt64
+	if err := s.conn.QueryRowContext(ctx, "SELECT CONNECTION_ID(), VERSION(), "+say).Scan(&s.id, &v, &said); err != nil {
 		return wrap(err)
+	}
+	if said.Int64 != 1 {
+		return wrap(errors.New("somebody else holds the lock of a connection that only looks"))
 	}
 	d.mark(p.node.Address, s.id, true)
 	if s.version, err = parseVersion(v); err != nil {

@@ -106,7 +106,7 @@ func (d *Driver) look(ctx context.Context, c fleet.Cluster) *scene {
 
 // lookAt asks one node, on a connection of its own.
 func (d *Driver) lookAt(ctx context.Context, p place) *view {
-	s, err := d.dialTo(ctx, p)
+	s, err := d.lookTo(ctx, p)
 	if err != nil {
 		return &view{place: p, err: err, at: d.cfg.Now()}
 	}
