@@ -220,7 +220,7 @@ func (g *Gateway) closeSessions(_ context.Context, r adminapi.CloseRequest) (adm
 }
 
 // replaceServers takes a new list of servers. It is on disk before it is used.
-func (g *Gateway) replaceServers(_ context.Context, r adminapi.ServersRequest) (adminapi.Status, error) {
+func (g *Gateway) replaceServers(ctx context.Context, r adminapi.ServersRequest) (adminapi.Status, error) {
 	if len(r.All) == 0 {
 		return adminapi.Status{}, fmt.Errorf("%w: the list of servers is empty", adminapi.ErrBadRequest)
 	}
@@ -247,6 +247,7 @@ func (g *Gateway) replaceServers(_ context.Context, r adminapi.ServersRequest) (
 	}
 	g.setServers(r.Local, r.All)
 	g.sw.mu.Unlock()
+	g.rehome(ctx)
 	st := g.Status()
 	g.sw.mu.Lock()
 	return st, nil

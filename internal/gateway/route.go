@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -27,7 +28,7 @@ func (r *route) fits(s *server) bool {
 	if r.server != nil {
 		return r.server == s
 	}
-	return s.fit.Load()
+	return slices.Contains(r.servers, s)
 }
 
 // endpoint is one listener with its route.
@@ -100,7 +101,6 @@ func replicaRoute(local []*server, now time.Time, maxAge, maxLag time.Duration) 
 	for _, s := range local {
 		o := s.seen.Load()
 		if o == nil {
-			s.fit.Store(false)
 			continue
 		}
 		r.asked++
@@ -113,7 +113,6 @@ func replicaRoute(local []*server, now time.Time, maxAge, maxLag time.Duration) 
 		default:
 			r.unknown++
 		}
-		s.fit.Store(fit)
 		if fit {
 			r.servers = append(r.servers, s)
 			r.state = adminapi.RouteOpen

@@ -13,7 +13,6 @@ type server struct {
 	address  string
 	seen     atomic.Pointer[observation] // the last answer, good or bad; nil before the first
 	sessions atomic.Int64
-	fit      atomic.Bool // the read-only endpoint may use it
 }
 
 // observation is what the polls of one server saw. Its fields are those of the last good one; err is that of the last.
