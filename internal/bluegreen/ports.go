@@ -49,6 +49,7 @@ type ResourceState struct {
 	Node    *fleet.Node    `json:"node,omitempty"`
 	Gateway *fleet.Gateway `json:"gateway,omitempty"`
 	Version string         `json:"version,omitempty"` // full version, such as "11.8.6"
+	Kept    string         `json:"kept,omitempty"`    // of a node that was raised in place: the version of the copy of its data, such as "10.11"
 }
 
 // Storage moves data and the primary's role. The mysql driver gives it.

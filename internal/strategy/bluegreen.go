@@ -53,7 +53,7 @@ func BlueGreen() Strategy {
 			},
 		},
 		{
-			Name: StageSwitchStorage, Summary: "Make a green node the primary; blue replicates from it.", Disruptive: true,
+			Name: StageSwitchStorage, Summary: "Make a green node the primary; blue replicates from it.", Disruptive: true, MovesPrimary: true,
 			Steps: []Step{
 				{Preflight, 1, "nothing: looks at every safety rule", "every named check passes", "", 10 * time.Minute},
 				{SwitchStorage, 1, "hold, demote, wait for the position, promote, release, and replicate back", "one writable primary, in the green cell; every other node replicates from it", "the same switch back into the blue cell", 5 * time.Minute},

@@ -1,7 +1,9 @@
 package strategy
 
+import "slices"
+
 // All returns the strategies that this release knows.
-func All() []Strategy { return []Strategy{BlueGreen()} }
+func All() []Strategy { return []Strategy{BlueGreen(), InPlace()} }
 
 // ByName returns the strategy of that name.
 func ByName(name string) (Strategy, bool) {
@@ -20,6 +22,11 @@ func (s Strategy) StageNames() []string {
 		names[i] = st.Name
 	}
 	return names
+}
+
+// PrimaryMoves is the place of the stage that makes a node of the new version the primary, or -1.
+func (s Strategy) PrimaryMoves() int {
+	return slices.IndexFunc(s.Stages, func(st Stage) bool { return st.MovesPrimary })
 }
 
 // PointOfNoReturn is the name of the stage with whose beginning the way back ends, or "".

@@ -47,11 +47,16 @@ type Config struct {
 	Progress            func(string)
 }
 
-// Provisioner implements bluegreen.Provisioner.
-type Provisioner struct{ cfg Config }
+// Provisioner implements bluegreen.Provisioner and inplace.Nodes.
+type Provisioner struct {
+	cfg Config
+
+	// Point is called inside an upgrade in place; an error stops it there. Tests inject faults. Nil: nothing.
+	Point func(name string) error
+}
 
 // New makes a provisioner.
-func New(cfg Config) *Provisioner { return &Provisioner{cfg} }
+func New(cfg Config) *Provisioner { return &Provisioner{cfg: cfg} }
 
 var _ bluegreen.Provisioner = (*Provisioner)(nil)
 
@@ -59,7 +64,8 @@ var _ bluegreen.Provisioner = (*Provisioner)(nil)
 type decided struct {
 	Resource bluegreen.Resource `json:"resource"`
 	Port     int                `json:"port"`
-	Address  string             `json:"address"` // host alone
+	Address  string             `json:"address"`          // host alone
+	Change   *change            `json:"change,omitempty"` // of a node's version, under way
 }
 
 func (p *Provisioner) dir(id string) string     { return filepath.Join(p.cfg.Root, id) }
@@ -108,7 +114,11 @@ func (p *Provisioner) Observe(ctx context.Context, r bluegreen.Resource) (bluegr
 	if err != nil {
 		return bluegreen.ResourceState{}, err
 	}
-	return p.state(d, mark, version, state == process.Running), nil
+	s := p.state(d, mark, version, state == process.Running && d.Change == nil)
+	if s.Kept, err = p.kept(r.ID); err != nil {
+		return bluegreen.ResourceState{}, err
+	}
+	return s, nil
 }
 
 func (p *Provisioner) state(d decided, mark, version string, running bool) bluegreen.ResourceState {
@@ -145,6 +155,9 @@ func (p *Provisioner) Create(ctx context.Context, r bluegreen.Resource) (bluegre
 	if d.Resource.Kind != r.Kind || r.Kind == "node" && (d.Resource.Product != r.Product || d.Resource.Version != r.Version) {
 		return bluegreen.ResourceState{}, &engine.Refusal{Err: fmt.Errorf("create %s: it is a %s of %s %s, and %s %s was asked for: its data is not changed to another version",
 			r.ID, d.Resource.Kind, d.Resource.Product, d.Resource.Version, r.Product, r.Version)}
+	}
+	if d.Change != nil {
+		return bluegreen.ResourceState{}, fmt.Errorf("create %s: it is on its way to %s", r.ID, d.Change.To)
 	}
 	d.Resource = r // the lists of servers may have grown
 	b, err := json.MarshalIndent(d, "", "  ")

@@ -1,0 +1,206 @@
+package inplace
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/windlass-db/windlass/internal/check"
+	"github.com/windlass-db/windlass/internal/engine"
+	"github.com/windlass-db/windlass/internal/fleet"
+)
+
+// replicasFit looks at every node before the first one is touched.
+func (h handlers) replicasFit(ctx context.Context, c *engine.Call) (engine.Observation, error) {
+	cell, err := cellOf(c)
+	if err != nil {
+		return engine.Observation{}, err
+	}
+	if len(cell.Nodes) < 2 {
+		return engine.Observation{}, refuse("cell %s has one node: raised in place, the cluster would be down meanwhile. Add a replica, or take the strategy bluegreen", cell.Name)
+	}
+	seen, all, err := h.fit(ctx, c, cell, c.Campaign.From, "")
+	if err != nil {
+		return engine.Observation{}, err
+	}
+	for _, n := range cell.Nodes {
+		_, s, err := h.look(ctx, resource(c, cell, n, c.Campaign.To))
+		switch {
+		case err != nil:
+			return engine.Observation{}, err
+		case !s.Running:
+			all = append(all, check.Failed("provisioner", n.Name+" does not run, as the provisioner sees it", "start it", c.Now()))
+		case s.Kept != "":
+			all = append(all, check.Failed("provisioner", fmt.Sprintf("there is a copy of the data that %s had on %s", n.Name, s.Kept), "delete what an earlier upgrade left", c.Now()))
+		case s.Node != nil && s.Node.Address != n.Address:
+			all = append(all, check.Failed("provisioner", fmt.Sprintf("the provisioner has %s at %s, the inventory at %s", n.Name, s.Node.Address, n.Address), "correct the inventory", c.Now()))
+		}
+	}
+	o := engine.Observation{There: all.OK(), Checks: all}
+	if o.There {
+		p, _ := seen.Primary()
+		o.Message = fmt.Sprintf("%s is the primary, and %d replicas follow it", p.Node, len(cell.Nodes)-1)
+	}
+	return o, nil
+}
+
+func (h handlers) replicasRaised(ctx context.Context, c *engine.Call) (engine.Observation, error) {
+	cell, err := cellOf(c)
+	if err != nil {
+		return engine.Observation{}, err
+	}
+	st, err := statusOf[raising](c)
+	if err != nil {
+		return engine.Observation{}, err
+	}
+	if st.Primary == "" {
+		return missing("no replica is raised yet"), nil
+	}
+	o, err := h.raised(ctx, c, cell, others(cell, st.Primary), st)
+	if err != nil || !o.There {
+		return o, err
+	}
+	if p, _ := o.Output.Observed.Primary(); p.Node != st.Primary {
+		return engine.Observation{}, refuse("the primary was %s and is %s: somebody moved it", st.Primary, p.Node)
+	}
+	return o, nil
+}
+
+func (h handlers) raiseReplicas(ctx context.Context, c *engine.Call) (engine.Result, error) {
+	cell, err := cellOf(c)
+	if err != nil {
+		return engine.Result{}, err
+	}
+	st, err := statusOf[raising](c)
+	if err != nil {
+		return engine.Result{}, err
+	}
+	if st.Primary == "" {
+		seen, err := h.Storage.Observe(ctx, c.Cluster)
+		if err != nil {
+			return engine.Result{}, err
+		}
+		p, err := primaryOn(seen, cell.Name, c.Campaign.From)
+		if err != nil {
+			return engine.Result{}, err
+		}
+		st.Primary = p.Node
+	}
+	return h.raise(ctx, c, cell, others(cell, st.Primary), c.Campaign.From, st)
+}
+
+// back tells whether the node is as it was before the campaign.
+func (h handlers) back(ctx context.Context, c *engine.Call, cell fleet.Cell, n fleet.Node) (bool, string, error) {
+	_, s, err := h.look(ctx, resource(c, cell, n, c.Campaign.From))
+	if err != nil {
+		return false, "", err
+	}
+	switch {
+	case !s.Running:
+		return false, n.Name + " does not run", nil
+	case !hasVersion(s.Version, c.Campaign.From):
+		return false, fmt.Sprintf("%s is on %s", n.Name, s.Version), nil
+	case s.Kept != "":
+		return false, fmt.Sprintf("the copy of %s's data is still beside it", n.Name), nil
+	}
+	return true, "", nil
+}
+
+// replicasRestored looks whether every node is on the old version, without a copy, and in reads. If this action never began with any, how they
+// replicate is none of its business.
+func (h handlers) replicasRestored(ctx context.Context, c *engine.Call) (engine.Observation, error) {
+	cell, err := cellOf(c)
+	if err != nil {
+		return engine.Observation{}, err
+	}
+	st, err := statusOf[raising](c)
+	if err != nil {
+		return engine.Observation{}, err
+	}
+	if st.Out != "" {
+		return missing("%s is being worked on", st.Out), nil
+	}
+	for _, n := range cell.Nodes {
+		if ok, lack, err := h.back(ctx, c, cell, n); err != nil || !ok {
+			return missing("%s", lack), err
+		}
+	}
+	o := there("every node of cell %s runs %s", cell.Name, c.Campaign.From)
+	o.Output = &engine.Outputs{Cells: []fleet.Cell{with(cell, "", names(cell.Nodes)...)}}
+	if st.Primary == "" {
+		return o, nil
+	}
+	cs, err := h.Storage.Replicating(ctx, c.Cluster, cell.Name, c.Campaign.Switch.MaxLag)
+	if err != nil {
+		return engine.Observation{}, fmt.Errorf("look at replication: %w", err)
+	}
+	if !cs.OK() {
+		return engine.Observation{Checks: cs}, nil
+	}
+	o.Checks = cs
+	return o, nil
+}
+
+// restoreReplicas puts the copies back in reverse order. A node that is the primary is never touched.
+func (h handlers) restoreReplicas(ctx context.Context, c *engine.Call) (engine.Result, error) {
+	cell, err := cellOf(c)
+	if err != nil {
+		return engine.Result{}, err
+	}
+	st, err := statusOf[raising](c)
+	if err != nil {
+		return engine.Result{}, err
+	}
+	nodes := slices.Clone(cell.Nodes)
+	slices.Reverse(nodes)
+	for i, n := range inTurn(nodes, st.Out) {
+		after := float64(i+1) / float64(len(nodes))
+		ok, _, err := h.back(ctx, c, cell, n)
+		if err != nil {
+			return engine.Result{}, err
+		}
+		if ok && st.Out != n.Name {
+			continue
+		}
+		if !ok {
+			if res, done, err := h.restore(ctx, c, cell, n, &st, after); err != nil || !done {
+				return res, err
+			}
+		}
+		if res, ok, err := h.rejoin(ctx, c, cell, n, &st, after, n.Name+" is back on "+c.Campaign.From); err != nil || !ok {
+			return res, err
+		}
+	}
+	return engine.Result{Status: status(st), Progress: 1}, nil
+}
+
+// restore puts one node's copy back. The primary has to be seen, and to be another node: unless the node was being worked on, when it can't
+// be the primary.
+func (h handlers) restore(ctx context.Context, c *engine.Call, cell fleet.Cell, n fleet.Node, st *raising, progress float64) (engine.Result, bool, error) {
+	if st.Out != n.Name {
+		seen, err := h.Storage.Observe(ctx, c.Cluster)
+		if err != nil {
+			return engine.Result{}, false, err
+		}
+		if p, err := primaryOn(seen, cell.Name, c.Campaign.From); err != nil {
+			return engine.Result{}, false, fmt.Errorf("%s is not put back: %w", n.Name, err)
+		} else if p.Node == n.Name {
+			return engine.Result{}, false, refuse("%s is the primary: it is not put back to an older copy of its data", n.Name)
+		} else if st.Primary == "" {
+			st.Primary = p.Node
+		}
+		st.UUID = seenOf(seen, cell.Name, n.Name).UUID
+	}
+	if err := h.takeOut(ctx, c, cell, n, st, progress); err != nil {
+		return engine.Result{}, false, err
+	}
+	r, _, err := h.look(ctx, resource(c, cell, n, c.Campaign.From))
+	if err != nil {
+		return engine.Result{}, false, err
+	}
+	if _, err := h.Nodes.Restore(ctx, r); err != nil {
+		return engine.Result{}, false, fmt.Errorf("put %s back to %s: %w", n.Name, c.Campaign.From, err)
+	}
+	c.Point("node-restored")
+	return engine.Result{}, true, nil
+}
