@@ -97,6 +97,10 @@ func (r *runner) work(p *proc, env string) {
 			_ = r.s.sleep(context.Background(), time.Second)
 			continue
 		}
+		if edge, ok := r.died[a.ActionID]; ok && r.cfg.resume != nil {
+			delete(r.died, a.ActionID)
+			r.cfg.resume(edge, a)
+		}
 		o := engine.Options{Clock: clock{r.s, p}, Log: r.log(), LeasedAt: asked, KeepUnder: r.cfg.Script.keepUnder(), OnLease: r.settle}
 		o.At = func(e engine.Edge) { r.at(p, a, e) }
 		end, err := engine.Run(context.Background(), j, r.hs, *a, o)
@@ -162,6 +166,9 @@ func (r *runner) at(p *proc, a *engine.Assignment, e engine.Edge) {
 	delete(r.faults, name)
 	for _, v := range victims {
 		r.w.trace("FAULT at %s: %s", name, v)
+		if v == Supervisor {
+			r.died[a.ActionID] = name
+		}
 		r.hurt(p, r.w.cluster(a.Cluster), v)
 	}
 }

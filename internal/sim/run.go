@@ -36,7 +36,8 @@ type Config struct {
 	Limits      time.Duration // virtual time after which a run that has not ended has failed; 0: 3 h
 	Trace       func(format string, args ...any)
 
-	spoil func(*world) // takes a safeguard out, to show that it is missed
+	spoil  func(*world)                            // takes a safeguard out, to show that it is missed
+	resume func(edge string, a *engine.Assignment) // called when an action is leased whose supervisor was killed at the edge
 }
 
 // Fault kills a victim when an action comes to an edge for the first time.
@@ -111,6 +112,7 @@ type runner struct {
 	over   bool // the campaign is over
 	met    map[string]bool
 	faults map[string][]Victim
+	died   map[int64]string // edge at which an action's supervisor was killed
 	script scriptState
 	report Report
 }
@@ -128,7 +130,7 @@ func newRunner(cfg Config) (*runner, error) {
 	if cfg.Limits == 0 {
 		cfg.Limits = 3 * time.Hour
 	}
-	r := &runner{cfg: cfg, s: newSched(cfg.Seed), up: true, met: map[string]bool{}, faults: map[string][]Victim{}}
+	r := &runner{cfg: cfg, s: newSched(cfg.Seed), up: true, met: map[string]bool{}, faults: map[string][]Victim{}, died: map[int64]string{}}
 	r.report.Outcomes = map[engine.Outcome]int{}
 	r.w = newWorld(r.s)
 	r.w.flaky = cfg.Flaky
