@@ -2,7 +2,9 @@ package mysql
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"regexp"
 	"slices"
 	"strconv"
@@ -13,25 +15,62 @@ import (
 // longTransactions: none that wrote or locked is open for longer than a hold would wait for it (trap 15). Readers do not
 // count: they finish on the demoted server.
 func (in *inspection) longTransactions(ctx context.Context, f *finding) {
-	s := in.needPrimary(ctx, f)
-	if s == nil {
+	if in.primary == nil {
+		f.unknown(errNoPrimary)
 		return
 	}
-	// trx_started is in the server's time zone, whatever the session's is.
-	const query = "SELECT t.trx_mysql_thread_id AS id, TIMESTAMPDIFF(SECOND, t.trx_started, CONVERT_TZ(NOW(), '+00:00', 'SYSTEM')) AS age, t.trx_rows_modified AS modified, t.trx_rows_locked AS locked, p.USER AS user, p.HOST AS host FROM information_schema.INNODB_TRX t LEFT JOIN information_schema.PROCESSLIST p ON p.ID = t.trx_mysql_thread_id WHERE t.trx_rows_modified > 0 OR t.trx_rows_locked > 0"
-	f.asked(query)
-	rs, err := s.rows(ctx, query)
+	f.asked(openTransactions)
+	rs, err := in.d.transactions(ctx, in.primary.place)
 	if err != nil {
 		f.unknown(err)
 		return
 	}
 	drain := in.d.budgetOf(in.req.Settings).drain
 	for _, r := range rs {
+		if r["modified"] == "0" && r["locked"] == "0" {
+			continue
+		}
 		if age := seconds(r["age"]); age >= max(drain, time.Second) {
 			f.fail("let it end, or end it", "transaction of connection %s (%s from %s) is open for %v with %s rows changed and %s locked; a hold waits %v", r["id"], r["user"], r["host"], age, r["modified"], r["locked"], drain)
 		}
 	}
 	f.pass("no open transaction that wrote or locked is older than %v", drain)
+}
+
+// trx_started is in the server's time zone, whatever the session's is.
+const openTransactions = "SELECT t.trx_mysql_thread_id AS id, TIMESTAMPDIFF(SECOND, t.trx_started, CONVERT_TZ(NOW(), '+00:00', 'SYSTEM')) AS age, t.trx_rows_modified AS modified, t.trx_rows_locked AS locked, p.USER AS user, p.HOST AS host FROM information_schema.INNODB_TRX t LEFT JOIN information_schema.PROCESSLIST p ON p.ID = t.trx_mysql_thread_id"
+
+// listPause is how long nobody may have read a server's list of transactions before it gathers a new one.
+const listPause = 100 * time.Millisecond
+
+var errOldList = errors.New("the list of transactions is an old one: something else reads INNODB_TRX more often than every 100 ms, and so keeps it from being gathered anew")
+
+// transactions lists a server's open transactions as they were after it was called: both products show an older list to whoever asks
+// often. A transaction of its own, on a connection that never had one before, is the mark that an older list does not have.
+func (d *Driver) transactions(ctx context.Context, p place) ([]row, error) {
+	s, err := d.lookTo(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	if err := s.exec(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT"); err != nil {
+		return nil, err
+	}
+	own := strconv.FormatUint(s.id, 10)
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.Query)
+	defer cancel()
+	for {
+		rs, err := s.rows(ctx, openTransactions)
+		if err != nil {
+			return nil, err
+		}
+		if i := slices.IndexFunc(rs, func(r row) bool { return r["id"] == own }); i >= 0 {
+			return slices.Delete(rs, i, i+1), nil
+		}
+		if sleep(ctx, listPause+rand.N(listPause/2)) != nil { // others may wait for the same
+			return nil, fmt.Errorf("%s: %w", p, errOldList)
+		}
+	}
 }
 
 var (

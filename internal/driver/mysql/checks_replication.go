@@ -189,3 +189,29 @@ func (in *inspection) replicationFilters(_ context.Context, f *finding) {
 		f.pass("%s leaves nothing out", v.place)
 	}
 }
+
+// perseverance is how long a replica has to try to reach a source that is away: a night and more, for nobody may be awake.
+const perseverance = 24 * time.Hour
+
+// givesUp tells after how long the replica does not try to reach its source any more; 0: never, or late enough.
+func (c channel) givesUp() time.Duration {
+	if total := time.Duration(c.tries) * c.retry; c.tries > 0 && total < perseverance {
+		return max(total, time.Second)
+	}
+	return 0
+}
+
+// replicaRetries: a source that is away for a while does not end replication for ever. MySQL gives up after ten tries unless it
+// is told otherwise (8.4 and later); MariaDB tries 100,000 times.
+func (in *inspection) replicaRetries(_ context.Context, f *finding) {
+	f.asked("SHOW REPLICA STATUS: Source_Retry_Count, Connect_Retry")
+	for _, v := range f.known(in.sc.views) {
+		for _, c := range v.channels {
+			if after := c.givesUp(); after > 0 {
+				f.warn("STOP REPLICA IO_THREAD; CHANGE REPLICATION SOURCE TO SOURCE_RETRY_COUNT=0; START REPLICA IO_THREAD",
+					"%s gives up on its source %s after %d tries, in %v: replication does not come back by itself", v.place, c.source, c.tries, after)
+			}
+		}
+		f.pass("%s does not give up on a source that is away", v.place)
+	}
+}

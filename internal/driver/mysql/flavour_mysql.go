@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -47,6 +48,10 @@ func (mysqlFlavour) channels(ctx context.Context, s *session) ([]channel, error)
 			ioState: r["Replica_IO_State"], ioError: r["Last_IO_Error"], sqlError: r["Last_SQL_Error"], lag: seconds(r["Seconds_Behind_Source"]),
 			gtid: r["Auto_Position"] == "1", received: strings.ReplaceAll(r["Retrieved_Gtid_Set"], "\n", ""), delay: r["SQL_Delay"], connecting: r["Replica_IO_Running"] == "Connecting",
 		}
+		if c.tries, err = strconv.Atoi(r["Source_Retry_Count"]); err != nil {
+			return nil, fmt.Errorf("%s: Source_Retry_Count: %w", s.place, err)
+		}
+		c.retry = seconds(r["Connect_Retry"])
 		c.stopped = r["Replica_IO_Running"] == "No" && !c.sql
 		if c.sqlError != "" { // the coordinator's, which only says that a worker failed
 			words, err := s.rows(ctx, "SELECT LAST_ERROR_MESSAGE AS words FROM performance_schema.replication_applier_status_by_worker WHERE LAST_ERROR_NUMBER <> 0 AND CHANNEL_NAME = "+quote(c.name))

@@ -123,6 +123,17 @@ func preflight97(t *testing.T, w *world97) {
 			green.exec(t, "STOP REPLICA", "CHANGE REPLICATION SOURCE TO SOURCE_DELAY=60", "START REPLICA")
 			return func() { green.exec(t, "STOP REPLICA", "CHANGE REPLICATION SOURCE TO SOURCE_DELAY=0", "START REPLICA") }
 		}},
+		{"set up by hand: it gives up on its source", "replica-retries", check.Warn, "after 10 tries, in 10s", func(t *testing.T) func() {
+			green.exec(t, "STOP REPLICA IO_THREAD", "CHANGE REPLICATION SOURCE TO SOURCE_RETRY_COUNT=10", "START REPLICA IO_THREAD")
+			return func() { // which Replicate mends, and nothing else of it
+				if err := w.d.Replicate(bg(t), w.c, "green", w.term); err != nil {
+					t.Error(err)
+				}
+				if got := green.ask(t, "SELECT CONNECTION_RETRY_COUNT FROM performance_schema.replication_connection_configuration"); got != "0" {
+					t.Errorf("retries after Replicate: %s", got)
+				}
+			}
+		}},
 		{"filter", "replication-filters", check.Fail, "leaves something out", func(t *testing.T) func() {
 			green.exec(t, "STOP REPLICA SQL_THREAD", "CHANGE REPLICATION FILTER REPLICATE_IGNORE_TABLE=(app.x)", "START REPLICA SQL_THREAD")
 			return func() {

@@ -24,6 +24,7 @@ var preflight = []namedCheck{
 	{"binlog-format", (*inspection).binlogFormat},
 	{"skip-counter", (*inspection).skipCounter},
 	{"replication-filters", (*inspection).replicationFilters},
+	{"replica-retries", (*inspection).replicaRetries},
 	{"external-replicas", (*inspection).externalReplicas},
 
 	{"green-read-only", (*inspection).readOnlyElsewhere},

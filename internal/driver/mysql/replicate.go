@@ -76,7 +76,7 @@ func (s *session) attach(ctx context.Context, primary *view, term int64) error {
 	if !v.readOnly {
 		return fmt.Errorf("%s is writable: it can't be made a replica of %s", s.place, primary.place)
 	}
-	if ch, ok := v.channel(); ok && ch.healthy() && v.follows(primary.node.Address) && s.semisyncAsReplica(v, primary) == nil {
+	if ch, ok := v.channel(); ok && ch.healthy() && ch.givesUp() == 0 && v.follows(primary.node.Address) && s.semisyncAsReplica(v, primary) == nil {
 		return nil
 	}
 	if v.position == "" && primary.position != "" {

@@ -42,6 +42,8 @@ type channel struct {
 	received            string        // GTID position that the receiving thread has reached
 	delay               string        // deliberate delay in seconds; "0": none
 	filters             []string      // replication filters in force
+	tries               int           // at most, to reach the source again; 0: without end
+	retry               time.Duration // between two of them
 	connecting, stopped bool          // the receiving thread is neither running nor stopped; neither thread runs
 }
 
