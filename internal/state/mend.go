@@ -79,7 +79,7 @@ func (s *Store) EndMend(ctx context.Context, ref fleet.ClusterRef, term int64, r
 }
 
 // setShut notes since when no node of a cluster is seen writable, and tells of it if the next look says the same. A live action
-// that touches traffic is expected to do that, and tells by itself. A look that saw nothing says nothing.
+// that moves the primary is expected to do that, and tells by itself. A look that saw nothing says nothing.
 func (s *Store) setShut(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef, o fleet.Observation) error {
 	shut, known := o.Shut()
 	if !known {
@@ -91,7 +91,7 @@ func (s *Store) setShut(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef, o
 		return err
 	}
 	if shut {
-		if disruptive, err := disrupted(ctx, tx, ref); err != nil || disruptive {
+		if moving, err := moved(ctx, tx, ref); err != nil || moving {
 			return err
 		}
 	}
@@ -118,8 +118,8 @@ func (s *Store) setShut(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef, o
 		Message: fmt.Sprintf("no node is seen writable since %s: %s", fromMicros(since).UTC().Format(time.RFC3339), o.Roles())})
 }
 
-// disrupted tells whether a live action of the cluster is in a stage that touches traffic.
-func disrupted(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef) (bool, error) {
+// moved tells whether a live action of the cluster is in a stage that moves the primary.
+func moved(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef) (bool, error) {
 	var text string
 	err := tx.QueryRowContext(ctx, `SELECT plan FROM actions WHERE env = $1 AND cluster = $2 AND ended_at = 0`, ref.Env, ref.Name).Scan(&text)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -129,7 +129,7 @@ func disrupted(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef) (bool, err
 		return false, err
 	}
 	p, err := decode[strategy.Plan](text)
-	return p.Disruptive(), err
+	return p.MovesPrimary(), err
 }
 
 // WithoutPrimary counts in each environment the clusters of which it was told that no node is writable.

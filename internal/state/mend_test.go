@@ -94,8 +94,8 @@ func TestMendsAreTold(t *testing.T) {
 	}
 }
 
-// That no node is writable is told when two looks in a row say so, once, and its end is told; not while an action that touches
-// traffic is at work, and not by a look that saw nothing.
+// That no node is writable is told when two looks in a row say so, once, and its end is told; not while an action that moves
+// the primary is at work, and not by a look that saw nothing.
 func TestNoPrimaryIsLoudOnce(t *testing.T) {
 	s, c, _ := world(t, 1)
 	see := func(roles ...fleet.Role) {

@@ -87,13 +87,13 @@ func (s Strategy) Expand(stage string, dir Direction) (Plan, bool) {
 	return Plan{Strategy: s.Name, Stage: stage, Direction: dir, Steps: steps, PointOfNoReturn: st.PointOfNoReturn}, true
 }
 
-// Disruptive tells whether the plan's stage touches traffic: until its action has ended, nobody else touches the cluster's primary. A
-// stage that this release does not know counts as one that does.
-func (p Plan) Disruptive() bool {
+// MovesPrimary tells whether the plan's stage moves the primary: until its action has ended, nobody else opens one. A stage that this
+// release does not know counts as one that does.
+func (p Plan) MovesPrimary() bool {
 	s, ok := ByName(p.Strategy)
 	if !ok {
 		return true
 	}
 	st, at := s.Stage(p.Stage)
-	return at < 0 || st.Disruptive
+	return at < 0 || st.MovesPrimary
 }
