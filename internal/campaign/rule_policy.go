@@ -43,7 +43,7 @@ func (t *tick) mixedState(c *candidate, at time.Time) (Reason, bool) {
 		return Reason{}, false
 	}
 	storage, ok := t.index["switch-storage"]
-	window := ok && c.next > storage // the way back is open: the old version replicates from the new one
+	window := ok && c.next > storage || t.switched(c) // the way back is open: the old version replicates from the new one
 	var key strings.Builder
 	fmt.Fprint(&key, window, c.Seen)
 	if m, ok := t.judged[key.String()]; ok {

@@ -53,3 +53,19 @@ func TestMixedStates(t *testing.T) {
 		})
 	}
 }
+
+// The undo of a switch could not go on, and has left the primary on the new version. A person mended what was in its way and resumed: the
+// switch is started, which looks before it acts. One stage earlier nothing of ours can have moved it.
+func TestAnUndoThatCouldNotGoOnIsNoDeadEnd(t *testing.T) {
+	now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+	camp := Defaults()
+	camp.Name, camp.Product, camp.From, camp.To, camp.Environments, camp.Schedule.Always = "up", "mariadb", "10.11", "11.8", []string{"qa"}, true
+	for stage, want := range map[string]string{strategy.StageVerify: strategy.StageSwitchStorage, strategy.StageCreate: ""} {
+		p := Progress{Ref: fleet.ClusterRef{Env: "qa", Name: "a"}, Stage: stage, Since: now.Add(-48 * time.Hour), Version: "11.8.6-MariaDB", Observed: now.Add(-time.Minute), Looked: now.Add(-time.Minute),
+			Seen: []Seen{{fleet.RolePrimary, "11.8.6-MariaDB"}, {fleet.RoleReplica, "10.11.19-MariaDB"}}}
+		d := Decide(Snapshot{Campaign: camp, Status: StatusRunning, Clusters: []Progress{p}}, now)[0]
+		if d.Start != want {
+			t.Errorf("after %s: starts %q, want %q; held by %+v", stage, d.Start, want, d.Hold)
+		}
+	}
+}

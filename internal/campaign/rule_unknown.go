@@ -36,7 +36,8 @@ func (t *tick) zone() *time.Location {
 }
 
 // wrongVersion holds a cluster whose primary was seen on another version than the stage leaves it with: somebody moved it by hand.
-// An observation that is older than the end of its last stage judges nothing.
+// An observation that is older than the end of its last stage judges nothing. Before the switch the new version is no reason:
+// an undo that could not go on has left the primary there, and the switch looks before it acts and finds itself made.
 func (t *tick) wrongVersion(c *candidate, _ time.Time) (Reason, bool) {
 	if c.Version == "" || c.next < 0 || !c.Observed.After(c.Since) || t.Campaign.From == "" || t.Campaign.To == "" {
 		return Reason{}, false
@@ -45,11 +46,17 @@ func (t *tick) wrongVersion(c *candidate, _ time.Time) (Reason, bool) {
 	if i, ok := t.index["switch-storage"]; ok && c.next > i {
 		want = t.Campaign.To
 	}
-	if hasVersion(c.Version, want) {
+	if hasVersion(c.Version, want) || t.switched(c) {
 		return Reason{}, false
 	}
 	return Reason{Code: CodeVersion, Message: fmt.Sprintf("its primary runs %s; before %s it should be %s", c.Version, c.name, want),
 		Release: "it is seen on " + want + " again, or a person takes it out of the campaign"}, true
+}
+
+// switched tells whether the cluster is before the storage switch, and its primary was seen on the new version.
+func (t *tick) switched(c *candidate) bool {
+	i, ok := t.index["switch-storage"]
+	return ok && c.next == i && c.Observed.After(c.Since) && hasVersion(c.Version, t.Campaign.To)
 }
 
 // hasVersion reports whether the full version, such as "10.11.18-MariaDB", begins with the numbers of the prefix "10.11".
