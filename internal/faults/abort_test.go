@@ -12,10 +12,10 @@ import (
 
 // aborts kills the supervisor in the middle of a switch, and a person aborts the campaign before the next one has come: the
 // action turns round from whatever was left, and leaves nothing of the switch behind.
-func aborts(t *testing.T, tm *template) {
+func aborts(tm *template) []job {
+	var jobs []job
 	for _, point := range []string{"after-scheduler", "demote-set", "after-undo-open"} {
-		t.Run("abort at "+point, func(t *testing.T) {
-			t.Parallel()
+		jobs = append(jobs, job{"abort at " + point, func(t *testing.T) {
 			l := newLane(t, tm)
 			ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 			defer cancel()
@@ -48,8 +48,9 @@ func aborts(t *testing.T, tm *template) {
 			if err := l.finish(); err != nil {
 				t.Error(err)
 			}
-		})
+		}})
 	}
+	return jobs
 }
 
 // noHold sees that every gateway is idle.

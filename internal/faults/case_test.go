@@ -124,6 +124,14 @@ func (l *lane) onEdge(c *child, line string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.trace = append(l.trace, c.name+" "+line)
+	if strings.HasSuffix(line, "/action/finish/after") {
+		defer func() {
+			select {
+			case l.finished <- struct{}{}:
+			default: // it was told already
+			}
+		}()
+	}
 	f := l.f
 	if f == nil {
 		return true
@@ -222,10 +230,10 @@ func (l *lane) again(start func(context.Context) error) {
 
 // result is what a case came to.
 type result struct {
-	hit    bool
-	byHand bool // the primary was restarted when no action was left to open it: a person did
-	took   time.Duration
-	trace  []string // edges met
+	hit     bool
+	byWatch bool // the primary was restarted when no action was left to open it: the watch did
+	took    time.Duration
+	trace   []string // edges met
 }
 
 // run runs one case on a lane that is where the case begins.
@@ -254,6 +262,9 @@ func (l *lane) run(c testCase) (res result, err error) {
 		return res, err
 	}
 	status, err := l.ended(ctx)
+	if err == nil {
+		err = l.struck(ctx, f)
+	}
 	l.pending.Wait()
 	l.mu.Lock()
 	l.f = nil
@@ -269,7 +280,7 @@ func (l *lane) run(c testCase) (res result, err error) {
 	if got := engine.Outcome(status.Actions[0].Outcome); got != c.outcome() {
 		return res, fmt.Errorf("the action came to %q (%s), not %q", got, status.Actions[0].Message, c.outcome())
 	}
-	res.byHand, err = l.settle(ctx, c)
+	res.byWatch, err = l.settle(ctx, c)
 	if err != nil {
 		return res, err
 	}
@@ -277,6 +288,21 @@ func (l *lane) run(c testCase) (res result, err error) {
 		return res, fmt.Errorf("clients saw %d errors, though nothing that serves them was hurt: %s", n, l.load.Report().FirstError)
 	}
 	return res, nil
+}
+
+// struck waits for a fault at an action's very last edge: the action has ended when its supervisor comes there.
+func (l *lane) struck(ctx context.Context, f *fault) error {
+	if !f.edge.After || f.edge.Write != engine.WriteFinish {
+		return nil
+	}
+	return until(ctx, patience, "the last edge is met", func() error {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if !f.hit {
+			return errors.New("it was not told")
+		}
+		return nil
+	})
 }
 
 // wakeAfter spreads the moment at which a sleeper wakes over the first edges of its successor.
@@ -333,38 +359,65 @@ func (l *lane) start(ctx context.Context, w way) error {
 	if w == back {
 		return l.client.Rollback(ctx, campaignName, api.RollbackRequest{Ref: ref, To: strategy.StageVerify, Why: "a case of the way back"})
 	}
-	out, err := l.client.Launch(ctx, campaignName)
-	if err != nil {
-		return err
-	}
-	if len(out.Started) != 1 || out.Started[0].Start != strategy.StageSwitchStorage {
+	// What the watch saw last may be a node that was just being started again, and holds until the next look.
+	ctx, cancel := context.WithTimeout(ctx, patience/3)
+	defer cancel()
+	for {
+		out, err := l.client.Launch(ctx, campaignName)
+		if err != nil {
+			return err
+		}
+		if len(out.Started) == 1 && out.Started[0].Start == strategy.StageSwitchStorage {
+			return nil
+		}
 		status, err := l.client.Cluster(ctx, ref)
 		if err != nil {
 			return err
 		}
-		return fmt.Errorf("the launcher did not start the storage switch: %+v", status.Decision)
+		var why []string
+		if h := status.Decision.Hold; h != nil {
+			for _, r := range h.Reasons {
+				why = append(why, fmt.Sprintf("%s: %s", r.Code, r.Message))
+			}
+		}
+		if err := pause(ctx, watchEvery/4); err != nil {
+			return fmt.Errorf("the launcher does not start the storage switch: %v: %w", why, err)
+		}
 	}
-	return nil
 }
 
-// ended waits until no action runs. The server may be away for a moment.
+// ended waits until no action runs. The server may be away for a moment. A cluster's status costs the server milliseconds,
+// so it is asked for when a supervisor has told the last edge, and else seldom.
 func (l *lane) ended(ctx context.Context) (api.ClusterStatus, error) {
-	var status api.ClusterStatus
-	err := until(ctx, patience, "the action ends", func() error {
-		s, err := l.client.Cluster(ctx, ref)
-		if err != nil {
-			return err
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		status, why := l.client.Cluster(ctx, ref)
+		if why == nil {
+			if why = l.still(status); why == nil {
+				return status, nil
+			}
 		}
-		status = s
-		if a := s.Progress.Action; a != nil {
-			return fmt.Errorf("%s (%s) is %s: %s", a.Stage, a.Direction, a.Status, a.Message)
+		seldom := time.NewTimer(150 * time.Millisecond)
+		select {
+		case <-l.finished:
+		case <-seldom.C:
+		case <-ctx.Done():
+			return status, fmt.Errorf("the action does not end: %w", why)
 		}
-		if s.Actions[0].Outcome == "" { // the list was read a moment before
-			return errors.New("it ends just now")
-		}
-		return nil
-	})
-	return status, err
+		seldom.Stop()
+	}
+}
+
+// still is an error as long as an action runs.
+func (l *lane) still(s api.ClusterStatus) error {
+	if a := s.Progress.Action; a != nil {
+		return fmt.Errorf("%s (%s) is %s: %s", a.Stage, a.Direction, a.Status, a.Message)
+	}
+	if s.Actions[0].Outcome == "" { // the list was read a moment before
+		return errors.New("it ends just now")
+	}
+	return nil
 }
 
 // awaken wakes a sleeper that its successor did not live to wake, sees that it knows that its lease is lost, and ends it.

@@ -64,6 +64,7 @@ type lane struct {
 	stop    func() error // of the load
 
 	supervisors atomic.Int32
+	finished    chan struct{} // a supervisor has told an action's last edge
 
 	mu      sync.Mutex
 	server  *child
@@ -103,7 +104,7 @@ func newLane(t *testing.T, tm *template, change ...func(*lane)) *lane {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lane{t: t, dir: folder(t), host: host, nodes: map[string]process.MariaDB{}, dbs: map[string]*sql.DB{}, gates: map[string]process.Spec{}}
+	l := &lane{t: t, dir: folder(t), host: host, nodes: map[string]process.MariaDB{}, dbs: map[string]*sql.DB{}, gates: map[string]process.Spec{}, finished: make(chan struct{}, 1)}
 	t.Cleanup(l.end)
 	if l.host2, err = address(); err != nil {
 		t.Fatal(err)
@@ -126,7 +127,9 @@ func newLane(t *testing.T, tm *template, change ...func(*lane)) *lane {
 	if err := l.runScheduler(); err != nil {
 		t.Fatal(err)
 	}
-	l.prober = newProber(l.dbs)
+	if l.prober, err = newProber(l.at(portBlue), l.at(portGreen)); err != nil {
+		t.Fatal(err)
+	}
 	l.startLoad(ctx)
 	return l
 }
@@ -358,7 +361,7 @@ func (l *lane) startLoad(ctx context.Context) {
 		resolve = func(context.Context) (string, error) { return l.cluster.Cells[0].Gateway.Address, nil }
 	}
 	l.load = load.New(load.Config{Name: ref.String(), Resolve: resolve,
-		User: processtest.AppUser, Password: processtest.AppPassword, Schema: schema, Writers: 2, Readers: 1, Pause: 30 * time.Millisecond})
+		User: processtest.AppUser, Password: processtest.AppPassword, Schema: schema, Writers: 2, Readers: 1, Pause: 70 * time.Millisecond})
 	run, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- l.load.Run(run) }()

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -88,36 +89,50 @@ const casesOfALane = 30
 
 // tally is what all cases came to.
 type tally struct {
-	mu     sync.Mutex
-	cases  map[victim]int
-	byHand map[string]int
-	failed int
-	took   []time.Duration
+	mu      sync.Mutex
+	cases   map[victim]int
+	byWatch map[string]int
+	failed  int
+	took    []time.Duration
 }
 
-// atOnce is how many lanes run cases beside one another; `go test -parallel` may allow fewer.
+// atOnce is how many lanes there are beside one another, for each processor: much of a case is waiting for a lease to run
+// out and for servers to come up.
 const atOnce = 2
 
-// runCases starts lanes that take cases until none is left.
-func runCases(t *testing.T, tm *template, cases []testCase, sum *tally) {
+// job is what takes a lane of its own.
+type job struct {
+	name string
+	run  func(t *testing.T)
+}
+
+// runAll starts lanes that take the jobs, and then cases until none is left.
+func runAll(t *testing.T, tm *template, jobs []job, cases []testCase, sum *tally) {
 	deadline, _ := t.Deadline()
 	q := newQueue(cases, deadline)
-	t.Cleanup(func() {
-		if n := len(q.left[forward]) + len(q.left[turning]) + len(q.left[back]); n > 0 {
-			t.Errorf("%d of %d cases were not run before the test's time was over: give it more with -timeout, or the machine less to do", n, len(cases))
-		}
-	})
-	for n := range atOnce {
-		t.Run(fmt.Sprintf("edges, lane %d", n+1), func(t *testing.T) {
-			t.Parallel()
+	waiting := make(chan job, len(jobs))
+	for _, j := range jobs {
+		waiting <- j
+	}
+	close(waiting)
+	var all sync.WaitGroup
+	for n := range max(2, atOnce*runtime.GOMAXPROCS(0)) {
+		all.Go(func() {
+			for j := range waiting {
+				t.Run(j.name, j.run)
+			}
 			for clone := 1; ; clone++ {
 				first, ok := q.take("blue")
 				if !ok {
 					return
 				}
-				t.Run(fmt.Sprintf("clone %d", clone), func(t *testing.T) { runLane(t, newLane(t, tm), first, q, sum) })
+				t.Run(fmt.Sprintf("edges, lane %d, clone %d", n+1, clone), func(t *testing.T) { runLane(t, newLane(t, tm), first, q, sum) })
 			}
 		})
+	}
+	all.Wait()
+	if n := len(q.left[forward]) + len(q.left[turning]) + len(q.left[back]); n > 0 {
+		t.Errorf("%d of %d cases were not run before the test's time was over: give it more with -timeout, or the machine less to do", n, len(cases))
 	}
 }
 
@@ -127,8 +142,8 @@ func (sum *tally) report(t *testing.T) {
 	if n := len(sum.took); n > 0 {
 		t.Logf("%d cases, %d failed; by victim: %v; a case took %v (median), %v at most", n, sum.failed, sum.cases, sum.took[n/2].Round(10*time.Millisecond), sum.took[n-1].Round(10*time.Millisecond))
 	}
-	for _, at := range slices.Sorted(maps.Keys(sum.byHand)) {
-		t.Logf("opened by hand: %s", at)
+	for _, at := range slices.Sorted(maps.Keys(sum.byWatch)) {
+		t.Logf("opened by the watch: %s", at)
 	}
 }
 
@@ -142,8 +157,8 @@ func runLane(t *testing.T, l *lane, c testCase, q *queue, sum *tally) {
 		sum.mu.Lock()
 		sum.cases[c.victim]++
 		sum.took = append(sum.took, res.took)
-		if res.byHand {
-			sum.byHand[c.String()]++
+		if res.byWatch {
+			sum.byWatch[c.String()]++
 		}
 		if err != nil {
 			sum.failed++
@@ -221,15 +236,13 @@ func selected(e engine.Edge) bool {
 func TestStorageSwitch(t *testing.T) {
 	tm := newTemplate(t)
 	cases := chosen(t)
-	sum := &tally{cases: map[victim]int{}, byHand: map[string]int{}}
+	sum := &tally{cases: map[victim]int{}, byWatch: map[string]int{}}
 	began := time.Now()
-	t.Run("all", func(t *testing.T) {
-		if os.Getenv(onlyEnv) == "" {
-			holds(t, tm)
-			aborts(t, tm)
-		}
-		runCases(t, tm, cases, sum)
-	})
+	var jobs []job
+	if os.Getenv(onlyEnv) == "" {
+		jobs = append(holds(tm), aborts(tm)...)
+	}
+	runAll(t, tm, jobs, cases, sum)
 	sum.report(t)
 	t.Logf("all took %v; %s=all runs %d cases", time.Since(began).Round(time.Second), allEnv, len(edges(t))*len(victims()))
 }

@@ -31,6 +31,9 @@ import (
 // leaseTTL is short, so that a successor comes soon, and long enough for a heartbeat on a loaded machine.
 const leaseTTL = 1500 * time.Millisecond
 
+// watchEvery is how often a supervisor looks at the cluster beside its action.
+const watchEvery = 500 * time.Millisecond
+
 // serverSettings are those of the control plane's process.
 type serverSettings struct{ Listen, State string }
 
@@ -116,17 +119,21 @@ func runSupervisor(ctx context.Context, s supervisorSettings) error {
 	}
 	return supervisor.New(supervisor.Config{
 		Name: s.Name, Env: s.Env, Server: client.Agent(s.Env), Handlers: hs, Log: log, Now: time.Now,
-		Observer: nobodyLooks{}, WatchEvery: time.Hour,
-		Slots: 1, Poll: 20 * time.Millisecond,
-		Engine: engine.Options{RetryMin: 30 * time.Millisecond, RetryMax: 200 * time.Millisecond, LookTimeout: 20 * time.Second, OnLease: bluegreen.Settle(ports), At: newReporter().at},
+		Observer: nodesOnly{db}, WatchEvery: watchEvery,
+		Slots: 1, Poll: 40 * time.Millisecond,
+		Engine: engine.Options{RetryMin: 30 * time.Millisecond, RetryMax: 200 * time.Millisecond, LookTimeout: 20 * time.Second, OnLease: bluegreen.Settle(ports), Gate: supervisor.Guard{Storage: db, Now: time.Now}.Before, At: newReporter().at},
 	}).Run(ctx)
 }
 
-// nobodyLooks is an Observer that sees nothing: what is seen between actions is not these tests' business.
-type nobodyLooks struct{}
+// nodesOnly is the watch's look at the servers. What else is seen between actions is not these tests' business.
+type nodesOnly struct{ *mysql.Driver }
 
-func (nobodyLooks) Observe(_ context.Context, w api.Watched) fleet.Observation {
-	return fleet.Observation{At: time.Now()}
+func (n nodesOnly) Observe(ctx context.Context, w api.Watched) fleet.Observation {
+	o, err := n.Driver.Observe(ctx, w.Cluster)
+	if err != nil {
+		return fleet.Observation{At: time.Now(), Unread: []string{err.Error()}}
+	}
+	return o
 }
 
 // reporter tells the test of an edge, and blocks until the test says that it may go on.

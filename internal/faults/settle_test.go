@@ -57,7 +57,7 @@ func (l *lane) scheduled(primary string, restarted bool) error {
 }
 
 // settle sees what must hold when an action has ended.
-func (l *lane) settle(ctx context.Context, c testCase) (byHand bool, err error) {
+func (l *lane) settle(ctx context.Context, c testCase) (byWatch bool, err error) {
 	want := c.primary()
 	writable, one, err := l.roles()
 	if err != nil {
@@ -65,15 +65,16 @@ func (l *lane) settle(ctx context.Context, c testCase) (byHand bool, err error) 
 	}
 	hurt := map[victim]string{victimOld: "blue", victimNew: "green"}[c.victim]
 	if len(writable) == 0 && hurt == want {
-		// The primary was restarted when the action had made its last look. Servers boot read-only, nothing replaces a
-		// primary, and no action is left: a person opens it, as docs/what-if.md says.
-		byHand, one = true, want
-		opens := []string{"SET GLOBAL read_only=0"}
-		if want == "green" {
-			opens = append([]string{"SET GLOBAL character_set_collations=''"}, opens...) // the way back needs it, see the preflight's collation-pin
-		}
-		if err := execOn(l.dbs[want], opens...); err != nil {
-			return byHand, err
+		// The primary was restarted when the action had made its last look. Servers boot read-only, and the supervisor's watch
+		// opens it again.
+		byWatch = true
+		if err := until(ctx, patience/2, "the watch opens the primary", func() error {
+			if writable, one, err = l.roles(); err == nil && one != want {
+				err = fmt.Errorf("writable are the servers of %v", writable)
+			}
+			return err
+		}); err != nil {
+			return byWatch, err
 		}
 	} else if one != want {
 		return false, fmt.Errorf("writable are the servers of %v, not that of %s alone", writable, want)
@@ -86,25 +87,25 @@ func (l *lane) settle(ctx context.Context, c testCase) (byHand bool, err error) 
 		}
 		return nil
 	}); err != nil {
-		return byHand, err
+		return byWatch, err
 	}
 	ids := l.load.AckedBetween(time.Time{}, time.Now())
 	if err := until(ctx, patience/2, other+" replicates from "+one, func() error { return caughtUp(l.dbs[one], l.dbs[other]) }); err != nil {
-		return byHand, err
+		return byWatch, err
 	}
 	for cell, db := range l.dbs {
 		stored, err := load.Stored(ctx, db, schema)
 		if err != nil {
-			return byHand, err
+			return byWatch, err
 		}
 		if err := balance(ids, stored); err != nil {
-			return byHand, fmt.Errorf("%s (the primary is in %s): %w", cell, one, err)
+			return byWatch, fmt.Errorf("%s (the primary is in %s): %w", cell, one, err)
 		}
 	}
 	if err := l.scheduled(one, hurt != ""); err != nil {
-		return byHand, err
+		return byWatch, err
 	}
-	return byHand, l.prober.verdict()
+	return byWatch, l.prober.verdict()
 }
 
 // balance holds what was acknowledged against what a server has.

@@ -95,7 +95,7 @@ func newTemplate(t *testing.T) *template {
 		account := "'" + adminUser + "'@'%'"
 		// Every server has the same accounts from its making, unlogged; the tables come by replication.
 		execAll(t, dbs[cell], append([]string{"SET SESSION sql_log_bin=0", "CREATE USER " + account + " IDENTIFIED BY '" + adminPassword + "'",
-			"GRANT CONNECTION ADMIN ON *.* TO '" + processtest.MonitorUser + "'@'%'", "ALTER DATABASE app CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci"}, mysql.Grants("mariadb", account)...)...)
+			"GRANT CONNECTION ADMIN ON *.* TO '" + processtest.MonitorUser + "'@'%'", "DROP DATABASE IF EXISTS sys", "ALTER DATABASE app CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci"}, mysql.Grants("mariadb", account)...)...)
 	}
 	blue := pair["blue"]
 	execAll(t, dbs["green"], follow(blue.Host, blue.Port)...)
