@@ -70,7 +70,7 @@ func drivers(f settings.File, log *slog.Logger) (bluegreen.Ports, error) {
 	seeder, err := seed.New(seed.Config{Access: access, Mark: func(ctx context.Context, r bluegreen.SeedRequest) (string, error) {
 		s, err := nodes.Observe(ctx, bluegreen.Resource{ID: r.Node.Name, Kind: "node", Env: r.Cluster.Env, Cluster: r.Cluster.Name, Cell: r.ToCell})
 		return s.Mark, err
-	}, Reserved: []string{f.Gateways.MonitorUser}, Log: log, Now: time.Now})
+	}, Limit: f.Seed.Bytes(), Writers: f.Seed.Writers, Reserved: []string{f.Gateways.MonitorUser}, Log: log, Now: time.Now})
 	if err != nil {
 		return bluegreen.Ports{}, err
 	}

@@ -25,7 +25,7 @@ func (oracle) source(j *job) error {
 		return nil
 	}
 	return refuse(j.cfg.Now(), "seed-source", fmt.Sprintf("%s is a primary of MySQL, which can't tell a snapshot's position without a lock on all writes", j.source.Node.Name),
-		"add a replica to the cell, or let what makes the node restore a physical backup into it (docs/design/seeding.md tells how)")
+		"add a replica to the cell, or let what makes the node restore a physical backup into it (docs/nodes.md tells how)")
 }
 
 func (oracle) snapshot(ctx context.Context, j *job) (position string, err error) {

@@ -125,7 +125,7 @@ func (j *job) measure(ctx context.Context) error {
 	}
 	if j.size > j.cfg.Limit {
 		return refuse(j.cfg.Now(), "seed-size", fmt.Sprintf("%s holds %s, and a copy over the network is limited to %s", j.source.Node.Name, human(j.size), human(j.cfg.Limit)),
-			"let what makes the node restore a physical backup into it (docs/design/seeding.md tells how), or raise the limit")
+			"let what makes the node restore a physical backup into it (docs/nodes.md tells how), or raise seed.limit in the supervisor's file")
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ type File struct {
 	MySQL       MySQL    `yaml:"mysql" rule:"required" doc:"how nodes are reached"`
 	Gateways    Gateways `yaml:"gateways" rule:"required" doc:"how gateways are reached"`
 	DNS         DNS      `yaml:"dns" rule:"required" doc:"where the clusters' records are kept"`
+	Seed        Seed     `yaml:"seed" doc:"how a new node gets its data"`
 	Local       *Local   `yaml:"local" doc:"makes nodes and gateways on this machine; this or exec is needed"`
 	Exec        *Exec    `yaml:"exec" doc:"a program of your own makes nodes and gateways; this or local is needed"`
 }
@@ -59,6 +60,21 @@ type DNS struct {
 	Server  string `yaml:"server" rule:"required hostport" doc:"the zone's primary name server" example:"127.0.0.1:53"`
 	Zone    string `yaml:"zone" rule:"required fqdn" doc:"the zone of the clusters' records" example:"db.example."`
 	KeyFile string `yaml:"key_file" rule:"required nonempty" doc:"file of mode 0600 with the TSIG key in BIND's form" example:"/etc/windlass/ddns.key"`
+}
+
+// Seed is how a new node gets its data, see docs/nodes.md.
+type Seed struct {
+	Limit   string `yaml:"limit" rule:"nonempty" doc:"largest size of tables and indexes that is copied over the network, in KiB, MiB, GiB or TiB; a larger cluster's nodes have to be restored by what makes them. Absent: 20GiB" example:"200GiB"`
+	Writers int    `yaml:"writers" rule:"min=0 max=64" doc:"connections that write to a new node; absent: 4" example:"4"`
+}
+
+// Bytes is the limit; 0 if the file says none.
+func (s Seed) Bytes() int64 {
+	n, err := Size(s.Limit)
+	if err != nil { // none is given: Read has refused all else
+		return 0
+	}
+	return n
 }
 
 // Local makes nodes and gateways on this machine.
@@ -106,6 +122,15 @@ func build(f *File, r *config.Report) File {
 		r.At("exec").KeyProblem(config.CodeContradiction, "there is local, too, and only one of them can make the nodes", "keep one of local and exec")
 	case !local && !exec:
 		r.At().Problem(config.CodeMissing, "nothing says how nodes and gateways are made", "add local, which makes them on this machine, or exec, which calls a program of yours (docs/exec-driver.md)")
+	}
+	if at := r.At("seed", "limit"); f.Seed.Limit != "" && !at.Bad() {
+		const least = 1 << 20
+		switch n, err := Size(f.Seed.Limit); {
+		case err != nil:
+			at.Problem(config.CodeValue, err.Error(), "write a size such as \"limit: 200GiB\"")
+		case n < least:
+			at.Problem(config.CodeValue, f.Seed.Limit+" is too small: not even an empty table would be copied", "write at least 1MiB, or leave it out for 20GiB")
+		}
 	}
 	if f.Exec != nil {
 		f.Exec.build(r.At("exec"))

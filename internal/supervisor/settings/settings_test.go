@@ -119,3 +119,22 @@ func TestClear(t *testing.T) {
 		}
 	}
 }
+
+func TestSize(t *testing.T) {
+	for text, want := range map[string]int64{"1KiB": 1 << 10, "20GiB": 20 << 30, "200 GiB": 200 << 30, "8TiB": 8 << 40, "0MiB": 0} {
+		if got, err := Size(text); err != nil || got != want {
+			t.Errorf("%s: %d, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "20", "20GB", "20G", "-1GiB", "1.5GiB", "20gib", "9223372036854775807KiB", "99999999999999999999MiB", "20GiB "} {
+		if got, err := Size(text); err == nil {
+			t.Errorf("%q: %d", text, got)
+		}
+	}
+	if got := (Seed{Limit: "3MiB"}).Bytes(); got != 3<<20 {
+		t.Error(got)
+	}
+	if got := (Seed{}).Bytes(); got != 0 {
+		t.Error(got)
+	}
+}
