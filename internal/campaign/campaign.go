@@ -14,7 +14,7 @@ import (
 // Campaign raises the clusters that it selects from one version to another.
 type Campaign struct {
 	Name         string   `json:"name"`
-	Strategy     string   `json:"strategy"`     // "bluegreen"
+	Strategy     string   `json:"strategy"`     // "bluegreen" or "inplace"
 	Product      string   `json:"product"`      // "mariadb" or "mysql"
 	From         string   `json:"from"`         // version prefix, such as "10.11"
 	To           string   `json:"to"`           // version prefix, such as "11.8"
@@ -37,9 +37,13 @@ type Campaign struct {
 	Switch   Switch   `json:"switch"`
 	Verify   Verify   `json:"verify"`
 	Drain    Drain    `json:"drain"`
+	Rolling  Rolling  `json:"rolling,omitzero"`
 	Rehearse string   `json:"rehearse,omitempty"` // stage whose way back one cluster has to go before the others start it; "": none
 	Approve  []string `json:"approve,omitempty"`  // stages that a person approves, for each cluster, environment or all: an Override of CodeApproval
 }
+
+// InPlace tells whether the nodes of one cell are raised, and no cell is made: FromCell and ToCell are that cell.
+func (c Campaign) InPlace() bool { return c.Strategy == policy.InPlace }
 
 // What an environment waits for in the environments before it.
 const (

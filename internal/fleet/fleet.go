@@ -65,8 +65,9 @@ type Cell struct {
 type Node struct {
 	Name    string `json:"name" yaml:"name" rule:"required name" doc:"the server's name, unique in its cluster" example:"orders-1"`
 	Address string `json:"address" yaml:"address" rule:"required hostport" doc:"host and port of the server's SQL port" example:"10.0.1.1:3306"` // host:port of the SQL port
-	Version string `json:"version,omitempty"`                                                                                                    // the version that it is meant to run while its cell is raised in place; empty: its cell's
-	UUID    string `json:"uuid,omitempty"`                                                                                                       // the server's own identity once observed; tear-down compares it
+	Zone    string `json:"zone,omitempty" yaml:"zone" rule:"nonempty max=100" doc:"what fails together with it, such as an availability zone; groups are spread over zones" example:"eu-1a"`
+	Version string `json:"version,omitempty"` // the version that it is meant to run while its cell is raised in place; empty: its cell's
+	UUID    string `json:"uuid,omitempty"`    // the server's own identity once observed; tear-down compares it
 }
 
 // VersionOf is the version that a node of the cell is meant to run.
