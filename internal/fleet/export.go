@@ -38,6 +38,7 @@ type (
 	yamlNode struct {
 		Name    string `yaml:"name"`
 		Address string `yaml:"address"`
+		Zone    string `yaml:"zone,omitempty"`
 	}
 	yamlGateway struct {
 		Name     string `yaml:"name"`
@@ -58,7 +59,7 @@ func (f Fleet) Write(w io.Writer) error {
 			for _, cell := range c.Cells {
 				y := yamlCell{Name: cell.Name, Version: cell.Version, Owner: cell.Owner}
 				for _, n := range cell.Nodes {
-					y.Nodes = append(y.Nodes, yamlNode{n.Name, n.Address})
+					y.Nodes = append(y.Nodes, yamlNode{n.Name, n.Address, n.Zone})
 				}
 				if g := cell.Gateway; g != nil {
 					y.Gateway = &yamlGateway{g.Name, g.Address, g.ReadOnly, g.Admin}
