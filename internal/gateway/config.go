@@ -50,8 +50,8 @@ type AdminConfig struct {
 	TokenFile string `yaml:"token_file" rule:"required nonempty" doc:"file of mode 0600 with the bearer token, 16 characters or more" example:"token"`
 }
 
-// MonitorConfig is the account that asks servers for their role. It needs PROCESS and REPLICA MONITOR (REPLICATION CLIENT
-// on MySQL).
+// MonitorConfig is the account that asks servers for their role. It needs PROCESS and REPLICA MONITOR; on MySQL PROCESS, REPLICATION CLIENT,
+// and SELECT on performance_schema, to read what sessions hold.
 type MonitorConfig struct {
 	User         string   `yaml:"user" rule:"required nonempty" doc:"the account's name" example:"monitor"`
 	PasswordFile string   `yaml:"password_file" rule:"required nonempty" doc:"file of mode 0600 with its password" example:"monitor-password"`

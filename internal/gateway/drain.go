@@ -87,7 +87,10 @@ func (s *session) quietNow() bool {
 // inspect reads what the session holds that can't be moved. mu is held.
 func (s *session) inspect() []adminapi.Blocker {
 	_, bs, err := s.read()
-	if err != nil {
+	switch {
+	case errors.Is(err, errRetry):
+		bs = []adminapi.Blocker{{Kind: adminapi.BlockUnknown, Detail: err.Error()}}
+	case err != nil:
 		return nil // its connection is lost: it holds nothing
 	}
 	if len(bs) == 0 {

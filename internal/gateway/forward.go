@@ -85,8 +85,10 @@ func (s *session) simple(ctx context.Context, cmd wire.Command) error {
 			return s.lost(err)
 		}
 		s.look(req.text)
+		next := forNext(req.text)
 		err := s.answer(req, func() { s.conn.Discard(kept); kept = 0 })
 		if err == nil {
+			s.afterText(req, next)
 			return s.after(ctx, cmd, frame[4:])
 		}
 		if err := s.rehold(ctx, req, err); err != nil {
@@ -125,6 +127,7 @@ func (s *session) stream(ctx context.Context, cmd wire.Command) error {
 	if _, err := s.pump(); err != nil {
 		return err
 	}
+	s.next = ""
 	return s.answer(request{cmd: cmd}, func() {})
 }
 
@@ -174,12 +177,13 @@ func (s *session) pump() (total int, err error) {
 
 // look reads a text after it was sent, while the server is at work on it. mu is held.
 func (s *session) look(text []byte) {
-	s.counted = false
+	s.counted, s.making = false, false
 	if text == nil {
 		return
 	}
 	f := scan(text)
 	s.counted = f.foundRows
+	s.making = makesTable(text)
 	if f.suspicious {
 		s.suspect = true
 		names, all := userLocks(text)
@@ -359,6 +363,20 @@ func (s *session) strip(seq byte, ok wire.OK) error {
 	return s.conn.WritePacket(ok.Append(nil))
 }
 
+// afterText remembers what the text of a query or prepared statement changed in the session. next is what it set for the next
+// transaction. mu is held.
+func (s *session) afterText(req request, next string) {
+	switch {
+	case next != "" && !s.unsure:
+		s.next = next
+	case s.next != "" && !keepsNext(req):
+		s.next = ""
+	}
+	if s.making && !s.unsure {
+		s.tables++
+	}
+}
+
 // after remembers what a command changed in the session. mu is held.
 func (s *session) after(ctx context.Context, cmd wire.Command, payload []byte) error {
 	switch {
@@ -378,6 +396,7 @@ func (s *session) forgetState() {
 	s.stmts.reset()
 	s.cursors, s.multi = 0, nil
 	s.suspect, s.anyLock, s.locks, s.fragile, s.counted, s.doomed = false, false, nil, false, false, false
+	s.next, s.tables, s.making = "", 0, false
 	s.linger.Store(false)
 }
 

@@ -34,6 +34,7 @@ type Gateway struct {
 	dial     wire.Dial   // to servers, without address and user
 	mon      *monitor
 	sw       *switcher
+	inspect  *inspector
 	started  time.Time
 	stopping atomic.Bool
 	counts   counters
@@ -102,6 +103,7 @@ func assemble(ctx context.Context, cfg Config, log *slog.Logger) (*Gateway, erro
 	monitorDial.Caps = wire.CapLongFlag | wire.CapTransactions | wire.CapMultiResults
 	monitorDial.Charset, monitorDial.MaxPacket, monitorDial.Limit = utf8mb4General, 1<<24, 16<<20
 	g.mon = &monitor{dial: monitorDial, interval: cfg.Monitor.Interval.D(), timeout: cfg.Timeouts.Observe.D(), log: g.log, changed: g.reroute, probes: map[string]*probe{}}
+	g.inspect = newInspector(monitorDial, cfg.Timeouts.Observe.D())
 	g.sw = newSwitcher(g)
 	saved, err := loadSaved(cfg.StateFile)
 	if err != nil {
@@ -211,6 +213,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	case <-groupCtx.Done():
 	}
 	g.stop(&clients)
+	g.inspect.rest()
 	api.Close()
 	stop()
 	return group.Wait()

@@ -27,6 +27,7 @@ func TestOnRealServers(t *testing.T) {
 		{"Terms", testTerms},
 		{"CallerGoesAway", testCallerGoesAway},
 		{"StateMoves", testStateMoves},
+		{"NextTransaction", testNextTransaction},
 		{"Diagnostics", testDiagnostics},
 		{"PreparedStatements", testPreparedStatements},
 		{"Unmovable", testUnmovable},

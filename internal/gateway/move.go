@@ -99,16 +99,20 @@ func (s *session) ready(ctx context.Context, target *server) error {
 		return s.blocked(bs...)
 	}
 	s.suspect = false
-	if s.shadow != nil {
+	if s.shadow != nil && st.follows(s.shadow.state) {
 		if err := s.restore(ctx, s.shadow.back, s.shadow.state, st); err == nil {
 			s.shadow.state, s.shadow.epoch = st, s.epoch
 			return nil
 		}
-		s.dropShadow() // perhaps its connection was old: once more on a new one
 	}
+	s.dropShadow() // perhaps its connection was old: once more on a new one
 	b, err := s.open(ctx, target, st.schema.value)
 	if err != nil {
 		return s.unopened(target, err)
+	}
+	if isMariaDB(b.Greeting) == st.mysql {
+		b.quit()
+		return s.blocked(adminapi.Blocker{Kind: adminapi.BlockUnknown, Detail: "sessions don't move between MariaDB and MySQL"})
 	}
 	fresh := &state{schema: st.schema, role: text{null: true}}
 	if err = s.restore(ctx, b, fresh, st); err == nil {
@@ -131,12 +135,16 @@ func (s *session) ready(ctx context.Context, target *server) error {
 func (s *session) read() (st *state, bs []adminapi.Blocker, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.gw.cfg.Timeouts.Move.D())
 	defer cancel()
-	err = s.talk(ctx, func() error {
-		if st, err = harvest(s.back.Backend); err == nil {
-			bs, err = s.held(st)
-		}
-		return err
-	})
+	if isMariaDB(s.back.Greeting) {
+		err = s.talk(ctx, func() error {
+			if st, err = harvest(s.back.Backend); err == nil {
+				bs, err = s.held(st)
+			}
+			return err
+		})
+	} else {
+		st, bs, err = s.readMySQL(ctx)
+	}
 	var no *unreadable
 	if errors.As(err, &no) {
 		return nil, []adminapi.Blocker{{Kind: adminapi.BlockUnknown, Detail: no.why}}, nil
@@ -144,6 +152,7 @@ func (s *session) read() (st *state, bs []adminapi.Blocker, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the session's state on %s: %w", s.back.srv.address, err)
 	}
+	st.next = s.next
 	return st, append(st.blockers(), bs...), nil
 }
 
@@ -214,7 +223,7 @@ func (s *session) unopened(target *server, err error) error {
 	switch {
 	case errors.As(err, &missing):
 		return s.blocked(adminapi.Blocker{Kind: adminapi.BlockCapabilities, Detail: err.Error()})
-	case errors.As(err, &refused) && (refused.Code == wire.ErrAccessDenied || refused.Code == wire.ErrUnknownDatabase || refused.Code == 1044):
+	case errors.As(err, &refused) && (refused.Code == wire.ErrAccessDenied || refused.Code == wire.ErrUnknownDatabase || refused.Code == wire.ErrDatabaseAccessDenied):
 		return s.blocked(adminapi.Blocker{Kind: adminapi.BlockLogin, Detail: err.Error()})
 	}
 	return fmt.Errorf("%w: %w", errRetry, err)
@@ -237,7 +246,7 @@ func (s *session) restore(ctx context.Context, b *backend, from, to *state) erro
 	for i, c := range changes {
 		if refused[i] != nil {
 			bs = append(bs, adminapi.Blocker{Kind: c.kind, Names: []string{c.name}, Detail: fmt.Sprintf("%s does not take %s: %v", b.srv.address, c.name, refused[i])})
-		} else if res[i].OK.Warnings > 0 {
+		} else if res[i].OK.Warnings > 0 && !to.mysql {
 			why, err := warned(b, c.sql)
 			if err != nil {
 				return fmt.Errorf("%w: restore the session on %s: %w", errRetry, b.srv.address, err)
@@ -245,6 +254,11 @@ func (s *session) restore(ctx context.Context, b *backend, from, to *state) erro
 			if why != "" {
 				bs = append(bs, adminapi.Blocker{Kind: c.kind, Names: []string{c.name}, Detail: fmt.Sprintf("%s changes the value of %s: %s", b.srv.address, c.name, why)})
 			}
+		}
+	}
+	if len(bs) == 0 && to.mysql {
+		if bs, err = s.verify(ctx, b, to); err != nil {
+			return fmt.Errorf("%w: restore the session on %s: %w", errRetry, b.srv.address, err)
 		}
 	}
 	if len(bs) > 0 {
@@ -256,6 +270,11 @@ func (s *session) restore(ctx context.Context, b *backend, from, to *state) erro
 			option = 0
 		}
 		if _, err := b.Simple([]byte{byte(wire.ComSetOption), option, 0}); err != nil {
+			return fmt.Errorf("%w: restore the session on %s: %w", errRetry, b.srv.address, err)
+		}
+	}
+	if to.next != "" { // the last: another statement could be taken for the transaction that it is for
+		if _, err := b.Query(to.next); err != nil {
 			return fmt.Errorf("%w: restore the session on %s: %w", errRetry, b.srv.address, err)
 		}
 	}
@@ -287,7 +306,7 @@ func (s *session) swap() {
 	old := s.back
 	s.back, s.shadow = s.shadow.back, nil
 	s.status &^= wire.StatusInTrans
-	s.unsure = false
+	s.unsure, s.tables = false, 0
 	s.locate()
 	old.quit()
 }

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -351,6 +352,48 @@ func queryText(t testing.TB, b *wire.Backend, sql string) string {
 		t.Fatalf("%s: %v", sql, err)
 	}
 	return r.Value(0, 0)
+}
+
+func testNextTransaction(t *testing.T, c *cluster) {
+	makeWrites(t, c)
+	g := c.gateway(t)
+	nextTransaction(t, conn(t, g.open(t, "gw", "")), func() { c.move(t, g) }, func() *sql.DB { return c.primary.Admin })
+}
+
+// nextTransaction looks that what a session has set for its next transaction is set for that one and no other, when the primary moves before
+// it begins: drivers send SET TRANSACTION as a statement of its own.
+func nextTransaction(t *testing.T, one *sql.Conn, move func(), primary func() *sql.DB) {
+	level := func(id string) (now string) {
+		time.Sleep(2 * listPause) // a list that is asked for more often is an old one
+		err := primary().QueryRow("SELECT trx_isolation_level FROM information_schema.INNODB_TRX WHERE trx_mysql_thread_id = " + id).Scan(&now)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			t.Fatal(err)
+		}
+		return now
+	}
+	for _, test := range []struct {
+		before []string
+		want   string
+	}{
+		{[]string{"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"}, "SERIALIZABLE"},
+		{[]string{"set /* next */ transaction isolation level read committed, read only", "SET @x = 1"}, "READ COMMITTED"},
+		{[]string{"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", "SELECT COUNT(*) FROM writes"}, "REPEATABLE READ"}, // that was the next one
+		{[]string{"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", "BEGIN", "SELECT COUNT(*) FROM writes", "COMMIT"}, "REPEATABLE READ"},
+	} {
+		for _, q := range test.before {
+			run(t, one, q)
+		}
+		port := primary()
+		move()
+		run(t, one, "START TRANSACTION")
+		ask(t, one, "SELECT COUNT(*) FROM writes")
+		if primary() == port {
+			t.Fatal("it did not move")
+		}
+		id := ask(t, one, "SELECT CONNECTION_ID()") // the server's
+		processtest.Until(t, patience, fmt.Sprintf("%q: a transaction of %s", test.before, test.want), func() bool { return level(id) == test.want })
+		run(t, one, "COMMIT")
+	}
 }
 
 // What can't be moved is reported before anything is held, by kind (traps 20, 25), and stops blocking when it is gone.

@@ -66,6 +66,7 @@ func (w *switcher) Prepare(ctx context.Context, req adminapi.PrepareRequest) (ad
 	reply.Sessions = len(sessions)
 	reply.Accounts = g.checkAccounts(ctx, srv)
 	reply.Problems = append(reply.Problems, g.checkRoom(ctx, srv, len(sessions))...)
+	reply.Problems = append(reply.Problems, g.checkInspection(ctx, srv, sessions)...)
 	var mu sync.Mutex
 	if len(reply.Problems) == 0 {
 		group := new(errgroup.Group)
@@ -146,7 +147,7 @@ func (s *session) lockQuiet(ctx context.Context, patience time.Duration) error {
 					return errGone
 				}
 			}
-			if !s.pinned() && !s.delicate() {
+			if !s.pinned() && !s.delicate() && s.next == "" {
 				return nil
 			}
 			s.mu.Unlock()
@@ -217,6 +218,29 @@ func (g *Gateway) checkRoom(ctx context.Context, srv *server, sessions int) []st
 	return nil
 }
 
+// checkInspection looks whether the monitoring account can read what sessions hold, on the elect and where they are now.
+func (g *Gateway) checkInspection(ctx context.Context, srv *server, sessions []*session) (problems []string) {
+	servers := []string{srv.address}
+	if r := g.writer.route.Load(); r.server != nil {
+		servers = append(servers, r.server.address)
+	}
+	for _, s := range sessions {
+		if at := s.place.Load().server; at != "" {
+			servers = append(servers, at)
+		}
+	}
+	slices.Sort(servers)
+	for _, address := range slices.Compact(servers) {
+		ctx, cancel := context.WithTimeout(ctx, g.cfg.Timeouts.Connect.D())
+		err := g.inspect.check(ctx, address)
+		cancel()
+		if err != nil {
+			problems = append(problems, fmt.Sprintf("the state of sessions can't be read on %s: %v", address, err))
+		}
+	}
+	return problems
+}
+
 // reservedConnections are left free on the elect, for monitoring and operators.
 const reservedConnections = 5
 
@@ -238,7 +262,7 @@ func (g *Gateway) follow(target *server, over chan struct{}) {
 				return nil
 			}
 			defer s.mu.Unlock()
-			if s.back == nil || s.back.srv == target || s.pinned() || s.unsure || s.delicate() {
+			if s.back == nil || s.back.srv == target || s.pinned() || s.unsure || s.delicate() || s.next != "" {
 				return nil
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), g.cfg.Timeouts.Move.D())
@@ -254,6 +278,7 @@ func (g *Gateway) follow(target *server, over chan struct{}) {
 
 // settle puts idle sessions where the route is after a switch, and closes the shadows that are of no use any more.
 func (g *Gateway) settle() {
+	defer g.inspect.rest()
 	group := new(errgroup.Group)
 	group.SetLimit(movers)
 	for _, s := range g.writerSessions() {
@@ -263,7 +288,7 @@ func (g *Gateway) settle() {
 			}
 			defer s.mu.Unlock()
 			r := g.writer.route.Load()
-			if s.back == nil || s.pinned() || s.unsure || s.delicate() || r.state != adminapi.RouteOpen {
+			if s.back == nil || s.pinned() || s.unsure || s.delicate() || s.next != "" || r.state != adminapi.RouteOpen {
 				return nil
 			}
 			if r.server == s.back.srv {

@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"bytes"
+
+	"github.com/windlass-db/windlass/internal/wire"
 )
 
 // This file looks at the text of statements. Text never decides that something is safe to lose: what it finds makes the gateway ask
@@ -204,10 +206,58 @@ func asksDiagnostics(text []byte) bool {
 	return false
 }
 
+// begins reports whether the text begins with an upper-case word, whatever its case, or may: with something that has to be skipped. It is on
+// the way of every query, and false for nearly all.
+func begins(text []byte, word string) bool {
+	c := bytes.TrimLeft(text, " \t\r\n\f\v(")
+	return len(c) > 0 && (c[0] == '/' || c[0] == '#' || c[0] == '-' || len(c) >= len(word) && equalWord(c[:len(word)], word))
+}
+
+// makesTable reports whether the text is one CREATE TABLE, for sure of no temporary table.
+func makesTable(text []byte) bool {
+	if !begins(text, "CREATE") || !single(text) {
+		return false
+	}
+	word, rest := firstWord(text)
+	next, _ := firstWord(rest)
+	return word == "CREATE" && next == "TABLE"
+}
+
+// forNext gives the text if it sets something for the next transaction alone: SET TRANSACTION, as drivers send it before they begin one, or
+// SET @@transaction_isolation without SESSION.
+func forNext(text []byte) string {
+	if !begins(text, "SET") || !single(text) {
+		return ""
+	}
+	word, rest := firstWord(text)
+	if word != "SET" {
+		return ""
+	}
+	if next, _ := firstWord(rest); next == "TRANSACTION" {
+		return string(text)
+	}
+	rest = bytes.TrimLeft(rest, " \t\r\n")
+	for _, name := range []string{"@@TRANSACTION_", "@@TX_"} {
+		if len(rest) >= len(name) && equalWord(rest[:len(name)], name) && bytes.IndexByte(rest, ',') < 0 {
+			return string(text)
+		}
+	}
+	return ""
+}
+
+// keepsNext reports whether a command leaves what was set for the next transaction as it is.
+func keepsNext(req request) bool {
+	if req.text == nil {
+		return req.cmd != wire.ComQuery && req.cmd != wire.ComStmtExecute
+	}
+	word, _ := firstWord(req.text)
+	return word == "SET" || word == "SHOW"
+}
+
 // killTarget reads KILL [HARD|SOFT] [CONNECTION|QUERY] id. What is before the id stays as it was written.
 func killTarget(text []byte) (verb string, id uint32, ok bool) {
-	if c := bytes.TrimLeft(text, " \t\r\n\f\v("); len(c) == 0 || bytes.IndexByte([]byte("kK/#-"), c[0]) < 0 {
-		return "", 0, false // nearly all: this is on the way of every query
+	if !begins(text, "KILL") {
+		return "", 0, false
 	}
 	word, rest := firstWord(text)
 	if word != "KILL" || !single(text) {

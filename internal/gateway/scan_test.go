@@ -112,3 +112,25 @@ func FuzzScan(f *testing.F) {
 		}
 	})
 }
+
+func TestTextsThatChangeTheSession(t *testing.T) {
+	for text, want := range map[string]bool{
+		"CREATE TABLE t (i INT)": true, " create\n table if not exists t (i int)": true, "CREATE /* c */ TABLE t AS SELECT 1": true, "/* c */ CREATE TABLE t (i INT);": true,
+		"CREATE TEMPORARY TABLE t (i INT)": false, "CREATE /*!50000 TEMPORARY */ TABLE t (i INT)": false, "CREATE TABLE t (i INT); CREATE TEMPORARY TABLE u (i INT)": false,
+		"CREATE OR REPLACE TABLE t (i INT)": false, "CREATE TABLES": false, "CALL make()": false, "": false, "SELECT 'CREATE TABLE'": false,
+	} {
+		if makesTable([]byte(text)) != want {
+			t.Errorf("%q: %v", text, !want)
+		}
+	}
+	for text, want := range map[string]bool{
+		"SET TRANSACTION READ ONLY": true, "set /* x */ transaction\nisolation level serializable": true, "# c\nSET TRANSACTION READ WRITE": true,
+		"SET @@transaction_isolation = 'SERIALIZABLE'": true, "SET  @@tx_read_only=1;": true,
+		"SET SESSION TRANSACTION READ ONLY": false, "SET @@session.transaction_isolation = 'SERIALIZABLE'": false, "SET transaction_isolation = 'SERIALIZABLE'": false,
+		"SET @@transaction_isolation = 'SERIALIZABLE', @a = @a + 1": false, "SET GLOBAL TRANSACTION READ ONLY": false, "SET TRANSACTION READ ONLY; BEGIN": false, "START TRANSACTION": false, "SET": false,
+	} {
+		if (forNext([]byte(text)) != "") != want {
+			t.Errorf("%q: %v", text, !want)
+		}
+	}
+}

@@ -49,6 +49,9 @@ type session struct {
 	fragile bool            // the last answer left warnings or found rows, which reading the state would overwrite
 	counted bool            // the command in flight counts rows for FOUND_ROWS()
 	told    bool            // the client was told that a switch interrupted its command
+	next    string          // SET TRANSACTION … for the next transaction alone, which has not begun
+	tables  int64           // CREATE TABLE statements, surely of no temporary table, that its server has answered well
+	making  bool            // the command in flight is one of those
 
 	inTx     atomic.Bool
 	inFlight atomic.Bool

@@ -24,6 +24,8 @@ type state struct {
 	seeds     [2]string
 	timestamp string // of SET timestamp; empty if the clock runs
 	counts    map[string]int64
+	next      string // SET TRANSACTION … for the next transaction alone
+	mysql     bool   // read on MySQL, not on MariaDB
 }
 
 // text is a string that may be NULL.
@@ -72,12 +74,17 @@ var notMoved = map[string]bool{
 	"last_insert_id": true, "identity": true, "insert_id": true, "rand_seed1": true, "rand_seed2": true, "timestamp": true,
 	"pseudo_thread_id": true, "in_transaction": true, "error_count": true, "warning_count": true, "last_gtid": true,
 	"proxy_user": true, "external_user": true, "wsrep_gtid_seq_no": true, "redirect_url": true,
+	"statement_id": true, "gtid_owned": true,
 }
 
 // neutral are the values of variables that have no global one to differ from, when nobody set them.
 var neutral = map[string]string{
 	"pseudo_slave_mode": "OFF", "default_master_connection": "", "skip_parallel_replication": "OFF", "skip_replication": "OFF",
 	"gtid_seq_no": "0", "sql_log_bin": "ON", "debug_sync": "",
+	// MySQL's:
+	"gtid_next": "AUTOMATIC", "pseudo_replica_mode": "OFF", "immediate_server_version": "999999", "original_server_version": "999999",
+	"original_commit_timestamp": "36028797018963968", "require_row_format": "OFF", "resultset_metadata": "FULL",
+	"show_create_table_skip_secondary_engine": "OFF", "transaction_allow_batching": "OFF", "use_secondary_engine": "ON",
 }
 
 // names are the variables of the connection's character set, which are restored last and together.
@@ -105,15 +112,7 @@ func harvest(b *wire.Backend) (*state, error) {
 		st.timestamp = string(row[7])
 	}
 	for _, row := range res[1].Rows {
-		name := strings.ToLower(unhex(row[0]).value)
-		v := variable{kind: string(row[1]), value: unhex(row[2]), global: unhex(row[3])}
-		if n, special := neutral[name]; notMoved[name] || special && (v.value.value == n || v.value.null) {
-			continue
-		}
-		if name == "character_set_results" && v.value.value == "" {
-			v.value.null = true
-		}
-		st.variables[name] = v
+		st.keep(strings.ToLower(unhex(row[0]).value), variable{kind: string(row[1]), value: unhex(row[2]), global: unhex(row[3])})
 	}
 	for _, alias := range []string{"isolation", "read_only"} { // 11.8 has both names, 10.11 the old ones, MySQL the new ones
 		if _, both := st.variables["tx_"+alias]; both {
@@ -128,6 +127,17 @@ func harvest(b *wire.Backend) (*state, error) {
 		st.counts[strings.ToUpper(string(row[0]))] = n
 	}
 	return st, nil
+}
+
+// keep notes a system variable that differs from the server's, unless it is one that needs no restoring.
+func (st *state) keep(name string, v variable) {
+	if n, special := neutral[name]; notMoved[name] || special && (v.value.value == n || v.value.null) {
+		return
+	}
+	if name == "character_set_results" && v.value.value == "" {
+		v.value.null = true
+	}
+	st.variables[name] = v
 }
 
 // userVariables reads @variables; texts need a question of their own, for their bytes and collation.
@@ -206,6 +216,12 @@ type change struct {
 	name string
 }
 
+// follows reports whether a connection in the state `from` can be given this one: what is used up by the statement after it can't be
+// taken back.
+func (st *state) follows(from *state) bool {
+	return (from.nextID == "0" || from.nextID == st.nextID) && (from.next == "" || from.next == st.next)
+}
+
 // restore lists the statements that make a session in the state `from` have the state st. A fresh session's state is the
 // empty one. The connection's schema is not among them unless it changed.
 func (st *state) restore(from *state) []change {
@@ -216,7 +232,10 @@ func (st *state) restore(from *state) []change {
 	set(adminapi.BlockVariable, "names", "SET NAMES utf8mb4")
 	if st.role != from.role {
 		role := "NONE"
-		if !st.role.null {
+		switch {
+		case st.mysql:
+			role = st.role.value // NONE, or a list with quotes
+		case !st.role.null:
 			role = quoteName(st.role.value)
 		}
 		set(adminapi.BlockVariable, "role", "SET ROLE %s", role)
@@ -282,22 +301,26 @@ func (v variable) literal() string {
 		return "NULL"
 	}
 	switch {
-	case v.kind == "FLAGSET":
-		global := map[string]bool{}
-		for _, f := range strings.Split(v.global.value, ",") {
-			global[f] = true
-		}
-		var differ []string
-		for _, f := range strings.Split(v.value.value, ",") {
-			if !global[f] {
-				differ = append(differ, f)
-			}
-		}
-		return quoteText(strings.Join(differ, ","))
+	case v.kind == kindFlags:
+		return quoteText(strings.Join(v.flags(), ","))
 	case strings.Contains(v.kind, "INT") || v.kind == "DOUBLE":
 		return v.value.value
 	}
 	return quoteText(v.value.value)
+}
+
+// kindFlags is a set of flags as in optimizer_switch: name=value, of which a part can be set.
+const kindFlags = "FLAGSET"
+
+// flags are those of a set of flags that differ from the server's.
+func (v variable) flags() (differ []string) {
+	global := strings.Split(v.global.value, ",")
+	for _, f := range strings.Split(v.value.value, ",") {
+		if !slices.Contains(global, f) {
+			differ = append(differ, f)
+		}
+	}
+	return differ
 }
 
 func (v userVariable) literal() string {

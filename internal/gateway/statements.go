@@ -84,7 +84,7 @@ func (s *session) prepare(ctx context.Context) error {
 		return s.lost(err)
 	}
 	s.look(text[1:])
-	s.stmts.pending.counted, s.counted = s.counted, false
+	s.stmts.pending.counted, s.counted, s.making = s.counted, false, false
 	return s.answer(request{cmd: wire.ComStmtPrepare}, func() {})
 }
 
@@ -148,9 +148,10 @@ func (s *session) statement(ctx context.Context, cmd wire.Command) error {
 			}
 			return nil
 		}
-		s.counted = st.counted
+		s.counted, s.making = st.counted, false
 		err := s.answer(req, func() {})
 		if err == nil {
+			s.afterText(req, forNext(req.text))
 			s.afterStatement(cmd, st)
 			return nil
 		}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -78,14 +79,14 @@ func startLoad(t testing.TB, g *gate, workers int, pause time.Duration) *load {
 }
 
 // finish stops the load and checks that nobody saw an error and that the primary has every acknowledged write once.
-func (l *load) finish(t testing.TB, primary *processtest.Server) {
+func (l *load) finish(t testing.TB, primary *sql.DB) {
 	t.Helper()
 	l.stop()
 	l.done.Wait()
 	if err := l.errors.Load(); err != nil {
 		t.Errorf("a client saw an error: %v", *err)
 	}
-	rows, err := primary.Admin.Query("SELECT k FROM gw.writes")
+	rows, err := primary.Query("SELECT k FROM gw.writes")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,6 +140,6 @@ func testSwitchUnderLoad(t *testing.T, c *cluster) {
 	if after.Counts.MovesFailed+after.Counts.Unknown+after.Counts.Refused > 0 {
 		t.Errorf("counts: %+v", after.Counts)
 	}
-	l.finish(t, c.primary)
+	l.finish(t, c.primary.Admin)
 	t.Logf("%d writes, the longest took %s, %d moves", l.writes.Load(), time.Duration(l.longest.Load()), after.Counts.Moves)
 }

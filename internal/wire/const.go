@@ -128,24 +128,27 @@ const MaxFrame = 1<<24 - 1
 
 // Error numbers that this system tells apart or sends itself.
 const (
-	ErrAccessDenied       = 1045
-	ErrUnknownCommand     = 1047
-	ErrServerShutdown     = 1053
-	ErrNoSuchThread       = 1094
-	ErrKillDenied         = 1095
-	ErrUnknown            = 1105
-	ErrNoSuchTable        = 1146
-	ErrTableNotLocked     = 1100
-	ErrHandshake          = 1043
-	ErrTooManyConnections = 1040
-	ErrUnknownDatabase    = 1049
-	ErrPacketTooLarge     = 1153
-	ErrOptionPrevents     = 1290
-	ErrLockDeadlock       = 1213
-	ErrUnknownStmt        = 1243
-	ErrNeedReprepare      = 1615
-	ErrUnknownCollation   = 1273
-	ErrQueryInterrupted   = 1317
-	ErrReadOnlyTrans      = 1792
-	ErrConnectionKilled   = 1927
+	ErrAccessDenied         = 1045
+	ErrUnknownCommand       = 1047
+	ErrServerShutdown       = 1053
+	ErrNoSuchThread         = 1094
+	ErrKillDenied           = 1095
+	ErrUnknown              = 1105
+	ErrNoSuchTable          = 1146
+	ErrTableNotLocked       = 1100
+	ErrHandshake            = 1043
+	ErrTooManyConnections   = 1040
+	ErrUnknownDatabase      = 1049
+	ErrDatabaseAccessDenied = 1044
+	ErrTableAccessDenied    = 1142
+	ErrNeedsPrivilege       = 1227
+	ErrPacketTooLarge       = 1153
+	ErrOptionPrevents       = 1290
+	ErrLockDeadlock         = 1213
+	ErrUnknownStmt          = 1243
+	ErrNeedReprepare        = 1615
+	ErrUnknownCollation     = 1273
+	ErrQueryInterrupted     = 1317
+	ErrReadOnlyTrans        = 1792
+	ErrConnectionKilled     = 1927
 )

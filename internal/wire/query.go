@@ -9,9 +9,26 @@ import (
 // Result is the answer to a text query of our own: the last result set, or an OK.
 type Result struct {
 	Columns []string
+	Types   []ColumnType
 	Rows    [][][]byte // nil is NULL
 	OK      OK         // Status and Warnings also after rows
 }
+
+// ColumnType is what a column's definition says of its values.
+type ColumnType struct {
+	Type  byte // one of the Type constants, or another of the protocol's
+	Flags uint16
+}
+
+// Column types and flags of the protocol, as far as they tell kinds of values apart.
+const (
+	TypeDouble       = 0x05
+	TypeLongLong     = 0x08
+	TypeNewDecimal   = 0xf6
+	TypeFirstText    = 0xf9 // this and those above, but for geometry, are texts and bytes
+	TypeLastText     = 0xfe
+	ColumnIsUnsigned = 0x20
+)
 
 // Named is a field of the result by its column's name; false if it is not there or NULL.
 func (r Result) Named(row int, column string) (string, bool) {
@@ -166,7 +183,7 @@ func (b *Backend) readResult(cmd Command) (res Result, refused, err error) {
 			}
 			res.OK = OK{Status: e.Status, Warnings: e.Warnings}
 		case EventColumns:
-			columns, res.Rows, res.Columns = int(NewCursor(payload).Lenenc()), nil, nil
+			columns, res.Rows, res.Columns, res.Types = int(NewCursor(payload).Lenenc()), nil, nil, nil
 		case EventLocalFile:
 			return res, nil, malformed("the server asks us for a file")
 		case EventMore:
@@ -176,6 +193,7 @@ func (b *Backend) readResult(cmd Command) (res Result, refused, err error) {
 					c.LenencBytes()
 				}
 				res.Columns = append(res.Columns, string(c.LenencBytes()))
+				res.Types = append(res.Types, columnType(c))
 				continue
 			}
 			row := make([][]byte, columns)
@@ -190,6 +208,21 @@ func (b *Backend) readResult(cmd Command) (res Result, refused, err error) {
 		}
 	}
 	return res, nil, nil
+}
+
+// columnType reads the rest of a column's definition. Of one that is cut short it answers what no column has: nothing is guessed of it.
+func columnType(c *Cursor) ColumnType {
+	c.LenencBytes() // original name
+	fixed := NewCursor(c.LenencBytes())
+	if c.Len() > 12 { // that was MariaDB's extended metadata
+		fixed = NewCursor(c.LenencBytes())
+	}
+	fixed.Skip(6) // character set, length
+	t := ColumnType{Type: fixed.Byte(), Flags: fixed.Uint16()}
+	if c.Err() != nil || fixed.Err() != nil {
+		return ColumnType{Type: 0xff}
+	}
+	return t
 }
 
 func verifyChain(s tls.ConnectionState, roots *x509.CertPool) error {
