@@ -35,6 +35,7 @@ lint: ## gofmt, vet and staticcheck
 
 bench: setup build ## the performance claims, as ratios within one run
 	$(GO) run ./internal/bench/decide
+	$(GO) run ./internal/bench/plan
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./internal/gateway/... ./internal/driver/gateway/... ./internal/campaign/... ./internal/policy/...
 
 matrix: setup build ## every fault at every edge: more seeds in simulation, and all of them on real servers (an hour and more)

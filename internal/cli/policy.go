@@ -35,7 +35,7 @@ func (p *productFlags) read(cmd *cobra.Command, o *Options) (*policy.Product, er
 		}
 		return objects[0].Value.(*policy.Product), nil
 	case p.name == "":
-		return nil, Failf(ExitUsage, "built in are "+strings.Join(policy.Names(), ", "), "no product is named with --product")
+		return nil, Failf(ExitUsage, "give a file of your own with --product-file; built in are "+strings.Join(policy.Names(), ", "), "no product is named with --product")
 	}
 	product, err := policy.Builtin(p.name)
 	return product, usage(err)
@@ -107,7 +107,7 @@ func checkStateCommand(o *Options) *cobra.Command {
 				Legal      bool               `json:"legal"`
 				Pairs      []policy.Pair      `json:"pairs"` // that a rule allows
 				Violations []policy.Violation `json:"violations"`
-			}{p.Name, s, len(bad) == 0, pairs, bad}
+			}{p.Name, s, len(bad) == 0, append([]policy.Pair{}, pairs...), append([]policy.Violation{}, bad...)}
 			if err := o.printer(cmd).value(out, func(w io.Writer) error {
 				for _, v := range bad {
 					fmt.Fprintln(w, v)
@@ -198,7 +198,11 @@ func (f *pathFlags) plan(cmd *cobra.Command, o *Options) error {
 		}
 		for _, obj := range objects {
 			b := obj.Value.(policy.Bridge)
-			if why := b.Refuse(time.Now()); why != "" {
+			why := p.Misfit(b)
+			if why == "" {
+				why = b.Refuse(time.Now())
+			}
+			if why != "" {
 				return Failf(ExitFinding, "plan without it: then the path goes through every version", "%s", why)
 			}
 			f.request.Bridges = append(f.request.Bridges, b)
@@ -208,7 +212,7 @@ func (f *pathFlags) plan(cmd *cobra.Command, o *Options) error {
 	var no *policy.NoPath
 	if errors.As(err, &no) {
 		if o.Output == "json" {
-			if err := o.printer(cmd).value(map[string]any{"path": nil, "why": no.Why, "forbidden": no.Forbidden}, nil); err != nil {
+			if err := o.printer(cmd).value(map[string]any{"path": nil, "why": no.Why, "forbidden": append([]policy.Violation{}, no.Forbidden...)}, nil); err != nil {
 				return err
 			}
 		}

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -18,6 +19,9 @@ func Parse(src config.Source) (*Product, error) {
 	p, _, err := config.One[*Product](src, Kind())
 	return p, err
 }
+
+// isRelease is how a release is written. What follows the numbers of a version, as in "8.0.3-rc1", is of a build and not of a release.
+var isRelease = regexp.MustCompile(`^v?[0-9]+(\.[0-9]+)*$`)
 
 // file is the shape of a product's document.
 type file struct {
@@ -92,8 +96,8 @@ type fileBack struct {
 func build(f *file, r *config.Report) *Product {
 	p := &Product{Name: f.Name, Title: f.Title, Layers: f.Layers, Hop: Hop{Any: f.Hops.To == "any", OverInnovation: f.Hops.OverInnovation, Source: f.Hops.Source}, Back: Back(f.Back)}
 	for i, name := range f.Releases {
-		if name != "" && len(numbers(name)) == 0 {
-			r.At("releases", i).Problem(config.CodeValue, fmt.Sprintf("%q begins with no number", name), "write a release such as \"8.0\"")
+		if name != "" && !isRelease.MatchString(name) {
+			r.At("releases", i).Problem(config.CodeValue, fmt.Sprintf("%q is no release: numbers divided by dots", name), "write a release such as \"8.0\"")
 		}
 		if i > 0 && slices.Compare(numbers(f.Releases[i-1]), numbers(name)) >= 0 {
 			r.At("releases", i).Problem(config.CodeContradiction, fmt.Sprintf("%q does not come after %q", name, f.Releases[i-1]), "list the releases from the oldest to the newest")
@@ -121,6 +125,8 @@ func build(f *file, r *config.Report) *Product {
 		known(r.At("components", i, "role_of"), c.RoleOf, components, "component")
 		if c.RoleOf != "" && c.RoleOf == c.Name {
 			r.At("components", i, "role_of").Problem(config.CodeContradiction, "a component can't be a role of itself", "name the component whose nodes have the role")
+		} else if of, ok := p.Component(c.RoleOf); ok && of.RoleOf != "" {
+			r.At("components", i, "role_of").Problem(config.CodeContradiction, fmt.Sprintf("%s is a role itself: no node of its own could have the role %s", of.Name, c.Name), "name the component whose nodes have the role")
 		}
 	}
 	for i, c := range f.Calls {

@@ -70,6 +70,19 @@ type NoPath struct {
 	Why               string // when no pair forbids it
 }
 
+// UnknownStrategy is a strategy that no path can be planned for.
+type UnknownStrategy struct{ Name string }
+
+// Error names it.
+func (e *UnknownStrategy) Error() string {
+	return fmt.Sprintf("no path is known for the strategy %q", e.Name)
+}
+
+// ErrorHint says which there are.
+func (*UnknownStrategy) ErrorHint() string {
+	return "write " + InPlace + " or " + BlueGreen
+}
+
 // Error says which rules forbid it.
 func (e *NoPath) Error() string {
 	var b strings.Builder
@@ -154,7 +167,7 @@ func (p *Product) hop(r Request, from, to string) ([]PathStep, error) {
 	case BlueGreen:
 		err = w.blueGreen()
 	default:
-		err = fmt.Errorf("no path is known for the strategy %q: it is %s or %s", r.Strategy, InPlace, BlueGreen)
+		err = &UnknownStrategy{r.Strategy}
 	}
 	if err != nil {
 		return nil, err

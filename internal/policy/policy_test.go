@@ -256,6 +256,99 @@ func TestTrap39NodesThatNoPlanMeant(t *testing.T) {
 	}
 }
 
+// What a rule says of itself is a sentence, whatever its range.
+func TestRangesInWords(t *testing.T) {
+	for text, want := range map[string]string{"": "", "<8.0": "below 8.0", ">=8.0": "from 8.0", ">=8.0 <12.0": "from 8.0 and below 12.0"} {
+		if got := (Range{Text: text}).words(); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+	_, bad, err := builtin(t, "vitess").Check(State{Present: state("vtgate=7.0", "vttablet=6.0")})
+	if err != nil || len(bad) != 1 || !strings.Contains(bad[0].String(), "vttablet 6.0: below 8.0 the order is bottom to top") {
+		t.Errorf("%v %v", bad, err)
+	}
+}
+
+// Releases and roles that can't be meant are told with their place.
+func TestReleasesAndRoles(t *testing.T) {
+	for change, want := range map[[2]string]string{
+		{`"2"]`, `"2.x"]`}:  `x.yaml:5:17: releases[1]: "2.x" is no release: numbers divided by dots`,
+		{`"2"]`, `"2-rc"]`}: `releases[1]: "2-rc" is no release`,
+		{`"2"]`, `"two"]`}:  `releases[1]: "two" is no release`,
+		{`"2"]`, `"0.9"]`}:  `releases[1]: "0.9" does not come after "1"`,
+		{`{name: b, layer: one}, {name: c, layer: one}`, `{name: b, layer: one, role_of: c}, {name: c, layer: one, role_of: b}`}: `components[1].role_of: c is a role itself`,
+	} {
+		_, err := Parse(config.Source{Name: "x.yaml", Text: []byte(strings.Replace(cyclic, change[0], change[1], 1))})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got\n%v\nwant %s", change[1], err, want)
+		}
+	}
+}
+
+// A plan says whether there is a point behind which nothing goes back.
+func TestPlanTextSaysWhereTheWayBackEnds(t *testing.T) {
+	for product, want := range map[string]bool{"vitess": false, "mysql": true} {
+		p := builtin(t, product)
+		n := len(p.Releases)
+		path, err := p.Plan(Request{From: p.Releases[n-2].Name, To: p.Releases[n-1].Name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b strings.Builder
+		if err := path.WriteText(&b, false); err != nil {
+			t.Fatal(err)
+		}
+		if path.NoReturn() != want || strings.Contains(b.String(), "── point of no return") != want || strings.Contains(b.String(), "There is no point of no return") == want {
+			t.Errorf("%s: %v\n%s", product, path.NoReturn(), b.String())
+		}
+	}
+	_, err := builtin(t, "vitess").Plan(Request{From: "8.0", To: "9.0", Strategy: "rolling"})
+	var unknown *UnknownStrategy
+	if !errors.As(err, &unknown) || unknown.ErrorHint() == "" {
+		t.Errorf("%v", err)
+	}
+}
+
+// A bridge is for its product, its releases and its builds.
+func TestMisfit(t *testing.T) {
+	p := builtin(t, "vitess")
+	good := Bridge{Name: "b", Product: "vitess", From: "5.0", To: "14.0", Builds: []string{"5.0.1-shop3", "v14.0.2"}}
+	if why := p.Misfit(good); why != "" {
+		t.Errorf("misfit: %s", why)
+	}
+	for want, change := range map[string]func(b *Bridge){
+		"for the product mysql":            func(b *Bridge) { b.Product = "mysql" },
+		"of no release":                    func(b *Bridge) { b.From = "1.0" },
+		"does not name the two builds":     func(b *Bridge) { b.Builds = b.Builds[:1] },
+		"build v14.0.2 is not of the rele": func(b *Bridge) { b.To = "13.0" },
+		"does not go from an older":        func(b *Bridge) { b.From, b.To, b.Builds = "14.0", "5.0", []string{"14.0.1", "5.0.1"} },
+	} {
+		b := good
+		change(&b)
+		if why := p.Misfit(b); !strings.Contains(why, want) {
+			t.Errorf("misfit by %q, want %q", why, want)
+		}
+		if len(p.Bridged([]Bridge{b}).bridged) > 0 {
+			t.Errorf("%s: it joins releases all the same", want)
+		}
+	}
+	on := p.Bridged([]Bridge{good})
+	if _, bad, err := on.Check(State{Present: state("vtgate=14.0", "vttablet=5.0")}); err != nil || len(bad) > 0 {
+		t.Errorf("the ends of the bridge: %v %v", bad, err)
+	}
+	if _, bad, _ := on.Check(State{Present: state("vtgate=14.0", "vttablet=6.0")}); len(bad) == 0 {
+		t.Error("a release between the ends is legal")
+	}
+	if len(p.bridged) > 0 {
+		t.Error("the product itself was changed")
+	}
+	for version, want := range map[string]bool{"5.0.1-shop3": false, "5.0.1-shop31": true, "14.0.2": false, "14.0.21": true, "6.0": false, "nonsense": false} {
+		if why := p.OtherBuild(good, version); (why != "") != want {
+			t.Errorf("%s: %q", version, why)
+		}
+	}
+}
+
 func TestBridges(t *testing.T) {
 	now := time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC)
 	good := Bridge{Name: "five-to-fourteen", Product: "vitess", From: "5.0", To: "14.0", Who: "mira", Evidence: []Evidence{{"replay of two days", "pass", now.AddDate(0, 0, -3)}}, Expires: now.AddDate(0, 1, 0)}

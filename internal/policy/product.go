@@ -213,3 +213,16 @@ type Range struct {
 
 // Has reports whether the release is in the range.
 func (r Range) Has(release int) bool { return r.From <= release && release < r.To }
+
+// words says which releases are in it: "below 8.0", "from 8.0", "from 8.0 and below 12.0"; "" for all of them.
+func (r Range) words() string {
+	var all []string
+	for _, part := range strings.Fields(r.Text) {
+		if release, ok := strings.CutPrefix(part, ">="); ok {
+			all = append(all, "from "+release)
+		} else if release, ok := strings.CutPrefix(part, "<"); ok {
+			all = append(all, "below "+release)
+		}
+	}
+	return strings.Join(all, " and ")
+}

@@ -70,7 +70,12 @@ type placed struct {
 // resolve finds the releases, and takes each component on each version once, in a fixed order.
 func (p *Product) resolve(all []Present) ([]placed, error) {
 	var r []placed
+	seen := map[Present]bool{} // of a thousand nodes most run the same
 	for _, x := range all {
+		if seen[x] {
+			continue
+		}
+		seen[x] = true
 		if _, ok := p.Component(x.Component); !ok {
 			return nil, &UnknownComponent{Product: p, Name: x.Component}
 		}
@@ -146,7 +151,7 @@ func (p *Product) verdicts(x, y placed, window bool) []verdict {
 		for i, o := range p.Orders {
 			if o.Direction == BottomToTop && x.Component != y.Component && o.Releases.Has(newest) {
 				all = append(all, verdict{x.release <= y.release, Rule{ID: fmt.Sprintf("order[%d]", i), Source: o.Source,
-					Text: fmt.Sprintf("%s the order is bottom to top: %s is never newer than %s, which it calls", o.Releases.Text, x.Component, y.Component)}})
+					Text: strings.TrimSpace(fmt.Sprintf("%s the order is bottom to top: %s is never newer than %s, which it calls", o.Releases.words(), x.Component, y.Component))}})
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -14,6 +15,9 @@ func (p Path) WriteText(w io.Writer, all bool) error {
 	proved := 0
 	for i, h := range p.Hops {
 		fmt.Fprintf(&b, "\nHop %d: %s → %s, %s\n", i+1, h.From, h.To, h.Why)
+		if h.Bridge != nil {
+			fmt.Fprintf(&b, "  bridge %s\n", h.Bridge)
+		}
 		for j, s := range h.Steps {
 			if s.NoReturn && (j == 0 || !h.Steps[j-1].NoReturn) {
 				b.WriteString("  ────── point of no return: there is no way back behind it ──────\n")
@@ -43,9 +47,19 @@ func (p Path) WriteText(w io.Writer, all bool) error {
 			}
 		}
 	}
+	if !p.NoReturn() {
+		b.WriteString("\nThere is no point of no return: every step has its way back.\n")
+	}
 	fmt.Fprintf(&b, "\n%s proved: every pair of versions that can meet is allowed by a rule.\n", count(proved, "state"))
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// NoReturn tells whether the path passes a point of no return.
+func (p Path) NoReturn() bool {
+	return slices.ContainsFunc(p.Hops, func(h PathHop) bool {
+		return slices.ContainsFunc(h.Steps, func(s PathStep) bool { return s.NoReturn })
+	})
 }
 
 // Proved counts the states of the path and the pairs in them that a rule allows.
