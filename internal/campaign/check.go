@@ -39,7 +39,11 @@ func (c Campaign) Check(f fleet.Fleet, now time.Time) []config.Finding {
 	if len(selected) == 0 && !missing {
 		add("product", config.CodeReference, "write the product and the patterns of clusters that the fleet has", "the campaign selects no cluster of the fleet %s: none of product %q fits its environments and patterns", f.Name, c.Product)
 	}
-	c.checkCells(selected, add)
+	if c.InPlace() {
+		c.checkInPlace(selected, add)
+	} else {
+		c.checkCells(selected, add)
+	}
 	c.checkPolicy(now, add)
 	if len(selected) > 0 {
 		c.checkPath(now, add)

@@ -3,6 +3,7 @@ package campaign
 import (
 	"time"
 
+	"github.com/windlass-db/windlass/internal/policy"
 	"github.com/windlass-db/windlass/internal/strategy"
 )
 
@@ -22,7 +23,7 @@ func Defaults() Campaign {
 		ToCell:   "green",
 		Limits:   Limits{PerStage: DefaultLimit},
 		Soak: Soak{
-			Stages:       map[string]time.Duration{strategy.StageSwitchStorage: 24 * time.Hour, strategy.StageSwitchGateway: 48 * time.Hour},
+			Stages:       defaultSoaks(strategy.BlueGreen().Name),
 			Environments: 24 * time.Hour,
 		},
 		Schedule: Schedule{TimeZone: "UTC", Start: "09:00", End: "17:00", Workdays: []string{"mon", "tue", "wed", "thu", "fri"}},
@@ -34,6 +35,14 @@ func Defaults() Campaign {
 		Verify: Verify{ChunkRows: 1000, MaxLag: 5 * time.Second, Pause: 10 * time.Millisecond},
 		Drain:  Drain{TTL: time.Minute},
 	}
+}
+
+// defaultSoaks are the soaks of a strategy's stages: the primary is watched for a day on the new version, and the way back with it.
+func defaultSoaks(name string) map[string]time.Duration {
+	if name == policy.InPlace {
+		return map[string]time.Duration{strategy.StageSwitchPrimary: 48 * time.Hour}
+	}
+	return map[string]time.Duration{strategy.StageSwitchStorage: 24 * time.Hour, strategy.StageSwitchGateway: 48 * time.Hour}
 }
 
 // What a switch does with a transaction that is still open at the end of the drain.

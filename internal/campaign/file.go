@@ -20,7 +20,7 @@ func Parse(src config.Source) (Campaign, error) {
 // file is the shape of a campaign's document. Keys that are absent keep what fileDefaults says.
 type file struct {
 	Name         string   `yaml:"name" rule:"required name" doc:"the campaign's name" example:"mariadb-11-8"`
-	Strategy     string   `yaml:"strategy" rule:"oneof=bluegreen" doc:"the path that every cluster takes" example:"bluegreen"`
+	Strategy     string   `yaml:"strategy" rule:"oneof=bluegreen|inplace" doc:"the path that every cluster takes" example:"bluegreen"`
 	Product      string   `yaml:"product" rule:"required oneof=mariadb|mysql" doc:"what the servers run" example:"mariadb"`
 	From         string   `yaml:"from" rule:"required version" doc:"the version that the clusters have" example:"10.11"`
 	To           string   `yaml:"to" rule:"required version" doc:"the version that they are raised to" example:"11.8"`
@@ -34,7 +34,7 @@ type file struct {
 	Bridges  []string `yaml:"bridges" rule:"unique" doc:"files of bridges that the way goes over, relative to this file" example:"[eight-to-nine.yaml]"`
 	Rehearse string   `yaml:"rehearse" doc:"stage whose way back one cluster goes before the others start it" example:"switch-storage"`
 
-	Cells    fileCells    `yaml:"cells" doc:"the old and the new cell" example:"{from: blue, to: green}"`
+	Cells    fileCells    `yaml:"cells" doc:"the old and the new cell; for inplace the one whose nodes are raised" example:"{from: blue, to: green}"`
 	Limits   fileLimits   `yaml:"limits" doc:"how many clusters of an environment may be in a stage at the same time" example:"{per_stage: 10}"`
 	Soak     fileSoak     `yaml:"soak" doc:"how long to wait and watch" example:"{environments: 1d}"`
 	Schedule fileSchedule `yaml:"schedule" doc:"when stages may start" example:"{timezone: Europe/Berlin}"`

@@ -237,7 +237,7 @@ func (f *forecast) complete(until time.Time) {
 		p := &f.snap.Clusters[e.cluster]
 		p.Stage, p.Since, p.Action = p.Action.Stage, e.at, nil
 		p.Done = append(p.Done, StageEnd{p.Stage, e.at})
-		if p.Stage == strategy.StageSwitchStorage && p.WayBack == nil {
+		if st, _ := f.strat.Stage(p.Stage); st.MovesPrimary && p.WayBack == nil {
 			p.WayBack = &fleet.WayBack{Open: true}
 		}
 		p.Observed, p.Looked = time.Time{}, time.Time{} // what was seen before says nothing of it any more

@@ -52,7 +52,7 @@ func PlanOf(c Campaign, f fleet.Fleet, now time.Time) Plan {
 	p := Plan{Campaign: c, Fleet: f.Name, Findings: c.Check(f, now)}
 	strat, ok := strategy.ByName(c.Strategy)
 	if !ok {
-		p.Findings = append(p.Findings, config.Finding{Path: "strategy", Code: config.CodeReference, Message: fmt.Sprintf("there is no strategy %q", c.Strategy), Hint: "write bluegreen"})
+		p.Findings = append(p.Findings, config.Finding{Path: "strategy", Code: config.CodeReference, Message: fmt.Sprintf("there is no strategy %q", c.Strategy), Hint: "write bluegreen or inplace"})
 		return p
 	}
 	p.NoReturn = strat.PointOfNoReturn()

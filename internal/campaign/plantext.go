@@ -32,7 +32,11 @@ func (p Plan) WriteText(w io.Writer) error {
 
 func (p Plan) writeFacts(t *planText) {
 	c := p.Campaign
-	t.fact("cells", fmt.Sprintf("%s (old) beside %s (new, %s)", c.FromCell, c.ToCell, nodes(c.Nodes)))
+	if c.InPlace() {
+		t.fact("cells", c.FromCell+", whose nodes are raised one after the other, each behind a copy of its data")
+	} else {
+		t.fact("cells", fmt.Sprintf("%s (old) beside %s (new, %s)", c.FromCell, c.ToCell, nodes(c.Nodes)))
+	}
 	t.fact("schedule", c.Schedule.describe())
 	for _, f := range c.Freezes {
 		where := ""

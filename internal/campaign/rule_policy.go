@@ -42,8 +42,8 @@ func (t *tick) mixedState(c *candidate, at time.Time) (Reason, bool) {
 	if t.product == nil || c.next < 0 || len(c.Seen) == 0 || !c.Looked.After(c.Since) {
 		return Reason{}, false
 	}
-	storage, ok := t.index["switch-storage"]
-	window := ok && c.next > storage || t.switched(c) // the way back is open: the old version replicates from the new one
+	moves := t.strat.PrimaryMoves()
+	window := moves >= 0 && c.next > moves || t.switched(c) // the way back is open: the old version replicates from the new one
 	var key strings.Builder
 	fmt.Fprint(&key, window, c.Seen)
 	if m, ok := t.judged[key.String()]; ok {

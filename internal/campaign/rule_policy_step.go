@@ -61,13 +61,15 @@ func (c Campaign) window(p strategy.Plan, step int, o fleet.Observation) bool {
 	if !ok {
 		return false
 	}
-	isSwitch := func(s strategy.Step) bool { return s.Kind == strategy.SwitchStorage }
+	isSwitch := func(s strategy.Step) bool {
+		return s.Kind == strategy.SwitchStorage || s.Kind == strategy.SwitchPrimary
+	}
 	for _, st := range strat.Stages {
 		at := slices.IndexFunc(st.Steps, isSwitch)
 		switch {
 		case st.Name == p.Stage:
 			primary, ok := o.Primary()
-			return at >= 0 && (step > at || ok && primary.Cell == c.ToCell)
+			return at >= 0 && (step > at || ok && c.target(primary))
 		case at >= 0:
 			return true
 		}
@@ -80,13 +82,15 @@ func (c Campaign) ahead(p strategy.Plan, step int, o fleet.Observation) []aheadS
 	switch p.Steps[step].Kind {
 	case strategy.ProvisionNodes, strategy.SeedNodes, strategy.StartReplication:
 		return []aheadState{{seen: append(SeenIn(o), c.made(o)...)}}
-	case strategy.Preflight, strategy.SwitchStorage:
-		if primary, ok := o.Primary(); !ok || primary.Cell == c.ToCell {
+	case strategy.UpgradeReplicas, strategy.UpgradeLast:
+		return []aheadState{{seen: append(SeenIn(o), Seen{fleet.RoleReplica, c.To}), window: c.window(p, step, o)}}
+	case strategy.Preflight, strategy.SwitchStorage, strategy.PreflightPrimary, strategy.SwitchPrimary:
+		if primary, ok := o.Primary(); !ok || c.target(primary) {
 			return nil // a switch was broken off, or is over: what is there counts
 		}
 		var all []aheadState
 		for _, elect := range o.Nodes {
-			if elect.Cell != c.ToCell || elect.Version == "" {
+			if elect.Version == "" || !c.target(elect) {
 				continue
 			}
 			s := aheadState{seen: []Seen{{fleet.RolePrimary, elect.Version}}, window: true}
@@ -100,6 +104,14 @@ func (c Campaign) ahead(p strategy.Plan, step int, o fleet.Observation) []aheadS
 		return all
 	}
 	return nil
+}
+
+// target tells whether the node is where the primary goes: in the new cell, or on the new version if the cell is raised in place.
+func (c Campaign) target(n fleet.NodeObservation) bool {
+	if c.InPlace() {
+		return n.Cell == c.ToCell && hasVersion(n.Version, c.To)
+	}
+	return n.Cell == c.ToCell
 }
 
 // made are the replicas that the new cell has, or will have.

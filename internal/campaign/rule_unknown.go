@@ -43,7 +43,7 @@ func (t *tick) wrongVersion(c *candidate, _ time.Time) (Reason, bool) {
 		return Reason{}, false
 	}
 	want := t.Campaign.From
-	if i, ok := t.index["switch-storage"]; ok && c.next > i {
+	if i := t.strat.PrimaryMoves(); i >= 0 && c.next > i {
 		want = t.Campaign.To
 	}
 	if hasVersion(c.Version, want) || t.switched(c) {
@@ -53,10 +53,10 @@ func (t *tick) wrongVersion(c *candidate, _ time.Time) (Reason, bool) {
 		Release: "it is seen on " + want + " again, or a person takes it out of the campaign"}, true
 }
 
-// switched tells whether the cluster is before the storage switch, and its primary was seen on the new version.
+// switched tells whether the cluster is before the stage that moves the primary, and that was seen on the new version.
 func (t *tick) switched(c *candidate) bool {
-	i, ok := t.index["switch-storage"]
-	return ok && c.next == i && c.Observed.After(c.Since) && hasVersion(c.Version, t.Campaign.To)
+	i := t.strat.PrimaryMoves()
+	return i >= 0 && c.next == i && c.Observed.After(c.Since) && hasVersion(c.Version, t.Campaign.To)
 }
 
 // hasVersion reports whether the full version, such as "10.11.18-MariaDB", begins with the numbers of the prefix "10.11".

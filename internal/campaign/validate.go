@@ -44,6 +44,7 @@ func build(f *file, r *config.Report) Campaign {
 	if err != nil {
 		zone = time.UTC // the zone's own rule has said so
 	}
+	placeIn(f, r)
 	checkVersions(f, r)
 	checkSelection(f, r)
 	checkStages(f, r)
@@ -93,7 +94,7 @@ func checkVersions(f *file, r *config.Report) {
 	case order > 0:
 		r.At("to").Problem(config.CodeContradiction, fmt.Sprintf("%s is older than %s", f.To, f.From), "exchange \"from\" and \"to\": a campaign raises versions; the way back of a running one is a rollback")
 	}
-	if f.Cells.From == f.Cells.To && f.Cells.From != "" {
+	if f.Cells.From == f.Cells.To && f.Cells.From != "" && f.Strategy != policy.InPlace {
 		at := r.At("cells", "to")
 		if !at.Given() {
 			at = r.At("cells", "from")

@@ -144,8 +144,9 @@ func (s *Server) endMend(_ http.ResponseWriter, r *http.Request, _ caller) (any,
 }
 
 // changesWayBack tells whether a live action changes replication to the old version itself: what is seen of it meanwhile says nothing.
-func changesWayBack(stage string) bool {
-	return stage == strategy.StageSwitchStorage || stage == strategy.StageTearDown
+func changesWayBack(s strategy.Strategy, stage string) bool {
+	st, _ := s.Stage(stage)
+	return st.MovesPrimary || st.PointOfNoReturn
 }
 
 // watched lists the environment's clusters, and of each the old cell while the way back is to be watched.
@@ -174,9 +175,8 @@ func (s *Server) watched(_ http.ResponseWriter, r *http.Request, _ caller) (any,
 			continue
 		}
 		judged[p.Cluster] = true
-		_, storage := st.Stage(strategy.StageSwitchStorage)
 		_, at := st.Stage(p.Stage)
-		if at >= storage && at < len(st.Stages)-1 && !changesWayBack(p.Live) {
+		if moves := st.PrimaryMoves(); moves >= 0 && at >= moves && at < len(st.Stages)-1 && !changesWayBack(st, p.Live) {
 			old[p.Cluster] = c.FromCell
 		}
 	}

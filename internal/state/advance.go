@@ -33,7 +33,7 @@ func (s *Store) advance(ctx context.Context, tx *sql.Tx, h held, outcome engine.
 		if err := move(at); err != nil {
 			return err
 		}
-		if h.plan.Stage == strategy.StageSwitchStorage {
+		if st, _ := strategy.ByName(c.Strategy); movesPrimary(st, h.plan.Stage) {
 			if err := set("way_back", nil); err != nil {
 				return err
 			}
@@ -167,6 +167,20 @@ func (s *Store) Rollback(ctx context.Context, name string, ref fleet.ClusterRef,
 	})
 }
 
+// lost is what is gone behind the point of no return.
+func lost(c campaign.Campaign) string {
+	if c.InPlace() {
+		return "its last node of the old version"
+	}
+	return "its old cell"
+}
+
+// movesPrimary tells whether the stage is the one that makes a node of the new version the primary.
+func movesPrimary(s strategy.Strategy, stage string) bool {
+	st, _ := s.Stage(stage)
+	return st.MovesPrimary
+}
+
 func rollbackAllowed(c campaign.Campaign, p campaign.Progress, to string) error {
 	st, ok := strategy.ByName(c.Strategy)
 	if !ok {
@@ -182,10 +196,10 @@ func rollbackAllowed(c campaign.Campaign, p campaign.Progress, to string) error 
 	case at < 0 || target >= at:
 		return &Refused{fmt.Sprintf("%s is at %s: there is nothing to roll back to %s", p.Ref, orBeginning(p.Stage), orBeginning(to)), "name a stage before the one that it is at"}
 	case st.Stages[at].PointOfNoReturn:
-		return &Refused{fmt.Sprintf("%s has passed the point of no return: its old cell is gone", p.Ref), "go forward; a campaign in the other direction is a new upgrade"}
+		return &Refused{fmt.Sprintf("%s has passed the point of no return: %s is gone", p.Ref, lost(c)), "go forward; a campaign in the other direction is a new upgrade"}
 	}
-	_, storage := st.Stage(strategy.StageSwitchStorage)
-	if at >= storage && target < storage && p.WayBack != nil && !p.WayBack.Open {
+	moves := st.PrimaryMoves()
+	if moves >= 0 && at >= moves && target < moves && p.WayBack != nil && !p.WayBack.Open {
 		return &Refused{fmt.Sprintf("the way back of %s is broken, so a rollback would lose writes: %s", p.Ref, p.WayBack.Detail), "mend the replication to the old version; until then stay on the new one"}
 	}
 	return nil
