@@ -18,7 +18,7 @@ import (
 const usage = `windlass-gateway serves clients of a MySQL or MariaDB cluster, and keeps their sessions while the primary moves.
 
   windlass-gateway --config FILE          serve
-  windlass-gateway --config FILE --check  read the configuration and the secrets, and stop
+  windlass-gateway --check FILE           read the configuration and the secrets, say all that is missing or wrong, and stop
   windlass-gateway --version
 
 SIGHUP reads the accounts again. SIGTERM takes no new client, lets transactions end, and stops; a second one stops at once.
@@ -39,7 +39,7 @@ func run(args []string) error {
 		flags.PrintDefaults()
 	}
 	path := flags.String("config", "", "the gateway's configuration `file`")
-	check := flags.Bool("check", false, "check the configuration and stop")
+	check := flags.Bool("check", false, "check the configuration, and what it names, and stop")
 	version := flags.Bool("version", false, "print the version and stop")
 	level := slog.LevelInfo
 	flags.TextVar(&level, "log-level", level, "debug, info, warn or error")
@@ -50,7 +50,11 @@ func run(args []string) error {
 		fmt.Println("windlass-gateway", gateway.Version)
 		return nil
 	}
-	if *path == "" || flags.NArg() > 0 {
+	rest := flags.Args()
+	if *check && *path == "" && len(rest) == 1 {
+		*path, rest = rest[0], nil
+	}
+	if *path == "" || len(rest) > 0 {
 		return errors.New("name the configuration: windlass-gateway --config FILE")
 	}
 	cfg, err := gateway.LoadConfig(*path)

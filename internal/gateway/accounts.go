@@ -43,11 +43,14 @@ const accountsCommandTimeout = 30 * time.Second
 // LoadAccounts reads the accounts from the configured file or program.
 func LoadAccounts(ctx context.Context, c Config) (Accounts, error) {
 	if c.AccountsFile != "" {
-		raw, err := readSecret(c.AccountsFile)
+		raw, err := readSecret(c.AccountsFile, "write into it\n"+accountsExample)
 		if err != nil {
-			return nil, fmt.Errorf("accounts: %w", err)
+			return nil, fmt.Errorf("accounts_file: %w", err)
 		}
 		return parseAccounts(raw)
+	}
+	if len(c.AccountsCommand) == 0 {
+		return nil, errors.New("accounts: neither accounts_file nor accounts_command is given")
 	}
 	ctx, cancel := context.WithTimeout(ctx, accountsCommandTimeout)
 	defer cancel()
@@ -55,12 +58,17 @@ func LoadAccounts(ctx context.Context, c Config) (Accounts, error) {
 	cmd.WaitDelay = time.Second
 	raw, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("accounts: run %s: %w", c.AccountsCommand[0], err)
+		return nil, fmt.Errorf("accounts_command: run %s: %w; it has to end well within %s and to print\n%s", c.AccountsCommand[0], err, accountsCommandTimeout, accountsExample)
 	}
 	return parseAccounts(raw)
 }
 
-// parseAccounts reads the YAML. Its errors never show the text, which holds passwords.
+// accountsExample is shown to whoever has none.
+const accountsExample = `accounts:
+  - user: NAME
+    password: SECRET`
+
+// parseAccounts reads the YAML, and names everything that is wrong with it. Its errors never show the text, which holds passwords.
 func parseAccounts(raw []byte) (Accounts, error) {
 	var doc struct {
 		Accounts []Account `yaml:"accounts"`
@@ -71,20 +79,24 @@ func parseAccounts(raw []byte) (Accounts, error) {
 		if errors.As(err, &at) && at.GetToken() != nil {
 			line = at.GetToken().Position.Line
 		}
-		return nil, fmt.Errorf("accounts: line %d is not understood (not shown: it may hold a password); write\naccounts:\n  - user: NAME\n    password: SECRET", line)
+		return nil, fmt.Errorf("accounts: line %d is not understood (not shown: it may hold a password); write\n%s", line, accountsExample)
 	}
 	accounts := Accounts{}
+	var wrong []error
+	bad := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf("accounts: "+format, args...)) }
 	for i, a := range doc.Accounts {
-		switch {
-		case a.User == "":
-			return nil, fmt.Errorf("accounts: entry %d has no user", i+1)
-		case a.Password != "" && len(a.Passwords) > 0:
-			return nil, fmt.Errorf("accounts: %s has both password and passwords: keep passwords", a.User)
-		case a.Plugin != "" && a.Plugin != wire.NativePassword && a.Plugin != wire.CachingSHA2:
-			return nil, fmt.Errorf("accounts: %s has plugin %q: write %s or %s", a.User, a.Plugin, wire.NativePassword, wire.CachingSHA2)
+		if a.User == "" {
+			bad("entry %d has no user", i+1)
+			continue
+		}
+		if a.Password != "" && len(a.Passwords) > 0 {
+			bad("%s has both password and passwords: keep passwords", a.User)
+		}
+		if a.Plugin != "" && a.Plugin != wire.NativePassword && a.Plugin != wire.CachingSHA2 {
+			bad("%s has plugin %q: write %s or %s", a.User, a.Plugin, wire.NativePassword, wire.CachingSHA2)
 		}
 		if _, twice := accounts[a.User]; twice {
-			return nil, fmt.Errorf("accounts: %s is listed twice", a.User)
+			bad("%s is listed twice", a.User)
 		}
 		if len(a.Passwords) == 0 {
 			a.Passwords = []string{a.Password}
@@ -92,8 +104,11 @@ func parseAccounts(raw []byte) (Accounts, error) {
 		a.Password = ""
 		accounts[a.User] = a
 	}
-	if len(accounts) == 0 {
-		return nil, errors.New("accounts: none listed, so nobody could log in")
+	if len(doc.Accounts) == 0 {
+		bad("none listed, so nobody could log in; write\n%s", accountsExample)
+	}
+	if err := errors.Join(wrong...); err != nil {
+		return nil, err
 	}
 	return accounts, nil
 }

@@ -67,3 +67,74 @@ func TestSavedState(t *testing.T) {
 		t.Error("saved into a folder that is not there")
 	}
 }
+
+// The example, and that in the docs, is a file of accounts.
+func TestAccountsExample(t *testing.T) {
+	want := Accounts{"app": {User: "app", Passwords: []string{"the-new-one", "the-old-one"}}, "reports": {User: "reports", Passwords: []string{"another"}, Plugin: "caching_sha2_password"}}
+	example, err := os.ReadFile("../../examples/accounts.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../../docs/gateway.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, doc, _ := strings.Cut(string(page), "```yaml\n")
+	doc, _, _ = strings.Cut(doc, "```")
+	for name, text := range map[string]string{"example": string(example), "docs": strings.ReplaceAll("\n"+doc, "\n  ", "\n")} {
+		if got, err := parseAccounts([]byte(text)); err != nil || !cmp.Equal(want, got) {
+			t.Errorf("%s: %v, %s", name, err, cmp.Diff(want, got))
+		}
+	}
+	if got, err := parseAccounts([]byte(accountsExample)); err != nil || got["NAME"].Passwords[0] != "SECRET" {
+		t.Errorf("what errors show: %v, %v", got, err)
+	}
+}
+
+// A check names all that is missing or wrong at once, each by its key and with what to do.
+func TestCheckNamesEverything(t *testing.T) {
+	dir := t.TempDir()
+	text := "kind: Gateway\nversion: 1\nname: a\nlisten: a:1\nadmin: {listen: 'a:2', token_file: token}\naccounts_file: accounts.yaml\nmonitor: {user: watcher, password_file: password}\n" +
+		"servers: {all: ['a:3']}\nstate_file: nowhere/state\nclient_tls: {cert: cert.pem, key: key.pem}\nserver_tls: {ca: ca.pem}\n"
+	file := filepath.Join(dir, "gateway.yaml")
+	write := func(name, text string, mode os.FileMode) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("gateway.yaml", text, 0o600)
+	said := func() string {
+		t.Helper()
+		cfg, err := LoadConfig(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err = Check(context.Background(), cfg); err == nil {
+			t.Fatal("nothing is wrong")
+		}
+		return err.Error()
+	}
+	wants := func(got string, wanted ...string) {
+		t.Helper()
+		for _, want := range wanted {
+			if !strings.Contains(got, want) {
+				t.Errorf("%q is not in:\n%s", want, got)
+			}
+		}
+	}
+	at := func(name string) string { return "there is no file " + filepath.Join(dir, name) }
+	wants(said(), "accounts_file: "+at("accounts.yaml"), "mode 0600", "accounts:\n  - user: NAME\n    password: SECRET", "admin.token_file: "+at("token"), "/dev/urandom",
+		"monitor.password_file: "+at("password"), "password of watcher", "client_tls: ", "cert.pem", "server_tls.ca: ", "ca.pem", "state_file: there is no folder "+filepath.Join(dir, "nowhere"))
+
+	write("accounts.yaml", "accounts:\n  - {password: hunter2}\n  - {user: a, password: hunter2, passwords: [hunter2], plugin: x}\n  - {user: a, password: hunter2}\n", 0o600)
+	write("token", "hunter2", 0o600)
+	write("password", "hunter2", 0o644)
+	write("key.pem", "hunter2", 0o644)
+	write("ca.pem", "hunter2", 0o644)
+	got := said()
+	wants(got, "accounts: entry 1 has no user", "a has both password and passwords", `a has plugin "x"`, "a is listed twice", "admin.token_file: "+filepath.Join(dir, "token")+" holds 7 characters",
+		"chmod 0600 "+filepath.Join(dir, "password"), "chmod 0600 "+filepath.Join(dir, "key.pem"), "server_tls.ca: "+filepath.Join(dir, "ca.pem")+" holds no certificate")
+	if strings.Contains(got, "hunter2") {
+		t.Error(got)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -218,9 +219,12 @@ func (c *Config) resolve(dir string) {
 	}
 }
 
-// readSecret reads a file that only its owner may read, without the line's end.
-func readSecret(path string) ([]byte, error) {
+// readSecret reads a file that only its owner may read, without the line's end. fill says what to do for one that is not there.
+func readSecret(path, fill string) ([]byte, error) {
 	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no file %s: make it with mode 0600, and %s", path, fill)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -58,7 +58,8 @@ type counters struct {
 	commandsOfEnded                                                                                                         atomic.Uint64
 }
 
-// Check reads everything that the configuration names, secrets too, and says what is wrong with it. It opens nothing.
+// Check reads everything that the configuration names, secrets too, and says all that is missing or wrong. It opens no listener and asks
+// no server.
 func Check(ctx context.Context, cfg Config) error {
 	_, err := assemble(ctx, cfg, slog.New(slog.DiscardHandler))
 	return err
@@ -77,25 +78,24 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*Gateway, error) {
 	return g, nil
 }
 
-// assemble makes a gateway without listeners. Its list of servers is that of the state file, if there is one.
+// assemble makes a gateway without listeners. Its list of servers is that of the state file, if there is one. The error names everything
+// that is missing or wrong, a line or more for each.
 func assemble(ctx context.Context, cfg Config, log *slog.Logger) (*Gateway, error) {
 	g := &Gateway{cfg: cfg, log: log.With("gateway", cfg.Name), started: time.Now(), sessions: map[uint32]*session{}}
+	var wrong []error
 	accounts, err := LoadAccounts(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
+	wrong = append(wrong, err)
 	g.accounts.Store(&accounts)
-	if g.token, err = readSecret(cfg.Admin.TokenFile); err != nil {
-		return nil, fmt.Errorf("admin token: %w", err)
-	}
-	if len(g.token) < 16 {
-		return nil, fmt.Errorf("admin token: %s holds %d characters: write at least 16", cfg.Admin.TokenFile, len(g.token))
-	}
-	password, err := readSecret(cfg.Monitor.PasswordFile)
+	g.token, err = readToken(cfg.Admin.TokenFile)
+	wrong = append(wrong, err)
+	password, err := readSecret(cfg.Monitor.PasswordFile, fmt.Sprintf("write the password of %s into it", cfg.Monitor.User))
 	if err != nil {
-		return nil, fmt.Errorf("monitoring account: %w", err)
+		wrong = append(wrong, fmt.Errorf("monitor.password_file: %w", err))
 	}
-	if err := g.setupTLS(); err != nil {
+	wrong = append(wrong, g.setupTLS()...)
+	saved, err := loadSaved(cfg.StateFile)
+	wrong = append(wrong, err)
+	if err := errors.Join(wrong...); err != nil {
 		return nil, err
 	}
 	monitorDial := g.dial
@@ -105,10 +105,6 @@ func assemble(ctx context.Context, cfg Config, log *slog.Logger) (*Gateway, erro
 	g.mon = &monitor{dial: monitorDial, interval: cfg.Monitor.Interval.D(), timeout: cfg.Timeouts.Observe.D(), log: g.log, changed: g.reroute, probes: map[string]*probe{}}
 	g.inspect = newInspector(monitorDial, cfg.Timeouts.Observe.D())
 	g.sw = newSwitcher(g)
-	saved, err := loadSaved(cfg.StateFile)
-	if err != nil {
-		return nil, err
-	}
 	if saved.Servers != nil {
 		g.cfg.Servers = ServersConfig{Local: saved.Servers.Local, All: saved.Servers.All}
 	}
@@ -116,33 +112,47 @@ func assemble(ctx context.Context, cfg Config, log *slog.Logger) (*Gateway, erro
 	return g, nil
 }
 
+// shortestToken is how many characters the admin API's token has at least.
+const shortestToken = 16
+
+func readToken(path string) ([]byte, error) {
+	const how = "head -c 24 /dev/urandom | base64"
+	token, err := readSecret(path, "make one: "+how)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("admin.token_file: %w", err)
+	case len(token) < shortestToken:
+		return nil, fmt.Errorf("admin.token_file: %s holds %d characters: write at least %d, such as those of %s", path, len(token), shortestToken, how)
+	}
+	return token, nil
+}
+
 // utf8mb4General is utf8mb4_general_ci, which every version has.
 const utf8mb4General = 45
 
-func (g *Gateway) setupTLS() error {
+// setupTLS reads certificates, and answers what is wrong with them.
+func (g *Gateway) setupTLS() (wrong []error) {
 	if c := g.cfg.ClientTLS; c != nil {
 		if info, err := os.Stat(c.Key); err == nil && info.Mode().Perm()&0o077 != 0 {
-			return fmt.Errorf("client_tls: %s has mode %04o: run chmod 0600 %s", c.Key, info.Mode().Perm(), c.Key)
+			wrong = append(wrong, fmt.Errorf("client_tls.key: %s has mode %04o, so others could read it: run chmod 0600 %s", c.Key, info.Mode().Perm(), c.Key))
 		}
-		cert, err := tls.LoadX509KeyPair(c.Cert, c.Key)
-		if err != nil {
-			return fmt.Errorf("client_tls: %w", err)
+		if cert, err := tls.LoadX509KeyPair(c.Cert, c.Key); err != nil {
+			wrong = append(wrong, fmt.Errorf("client_tls: certificate and key in PEM are needed: %w", err))
+		} else {
+			g.tls = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 		}
-		g.tls = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 	}
 	g.dial.TLSMode = g.cfg.ServerTLS.Mode
 	if ca := g.cfg.ServerTLS.CA; ca != "" {
-		raw, err := os.ReadFile(ca)
-		if err != nil {
-			return fmt.Errorf("server_tls: %w", err)
-		}
 		roots := x509.NewCertPool()
-		if !roots.AppendCertsFromPEM(raw) {
-			return fmt.Errorf("server_tls: %s holds no certificate", ca)
+		if raw, err := os.ReadFile(ca); err != nil {
+			wrong = append(wrong, fmt.Errorf("server_tls.ca: certificates in PEM are needed: %w", err))
+		} else if !roots.AppendCertsFromPEM(raw) {
+			wrong = append(wrong, fmt.Errorf("server_tls.ca: %s holds no certificate in PEM", ca))
 		}
 		g.dial.TLS = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	}
-	return nil
+	return wrong
 }
 
 func (g *Gateway) listen() (err error) {

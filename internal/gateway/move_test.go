@@ -88,8 +88,9 @@ func testStateMoves(t *testing.T, c *cluster) {
 	if st := g.status(t); st.Counts.MovesFailed > 0 {
 		t.Errorf("%+v", st.Counts)
 	}
-	// What changes after the session was restored ahead is not forgotten, and what goes back to normal does.
+	// What changes after the session was restored ahead is not forgotten, what goes back to normal does, and what is used up is not used twice.
 	id := "delta"
+	run(t, one, "SET insert_id = 9000")
 	if _, err := g.api.Prepare(bg(t), adminapi.PrepareRequest{Switch: id, Term: c.term, Target: c.replica.Address()}); err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +107,7 @@ func testStateMoves(t *testing.T, c *cluster) {
 	c.demote(t)
 	c.promote(t)
 	c.release(t, g, id)
-	for e, want := range map[string]string{"@i": "99", "@inproc": "NULL", "@@sort_buffer_size": size, "@@wait_timeout": "4321", "DATABASE()": "gw", "LAST_INSERT_ID()": last, "@infun": "77"} {
+	for e, want := range map[string]string{"@i": "99", "@inproc": "NULL", "@@sort_buffer_size": size, "@@wait_timeout": "4321", "DATABASE()": "gw", "LAST_INSERT_ID()": last, "@@insert_id": "0", "@infun": "77"} {
 		if got := ask(t, one, "SELECT "+e); got != want {
 			t.Errorf("after the change: %s is %q, not %q", e, got, want)
 		}

@@ -261,6 +261,23 @@ func testMySQLUnmovable(t *testing.T, m *mysqlPair) {
 			g.until(t, "no session", func(st adminapi.Status) bool { return st.Sessions() == 0 })
 		})
 	}
+	t.Run("counts begin anew on the next primary", func(t *testing.T) {
+		one := conn(t, m.open(t, g, ""))
+		run(t, one, "CREATE TABLE moved (i INT)")
+		run(t, one, "DROP TABLE moved")
+		m.move(t, g)
+		run(t, one, "CALL temporary()") // one again
+		if p := m.prepare(t, g, "dry", true); len(p.Unmovable) != 1 || p.Unmovable[0].Kind != adminapi.BlockTempTable {
+			t.Errorf("%+v", p)
+		}
+	})
+	g.until(t, "no session", func(st adminapi.Status) bool {
+		list, _ := g.api.Sessions(bg(t))
+		for _, s := range list.Sessions {
+			g.api.Close(bg(t), adminapi.CloseRequest{Term: m.term, IDs: []uint32{s.ID}, Reason: "end of the test"})
+		}
+		return st.Sessions() == 0
+	})
 	t.Run("in a transaction", func(t *testing.T) { // its own locks on tables are none that block; it may end within the drain
 		one := conn(t, m.open(t, g, ""))
 		tx, err := one.BeginTx(bg(t), nil)

@@ -31,10 +31,13 @@ func loadSaved(path string) (saved, error) {
 	}
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
+		if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
+			return none, fmt.Errorf("state_file: there is no folder %s for it: make one that the gateway may write to", filepath.Dir(path))
+		}
 		return none, nil
 	}
 	if err != nil {
-		return none, fmt.Errorf("state file: %w", err)
+		return none, fmt.Errorf("state_file: %w", err)
 	}
 	var s saved
 	if err := json.Unmarshal(raw, &s); err != nil {

@@ -182,7 +182,7 @@ func testProcess(t *testing.T, c *cluster) {
 		}
 		p.write(t, "accounts.yaml", "accounts:\n  - {user: app, password: app-secret}\n")
 		os.Chmod(p.at("accounts.yaml"), 0o600)
-		if out, err := exec.Command(p.program, "--config", p.at("gateway.yaml"), "--check").CombinedOutput(); err != nil || len(out) > 0 {
+		if out, err := exec.Command(p.program, "--check", p.at("gateway.yaml")).CombinedOutput(); err != nil || len(out) > 0 {
 			t.Errorf("--check: %v: %s", err, out)
 		}
 	})
