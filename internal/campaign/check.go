@@ -74,7 +74,7 @@ func (c Campaign) checkPath(now time.Time, add adder) {
 func (c Campaign) Path(now time.Time) (policy.Path, error) {
 	bridges := c.goodBridges(now)
 	c.Bridges = nil // the path finds the hop that each is for
-	product, err := c.product()
+	product, err := c.Rules()
 	if err != nil || product == nil {
 		return policy.Path{}, err
 	}

@@ -50,8 +50,9 @@ func (p *Policy) Equal(q *Policy) bool {
 	return p == nil && q == nil || p != nil && q != nil && p.File == q.File && p.Text == q.Text
 }
 
-// product is whose policy judges the campaign, with its bridges; nil if none is known for what it raises.
-func (c Campaign) product() (*policy.Product, error) {
+// Rules is the product whose policy judges the campaign: of its own file, or the built-in one, in which its bridges make neighbours. It is nil
+// if none is known for what it raises.
+func (c Campaign) Rules() (*policy.Product, error) {
 	p, err := policy.Builtin(c.Product)
 	if c.Policy != nil {
 		p, err = c.Policy.Product()
@@ -83,7 +84,7 @@ func (c Campaign) checkPolicy(now time.Time, add adder) {
 	}
 	plain := c
 	plain.Bridges = nil
-	p, err := plain.product()
+	p, err := plain.Rules()
 	if err != nil || p == nil {
 		return
 	}

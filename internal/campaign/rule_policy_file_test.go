@@ -10,6 +10,7 @@ import (
 	"github.com/windlass-db/windlass/internal/check"
 	"github.com/windlass-db/windlass/internal/config"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/policy"
 	"github.com/windlass-db/windlass/internal/strategy"
 )
 
@@ -238,5 +239,16 @@ func TestBridgeIsOfItsBuilds(t *testing.T) {
 	}
 	if p, i = stepOf(t, strategy.StageCreate, strategy.ProvisionNodes, strategy.Forward); len(c.BeforeStep(p, i, fleet.Observation{At: planDay, Nodes: o.Nodes[:1]}).Bad()) > 0 {
 		t.Error("nothing is made yet, and it is held")
+	}
+	inplace, ok := strategy.ByName(policy.InPlace)
+	if !ok {
+		t.Fatal("the strategy inplace is gone")
+	}
+	c.Strategy, c.ToCell = policy.InPlace, c.FromCell
+	p, _ = inplace.Expand(strategy.StageUpgradeReplicas, strategy.Forward)
+	for i := range p.Steps {
+		if cs := c.BeforeStep(p, i, fleet.Observation{At: planDay, Nodes: o.Nodes[:1]}); len(cs.Bad()) > 0 {
+			t.Errorf("in place, before %s: %v", p.Steps[i].Kind, cs)
+		}
 	}
 }

@@ -17,7 +17,7 @@ const CheckVersions = "versions-by-policy"
 // of a disruptive stage which moved something, and move nothing themselves: they prove it or wait for its end. To hold them
 // would only take back what was moved; whatever they begin is held as the next stage.
 func (c Campaign) GuardsStep(p strategy.Plan, step int) bool {
-	product, err := c.product()
+	product, err := c.Rules()
 	if p.Direction == strategy.Back || product == nil && err == nil {
 		return false
 	}
@@ -30,7 +30,7 @@ func (c Campaign) GuardsStep(p strategy.Plan, step int) bool {
 // BeforeStep judges by the campaign's policy what was seen before a step of its plan begins (V5): the versions as they are, and as
 // the step would leave them. A node that could not be read is unknown, and holds what would touch traffic.
 func (c Campaign) BeforeStep(p strategy.Plan, step int, o fleet.Observation) check.Results {
-	product, err := c.product()
+	product, err := c.Rules()
 	if err != nil {
 		return check.Results{check.Unknowable(CheckVersions, err, o.At)}
 	}
@@ -83,7 +83,7 @@ func (c Campaign) ahead(p strategy.Plan, step int, o fleet.Observation) []aheadS
 	case strategy.ProvisionNodes, strategy.SeedNodes, strategy.StartReplication:
 		return []aheadState{{seen: append(SeenIn(o), c.made(o)...)}}
 	case strategy.UpgradeReplicas, strategy.UpgradeLast:
-		return []aheadState{{seen: append(SeenIn(o), Seen{fleet.RoleReplica, c.To}), window: c.window(p, step, o)}}
+		return []aheadState{{seen: append(SeenIn(o), Seen{fleet.RoleReplica, c.next()}), window: c.window(p, step, o)}}
 	case strategy.Preflight, strategy.SwitchStorage, strategy.PreflightPrimary, strategy.SwitchPrimary:
 		if primary, ok := o.Primary(); !ok || c.target(primary) {
 			return nil // a switch was broken off, or is over: what is there counts
@@ -125,10 +125,15 @@ func (c Campaign) made(o fleet.Observation) []Seen {
 	if len(all) > 0 {
 		return all
 	}
-	if len(c.Bridges) > 0 { // a bridge is a proof of one build
-		return []Seen{{fleet.RoleReplica, c.Bridges[0].Builds[1]}}
+	return []Seen{{fleet.RoleReplica, c.next()}}
+}
+
+// next is the version that a node gets, as far as it is known before it has it: a bridge is a proof of one build.
+func (c Campaign) next() string {
+	if len(c.Bridges) > 0 && len(c.Bridges[0].Builds) > 1 {
+		return c.Bridges[0].Builds[1]
 	}
-	return []Seen{{fleet.RoleReplica, c.To}}
+	return c.To
 }
 
 type aheadState struct {

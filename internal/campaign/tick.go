@@ -81,7 +81,7 @@ type candidate struct {
 
 func newTick(s *Snapshot, now time.Time) *tick {
 	t := &tick{Snapshot: s, now: now, index: map[string]int{}, ranks: map[string]int{}, freezes: map[string][]freezeSpan{}, closed: map[time.Time]Reason{}, judged: map[string]memo{}}
-	t.product, t.noPolicy = s.Campaign.product()
+	t.product, t.noPolicy = s.Campaign.Rules()
 	t.strat, t.known = strategy.ByName(s.Campaign.Strategy)
 	for i, st := range t.strat.Stages {
 		t.index[st.Name] = i

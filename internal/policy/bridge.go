@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"strings"
@@ -82,7 +83,7 @@ func (p *Product) Bridged(all []Bridge) *Product {
 		if p.Misfit(b) == "" {
 			from, _ := p.Release(b.From)
 			to, _ := p.Release(b.To)
-			p = p.with(from, to)
+			p = p.with(b.Name, from, to)
 		}
 	}
 	return p
@@ -119,13 +120,13 @@ func (p *Product) bridge(all []Bridge, at, end int) (*Bridge, int, bool) {
 	return best, release, best != nil
 }
 
-// with is the product in which the two releases are neighbours.
-func (p *Product) with(from, to int) *Product {
+// with is the product in which a bridge makes the two releases neighbours.
+func (p *Product) with(name string, from, to int) *Product {
 	q := *p
 	q.bridged = maps.Clone(p.bridged)
 	if q.bridged == nil {
-		q.bridged = map[[2]int]bool{}
+		q.bridged = map[[2]int]string{}
 	}
-	q.bridged[[2]int{from, to}] = true
+	q.bridged[[2]int{from, to}] = cmp.Or(name, "of no name")
 	return &q
 }

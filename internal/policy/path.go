@@ -125,7 +125,7 @@ func (p *Product) Plan(r Request) (Path, error) {
 		if b, release, ok := p.bridge(r.Bridges, at, to); ok {
 			next, hop.Bridge = release, b
 			hop.Why = fmt.Sprintf("the bridge that %s vouches for, until %s", b.Who, b.Expires.Format("2006-01-02"))
-			on = p.with(at, release)
+			on = p.with(b.Name, at, release)
 		}
 		hop.To = p.Releases[next].Name
 		if next == to {

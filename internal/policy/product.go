@@ -21,7 +21,7 @@ type Product struct {
 	Hop        Hop
 	Finalize   *Finalize
 	Back       Back
-	bridged    map[[2]int]bool // pairs of releases that a bridge makes neighbours
+	bridged    map[[2]int]string // pairs of releases that a bridge makes neighbours, with its name
 }
 
 // Release is one release of the line that upgrades go along, such as "8.0". A version belongs to the release that it begins with.
@@ -179,7 +179,7 @@ func (p *Product) hops(from, to int) (n, first int) {
 	switch {
 	case from >= to:
 		return 0, from
-	case p.Hop.Any, p.bridged[[2]int{from, to}]:
+	case p.Hop.Any, p.joined(from, to) != "":
 		return 1, to
 	}
 	first = from + 1
@@ -196,10 +196,13 @@ func (p *Product) hops(from, to int) (n, first int) {
 	return n, first
 }
 
+// joined is the name of the bridge that makes two releases neighbours, or "".
+func (p *Product) joined(a, b int) string { return p.bridged[[2]int{min(a, b), max(a, b)}] }
+
 // apart is the distance of two releases in hops, whichever is the older one.
 func (p *Product) apart(a, b int) int {
 	n, _ := p.hops(min(a, b), max(a, b))
-	if p.Hop.Any && !p.bridged[[2]int{min(a, b), max(a, b)}] { // hops say nothing then: count releases
+	if p.Hop.Any && p.joined(a, b) == "" { // hops say nothing then: count releases
 		n = max(a, b) - min(a, b)
 	}
 	return n

@@ -201,5 +201,8 @@ func (p *Product) skewed(i int, s Skew, x, y placed) verdict {
 	case allowed == 1:
 		text = fmt.Sprintf("%s may be one release %s than %s, which calls it", y.Component, word, x.Component)
 	}
+	if b := p.joined(x.release, y.release); b != "" {
+		text += "; the bridge " + b + " makes them neighbours"
+	}
 	return verdict{allowed < 0 || apart <= allowed, Rule{ID: fmt.Sprintf("skew[%d]", i), Text: text, Source: s.Source}}
 }

@@ -1,10 +1,13 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
+	"time"
 
+	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/policy"
 )
 
@@ -21,6 +24,22 @@ type planView struct {
 	Hops       []planHop
 	States     int
 	Pairs      int
+	NoReturn   bool
+	Campaign   string // whose path it is, by its own policy and bridges; "" if it was asked for by versions
+	Policy     string // the campaign's own product file; "" if the built-in policy judges
+	Bridges    []planBridge
+}
+
+// planBridge is a bridge of a campaign, and why it is not good now.
+type planBridge struct {
+	policy.Bridge
+	Refused string
+}
+
+// Specs is a Source that knows campaigns as they were applied: the plan page draws their paths.
+type Specs interface {
+	// Spec answers ErrNotFound for a campaign that it does not know.
+	Spec(ctx context.Context, name string) (campaign.Campaign, error)
 }
 
 type planHop struct {
@@ -41,13 +60,20 @@ type planCell struct {
 	Moves    bool // the step is about this component
 }
 
-// plan draws a path. It asks nothing but the policy.
+// plan draws a path: of a campaign as it was applied, or of the versions that are asked for by the policy alone.
 func (h *Handler) plan(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	v := planView{Products: policy.Names(), Strategies: []string{policy.InPlace, policy.BlueGreen}, Product: q.Get("product"),
 		Request: policy.Request{From: q.Get("from"), To: q.Get("to"), Strategy: q.Get("strategy"), Canary: q.Get("canary")}}
 	status := http.StatusOK
-	if v.Product != "" {
+	if specs, ok := h.cfg.Source.(Specs); ok && q.Get("campaign") != "" {
+		c, err := specs.Spec(r.Context(), q.Get("campaign"))
+		if err != nil {
+			h.fail(w, r, err)
+			return
+		}
+		v.of(c, h.cfg.Now())
+	} else if v.Product != "" {
 		v.fill()
 		if v.Problem != "" {
 			status = http.StatusUnprocessableEntity
@@ -74,10 +100,43 @@ func (v *planView) fill() {
 		v.fail(err)
 		return
 	}
+	v.draw(path, p.Components)
+}
+
+// of draws the path of a campaign: by its own policy if it has one, and over its bridges.
+func (v *planView) of(c campaign.Campaign, now time.Time) {
+	v.Campaign, v.Product, v.Request = c.Name, c.Product, policy.Request{From: c.From, To: c.To, Strategy: c.Strategy}
+	if c.Policy != nil {
+		v.Policy = c.Policy.File
+	}
+	for _, b := range c.Bridges {
+		v.Bridges = append(v.Bridges, planBridge{b, b.Refuse(now)})
+	}
+	path, err := c.Path(now)
+	if err != nil {
+		v.fail(err)
+	}
+	p, err := c.Rules()
+	if err != nil {
+		v.fail(err)
+		return
+	}
+	if p == nil {
+		v.Problem, v.Hint = "No policy is known for the product "+c.Product+".", "Give the campaign a product file of your own with the key policy."
+		return
+	}
+	for _, component := range p.Components {
+		v.Components = append(v.Components, component.Name)
+	}
+	v.draw(path, p.Components)
+}
+
+func (v *planView) draw(path policy.Path, components []policy.Component) {
 	v.States, v.Pairs = path.Proved()
+	v.NoReturn = path.NoReturn()
 	for _, hop := range path.Hops {
 		view := planHop{PathHop: hop}
-		for _, c := range p.Components {
+		for _, c := range components {
 			row := planRow{Component: c.Name}
 			for _, s := range hop.Steps {
 				row.Cells = append(row.Cells, cell(s, c.Name, hop.From))

@@ -1,12 +1,20 @@
 package web
 
 import (
+	"context"
+	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/windlass-db/windlass/internal/campaign"
+	"github.com/windlass-db/windlass/internal/policy"
 )
 
 // The plan page says what the policy says: hops, order, proof on each cell, the rule that forbids.
@@ -38,6 +46,97 @@ func TestPlanPage(t *testing.T) {
 		for _, part := range want.parts {
 			if !strings.Contains(string(b), part) {
 				t.Errorf("%s does not show %q", path, part)
+			}
+		}
+	}
+}
+
+// Spec knows a campaign over a bridge, the same when the bridge has expired, and one with a policy of its own.
+func (f *fixture) Spec(_ context.Context, name string) (campaign.Campaign, error) {
+	c := campaign.Defaults()
+	c.Name, c.Product, c.From, c.To = name, "mysql", "8.0", "9.7"
+	b := policy.Bridge{Name: "eight-to-nine", Product: "mysql", From: "8.0", To: "9.7", Builds: []string{"8.0.44", "9.7.0"}, Who: "mira<b>", Expires: noon.AddDate(0, 1, 0),
+		Evidence: []policy.Evidence{{Check: "replay of two days", Result: "pass", At: noon.AddDate(0, 0, -3)}}}
+	switch name {
+	case "bridged":
+	case "expired":
+		b.Expires = noon.Add(-time.Hour)
+	case "ours":
+		c.Product, c.From, c.To = "shop", "1", "2"
+		c.Policy = campaign.NewPolicy("shop.yaml", "kind: Product\nversion: 1\nname: shop\nreleases: [\"1\", \"2\"]\nlayers: [l]\ncomponents: [{name: copy, layer: l}, {name: lead, layer: l, role_of: copy}]\ncalls: [{from: copy, to: lead, source: our notes}]\nskew: [{callee_older: 1, callee_newer: 1, source: our notes}]\nhops: {to: next, source: our notes}\n")
+		return c, nil
+	default:
+		return c, ErrNotFound
+	}
+	c.Bridges = []policy.Bridge{b}
+	return c, nil
+}
+
+// The page of a campaign's path shows its bridge with who vouches for it and by what, and its own policy.
+func TestPlanPageOfACampaign(t *testing.T) {
+	_, url := serve(t, true)
+	for name, want := range map[string]struct {
+		status      int
+		parts, none []string
+	}{
+		"bridged": {http.StatusOK, []string{"Path of bridged", "Bridge eight-to-nine: 8.0 → 9.7", "<b>8.0.44</b> and <b>9.7.0</b>", "mira&lt;b&gt;", "replay of two days: <b>pass</b>", "2026-11-18", "8.0 → 9.7</h2>", "the bridge that mira", "the bridge eight-to-nine makes them neighbours", `aria-describedby="proof-0-replica-0"`, `id="proof-0-replica-0"`}, []string{"not good now", "8.4"}},
+		"expired": {http.StatusOK, []string{"not good now", "expired on 2026-11-21", "No stage starts over it; what runs goes on, and the way back is free", "it takes 2 hops", "8.0 → 8.4</h2>"}, []string{"the bridge that mira"}},
+		"ours":    {http.StatusOK, []string{"own policy, <b>shop.yaml</b>", "1 → 2</h2>", "our notes"}, []string{"Bridge"}},
+		"other":   {http.StatusNotFound, nil, nil},
+	} {
+		r, err := http.Get(url + "/plan?campaign=" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(r.Body)
+		if err := r.Body.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err != nil || r.StatusCode != want.status {
+			t.Errorf("%s: %v, status %d, want %d", name, err, r.StatusCode, want.status)
+		}
+		for _, part := range want.parts {
+			if !strings.Contains(string(b), part) {
+				t.Errorf("%s does not show %q", name, part)
+			}
+		}
+		for _, part := range want.none {
+			if strings.Contains(string(b), part) {
+				t.Errorf("%s shows %q", name, part)
+			}
+		}
+	}
+}
+
+// The path of a campaign fits a wide and a narrow window in both themes, and pointing at a cell shows its proof there; with WINDLASS_SHOTS it
+// keeps the pictures.
+func TestPlanPageOfACampaignInTheBrowser(t *testing.T) {
+	_, url := serve(t, true)
+	ctx := browser(t)
+	for _, width := range []int64{1280, 390} {
+		for _, look := range []string{"light", "dark"} {
+			for _, name := range []string{"bridged", "expired"} {
+				if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, 900), theme(look), chromedp.Navigate(url+"/plan?campaign="+name), chromedp.WaitVisible(".plan")); err != nil {
+					t.Fatal(err)
+				}
+				at := fmt.Sprintf("%s, %d, %s", name, width, look)
+				if evaluate[bool](t, ctx, `document.documentElement.scrollWidth > document.documentElement.clientWidth + 1`) {
+					t.Errorf("%s: the page is wider than the window", at)
+				}
+				box := evaluate[[]float64](t, ctx, `(() => { const c = document.querySelector(".plan td.mixed"); c.scrollIntoView({block: "center"}); const b = c.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()`)
+				if err := chromedp.Do(ctx, chromedp.MouseEvent(chromedp.MouseMoved, box[0], box[1])); err != nil {
+					t.Fatal(err)
+				}
+				wait(t, ctx, `(() => { const p = document.querySelector(".plan td.mixed .proof"), b = p.getBoundingClientRect(); return getComputedStyle(p).display === "block" && b.left >= 0 && b.right <= innerWidth && b.bottom <= innerHeight; })()`)
+				if dir := os.Getenv("WINDLASS_SHOTS"); dir != "" {
+					shot, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+					if err != nil {
+						t.Fatal(err)
+					}
+					if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("plan-%s-%d-%s.png", name, width, look)), shot, 0o644); err != nil {
+						t.Fatal(err)
+					}
+				}
 			}
 		}
 	}
