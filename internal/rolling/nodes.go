@@ -1,0 +1,195 @@
+package rolling
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/windlass-db/windlass/internal/check"
+	"github.com/windlass-db/windlass/internal/engine"
+	"github.com/windlass-db/windlass/internal/fleet"
+)
+
+// seen is one node as node and load balancer say.
+type seen struct {
+	fleet.Node
+	is NodeState
+	lb Backend
+}
+
+// serves tells whether requests reach the node and it is fit for them.
+func (s seen) serves() bool { return s.is.Healthy && s.lb.Up && s.lb.Admitted && s.lb.Weight > 0 }
+
+// whole tells whether the node serves its full share on that version.
+func (s seen) whole(version string) bool {
+	return s.serves() && s.lb.Weight >= 100 && hasVersion(s.is.Version, version)
+}
+
+func (s seen) String() string {
+	var parts []string
+	switch {
+	case !s.is.Running:
+		parts = append(parts, "does not run")
+	case !s.is.Healthy:
+		parts = append(parts, "is not healthy")
+	}
+	if s.is.Version != "" {
+		parts = append(parts, "is on "+s.is.Version)
+	}
+	switch {
+	case !s.lb.Admitted:
+		parts = append(parts, fmt.Sprintf("is drained with %d sessions", s.lb.Sessions))
+	case s.lb.Weight < 100:
+		parts = append(parts, fmt.Sprintf("has %d %% of its weight", s.lb.Weight))
+	}
+	if s.is.Running && !s.lb.Up {
+		parts = append(parts, "is down for the load balancer")
+	}
+	if s.is.Detail != "" {
+		parts = append(parts, "("+s.is.Detail+")")
+	}
+	return s.Name + " " + strings.Join(parts, ", ")
+}
+
+// look asks every node and the load balancer. An error means that something is not known, which holds.
+func (h handlers) look(ctx context.Context, c *engine.Call) ([]seen, error) {
+	cell, err := cellOf(c)
+	if err != nil {
+		return nil, err
+	}
+	backends, err := h.Balancer.Observe(ctx, c.Cluster)
+	if err != nil {
+		return nil, fmt.Errorf("ask the load balancer: %w", err)
+	}
+	all := make([]seen, len(cell.Nodes))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(8)
+	for i, n := range cell.Nodes {
+		all[i].Node = n
+		at := slices.IndexFunc(backends, func(b Backend) bool { return b.Node == n.Name })
+		if at < 0 {
+			return nil, refuse("the load balancer does not know the node %s: give it a server of that name", n.Name)
+		}
+		all[i].lb = backends[at]
+		g.Go(func() (err error) {
+			if all[i].is, err = h.Nodes.Observe(ctx, c.Cluster, n); err != nil {
+				return fmt.Errorf("ask %s: %w", n.Name, err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+func cellOf(c *engine.Call) (fleet.Cell, error) {
+	if len(c.Cluster.Cells) != 1 {
+		return fleet.Cell{}, refuse("cluster %s has %d cells; a rolling upgrade is of one", c.Cluster.Ref(), len(c.Cluster.Cells))
+	}
+	cell := c.Cluster.Cells[0]
+	cell.Nodes = Spread(cell.Nodes)
+	return cell, nil
+}
+
+func refuse(format string, args ...any) error {
+	return &engine.Refusal{Err: fmt.Errorf(format, args...)}
+}
+
+// hasVersion reports whether the full version, such as "2.1.4", begins with the numbers of the prefix "2.1".
+func hasVersion(full, prefix string) bool {
+	rest, ok := strings.CutPrefix(full, prefix)
+	return ok && (rest == "" || rest[0] < '0' || rest[0] > '9')
+}
+
+// settings are the campaign's, with the group's size and the least serving nodes counted.
+func settings(c *engine.Call, nodes int) (size, least int, err error) {
+	if size, err = Size(c.Campaign.Rolling.Group).Of(nodes); err != nil {
+		return 0, 0, &engine.Refusal{Err: err}
+	}
+	least = LeastServing(nodes, c.Campaign.Rolling.LeastServing)
+	if least >= nodes {
+		return 0, 0, refuse("%d %% of %d nodes have to serve, so none may be taken out: lower rolling.least_serving, or add a node", c.Campaign.Rolling.LeastServing, nodes)
+	}
+	return size, least, nil
+}
+
+// nodesFit looks at every node before the first is touched.
+func (h handlers) nodesFit(ctx context.Context, c *engine.Call) (engine.Observation, error) {
+	all, err := h.look(ctx, c)
+	if err != nil {
+		return engine.Observation{}, err
+	}
+	if _, _, err := settings(c, len(all)); err != nil {
+		return engine.Observation{}, err
+	}
+	var cs check.Results
+	for _, s := range all {
+		switch {
+		case s.is.Version != "" && !hasVersion(s.is.Version, c.Campaign.From):
+			cs = append(cs, check.Failed("version", fmt.Sprintf("%s runs %s, not %s", s.Name, s.is.Version, c.Campaign.From), "find out who changed it; bring it to "+c.Campaign.From, c.Now()))
+		case !s.whole(c.Campaign.From):
+			cs = append(cs, check.Failed("serves", s.String(), "mend it first: with a node out by itself there is less to spare", c.Now()))
+		default:
+			cs = append(cs, check.Passed("serves", s.String(), c.Now()))
+		}
+		n, what, err := h.Connections.Of(ctx, c.Cluster, s.Node)
+		switch {
+		case err != nil:
+			cs = append(cs, check.Unknowable("database-connections", err, c.Now()))
+		case n == 0:
+			cs = append(cs, check.Warned("database-connections", s.Name+" is seen with no connection to the database", "see that nodes can be told from one another by it: else it proves nothing that a stopped one has none", c.Now()))
+		default:
+			cs = append(cs, check.Passed("database-connections", fmt.Sprintf("%s has %d: %s", s.Name, n, what), c.Now()))
+		}
+	}
+	ok, bad, err := h.Schema.Expanded(ctx, c.Cluster, c.Campaign.To)
+	switch {
+	case err != nil:
+		cs = append(cs, check.Unknowable("schema", err, c.Now()))
+	case !ok:
+		cs = append(cs, check.Failed("schema", "the schema of "+c.Campaign.To+" is not there: "+bad.String(), "expand it first: a newer node does not go onto an older schema", c.Now()))
+	default:
+		cs = append(cs, check.Passed("schema", "the schema of "+c.Campaign.To+" is there", c.Now()))
+	}
+	o := engine.Observation{There: cs.OK(), Checks: cs, Message: fmt.Sprintf("%d nodes serve on %s", len(all), c.Campaign.From)}
+	if !o.There {
+		o.Message = cs.Bad().String()
+	}
+	return o, nil
+}
+
+// schemaMissing tells why a node may not be started on the version; "" if it may. The old version may always.
+func (h handlers) schemaMissing(ctx context.Context, c *engine.Call, version string) (string, error) {
+	if version != c.Campaign.To {
+		return "", nil
+	}
+	ok, cs, err := h.Schema.Expanded(ctx, c.Cluster, version)
+	if err != nil {
+		return "", fmt.Errorf("look at the schema: %w", err)
+	}
+	if !ok {
+		return "the schema of " + version + " is not there any more: " + cs.Bad().String(), nil
+	}
+	return "", nil
+}
+
+// until looks again and again until it is so, or the time is over; what tells what is missing.
+func (h handlers) until(ctx context.Context, c *engine.Call, within time.Duration, look func() (missing string, err error)) (missing string, err error) {
+	for stop, pause := c.Now().Add(within), 50*time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		if missing, err = look(); err == nil && missing == "" {
+			return "", nil
+		}
+		if !c.Now().Before(stop) {
+			return missing, err
+		}
+		if err := h.Sleep(ctx, pause); err != nil {
+			return "", err
+		}
+	}
+}

@@ -1,0 +1,408 @@
+package rolling
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/windlass-db/windlass/internal/engine"
+	"github.com/windlass-db/windlass/internal/fleet"
+)
+
+// errNotHealthy means that a node was started and did not get well in its time.
+var errNotHealthy = errors.New("it does not get healthy")
+
+// status is all that a step has to remember: the group that it took out. What became of each node is seen.
+type status struct {
+	Out []string `json:"out,omitempty"`
+}
+
+func statusOf(c *engine.Call) (st status, err error) {
+	if len(c.Status) == 0 {
+		return st, nil
+	}
+	if err := json.Unmarshal(c.Status, &st); err != nil {
+		return st, fmt.Errorf("the status of %s is unreadable: %w", c.Step.Kind, err)
+	}
+	return st, nil
+}
+
+func (st status) json() json.RawMessage {
+	b, err := json.Marshal(st)
+	if err != nil { // a plain struct
+		panic(err)
+	}
+	return b
+}
+
+// raiseCanary brings the first node to the new version.
+func (h handlers) raiseCanary(ctx context.Context, c *engine.Call) (engine.Result, error) {
+	return h.bring(ctx, c, c.Campaign.To, 1, 1)
+}
+
+// raiseNodes brings all nodes to the new version. A node that does not get healthy holds here: it is not the first one.
+func (h handlers) raiseNodes(ctx context.Context, c *engine.Call) (engine.Result, error) {
+	return h.bring(ctx, c, c.Campaign.To, 0, 0)
+}
+
+// lower brings every node back to the old version, and lowerNodes all but the canary, in reverse order.
+func (h handlers) lower(ctx context.Context, c *engine.Call) (engine.Result, error) {
+	return h.bring(ctx, c, c.Campaign.From, 0, 0)
+}
+
+func (h handlers) lowerNodes(ctx context.Context, c *engine.Call) (engine.Result, error) {
+	return h.bring(ctx, c, c.Campaign.From, -1, 0)
+}
+
+// bring brings nodes to a version, group by group. upTo says how many nodes of the cell are on it then: 0 all, 1 one, -1 all but one. size is
+// the group's, 0 the campaign's.
+func (h handlers) bring(ctx context.Context, c *engine.Call, version string, upTo, size int) (engine.Result, error) {
+	st, err := statusOf(c)
+	if err != nil {
+		return engine.Result{}, err
+	}
+	for {
+		all, err := h.look(ctx, c)
+		if err != nil {
+			return engine.Result{}, err
+		}
+		n, least, err := settings(c, len(all))
+		if err != nil {
+			return engine.Result{}, err
+		}
+		if size > 0 {
+			n = size
+		}
+		want := len(all)
+		switch upTo {
+		case 1:
+			want = 1
+		case -1:
+			want = len(all) - 1
+		}
+		group, wait, err := choose(c, all, st, version, want, n, least)
+		if err != nil {
+			return engine.Result{}, err
+		}
+		if wait != "" {
+			return engine.Result{Wait: true, Status: st.json(), Progress: progress(all, version, want), Message: wait}, nil
+		}
+		if len(group) == 0 {
+			return engine.Result{Status: status{}.json(), Progress: 1}, nil
+		}
+		st.Out = names(group)
+		if err := c.Save(ctx, st, progress(all, version, want), strings.Join(st.Out, ", ")+": out, to be brought to "+version); err != nil {
+			return engine.Result{}, err
+		}
+		c.Point("group-chosen")
+		if err := h.replace(ctx, c, group, version); err != nil {
+			if !errors.Is(err, errNotHealthy) {
+				return engine.Result{}, err
+			}
+			if size == 1 {
+				return engine.Result{}, &engine.Refusal{Err: err} // the first node goes back
+			}
+			return engine.Result{Wait: true, RetryAfter: 15 * time.Second, Status: st.json(), Progress: progress(all, version, want),
+				Message: fmt.Sprintf("%v. The others go on serving; nothing more is taken out. Mend it, or abort: then every group goes back", err)}, nil
+		}
+		st = status{}
+		if err := c.Save(ctx, st, progress(all, version, want), strings.Join(names(group), ", ")+" serves on "+version); err != nil {
+			return engine.Result{}, err
+		}
+	}
+}
+
+func progress(all []seen, version string, want int) float64 {
+	return min(float64(count(all, func(s seen) bool { return s.whole(version) }))/float64(max(want, 1)), 1)
+}
+
+func count(all []seen, ok func(seen) bool) int {
+	n := 0
+	for _, s := range all {
+		if ok(s) {
+			n++
+		}
+	}
+	return n
+}
+
+func names(nodes []fleet.Node) []string {
+	var out []string
+	for _, n := range nodes {
+		out = append(out, n.Name)
+	}
+	return out
+}
+
+// choose takes up the group that is out, or picks the next one. wait says why none may be taken out now. A node of the group that was
+// chosen and still serves as before is not out yet: the others may have fallen ill since.
+func choose(c *engine.Call, all []seen, st status, version string, want, size, least int) (group []fleet.Node, wait string, err error) {
+	var todo []fleet.Node
+	out := map[string]bool{}
+	done := 0
+	for _, s := range all {
+		switch {
+		case s.is.Version != "" && !hasVersion(s.is.Version, c.Campaign.From) && !hasVersion(s.is.Version, c.Campaign.To):
+			return nil, "", refuse("%s runs %s, which is neither %s nor %s: somebody changed it by hand", s.Name, s.is.Version, c.Campaign.From, c.Campaign.To)
+		case slices.Contains(st.Out, s.Name) && (!s.serves() || hasVersion(s.is.Version, version)):
+			group = append(group, s.Node)
+		case s.whole(version):
+			done++
+		default:
+			todo = append(todo, s.Node)
+			out[s.Name] = !s.serves()
+		}
+	}
+	if len(group) > 0 {
+		return group, "", nil
+	}
+	if version == c.Campaign.From {
+		slices.Reverse(todo) // the way back goes in reverse order
+	}
+	left := want - done
+	if left <= 0 || len(todo) == 0 {
+		return nil, "", nil
+	}
+	serving := count(all, seen.serves)
+	if group = Next(todo, out, min(size, left), serving, least); len(group) > 0 {
+		return group, "", nil
+	}
+	var ill []string
+	for _, s := range all {
+		if !s.serves() {
+			ill = append(ill, s.String())
+		}
+	}
+	return nil, fmt.Sprintf("%d of %d nodes serve, and %d have to: none is taken out. %s", serving, len(all), least, strings.Join(ill, "; ")), nil
+}
+
+// replace takes a group through the whole of it, all nodes of it at once. It goes on from wherever each node is: one that runs the version
+// already is only put back.
+func (h handlers) replace(ctx context.Context, c *engine.Call, group []fleet.Node, version string) error {
+	if missing, err := h.schemaMissing(ctx, c, version); err != nil || missing != "" {
+		if err == nil {
+			err = refuse("%s", missing)
+		}
+		return err
+	}
+	all, err := h.look(ctx, c)
+	if err != nil {
+		return err
+	}
+	var change []fleet.Node
+	for _, s := range all {
+		if slices.ContainsFunc(group, func(n fleet.Node) bool { return n.Name == s.Name }) && !(s.is.Running && hasVersion(s.is.Version, version)) {
+			change = append(change, s.Node)
+		}
+	}
+	for _, phase := range []struct {
+		nodes []fleet.Node
+		do    func(context.Context, *engine.Call, fleet.Node) error
+		point string
+	}{
+		{change, h.drain, "drained"},
+		{change, h.empty, "left"},
+		{change, h.stop, "stopped"},
+		{change, h.disconnected, "disconnected"},
+		{change, func(ctx context.Context, c *engine.Call, n fleet.Node) error { return h.start(ctx, c, n, version) }, "started"},
+	} {
+		if err := each(ctx, phase.nodes, func(ctx context.Context, n fleet.Node) error { return phase.do(ctx, c, n) }); err != nil {
+			return err
+		}
+		c.Point(phase.point)
+	}
+	well, ill := h.healthy(ctx, c, group, version)
+	c.Point("healthy")
+	if err := h.admit(ctx, c, well); err != nil {
+		return errors.Join(ill, err)
+	}
+	c.Point("admitted")
+	if ill != nil {
+		return ill
+	}
+	return h.watch(ctx, c, group, version)
+}
+
+// each does it for all nodes at once, to the end, and gives every error.
+func each(ctx context.Context, nodes []fleet.Node, f func(context.Context, fleet.Node) error) error {
+	errs := make([]error, len(nodes))
+	var g errgroup.Group
+	for i, n := range nodes {
+		g.Go(func() error { errs[i] = f(ctx, n); return nil })
+	}
+	_ = g.Wait() // every error is in errs
+	return errors.Join(errs...)
+}
+
+func (h handlers) drain(ctx context.Context, c *engine.Call, n fleet.Node) error {
+	if err := h.Balancer.Drain(ctx, c.Cluster, n, c.Term); err != nil {
+		return fmt.Errorf("drain %s: %w", n.Name, err)
+	}
+	return nil
+}
+
+// empty waits until the load balancer has nothing on the node. What does not end in time is cut off.
+func (h handlers) empty(ctx context.Context, c *engine.Call, n fleet.Node) error {
+	left := func() (string, error) {
+		bs, err := h.Balancer.Observe(ctx, c.Cluster)
+		if err != nil {
+			return "", fmt.Errorf("ask the load balancer: %w", err)
+		}
+		i := slices.IndexFunc(bs, func(b Backend) bool { return b.Node == n.Name })
+		switch {
+		case i < 0:
+			return "", fmt.Errorf("the load balancer does not know %s any more", n.Name)
+		case bs[i].Admitted:
+			return n.Name + " is given requests again: somebody admitted it", nil
+		case bs[i].Sessions > 0:
+			return fmt.Sprintf("%d sessions are on %s", bs[i].Sessions, n.Name), nil
+		}
+		return "", nil
+	}
+	missing, err := h.until(ctx, c, c.Campaign.Rolling.DrainWithin, left)
+	if err == nil && missing != "" {
+		c.Log.Warn("sessions are cut off", "node", n.Name, "left", missing)
+		if err := h.Balancer.Cut(ctx, c.Cluster, n, c.Term); err != nil {
+			return fmt.Errorf("cut the sessions on %s: %w", n.Name, err)
+		}
+		missing, err = h.until(ctx, c, 5*time.Second, left)
+	}
+	return isolated(n, missing, err)
+}
+
+func isolated(n fleet.Node, missing string, err error) error {
+	if err == nil && missing != "" {
+		err = errors.New(missing)
+	}
+	if err != nil {
+		return fmt.Errorf("isolate %s: %w", n.Name, err)
+	}
+	return nil
+}
+
+func (h handlers) stop(ctx context.Context, c *engine.Call, n fleet.Node) error {
+	if err := h.Nodes.Stop(ctx, c.Cluster, n, c.Term); err != nil {
+		return fmt.Errorf("stop %s: %w", n.Name, err)
+	}
+	return nil
+}
+
+// disconnected sees that the database has none of the node's connections left.
+func (h handlers) disconnected(ctx context.Context, c *engine.Call, n fleet.Node) error {
+	missing, err := h.until(ctx, c, 30*time.Second, func() (string, error) {
+		left, what, err := h.Connections.Of(ctx, c.Cluster, n)
+		if err != nil || left == 0 {
+			return "", err
+		}
+		return fmt.Sprintf("it is stopped, and the database still has %d connections of it: %s", left, what), nil
+	})
+	return isolated(n, missing, err)
+}
+
+func (h handlers) start(ctx context.Context, c *engine.Call, n fleet.Node, version string) error {
+	if err := h.Nodes.Start(ctx, c.Cluster, n, version, c.Term); err != nil {
+		return fmt.Errorf("start %s on %s: %w", n.Name, version, err)
+	}
+	return nil
+}
+
+// healthy waits for the nodes' own word that they are well and on the version, and tells which said so, and why the others did not.
+func (h handlers) healthy(ctx context.Context, c *engine.Call, group []fleet.Node, version string) (well []fleet.Node, ill error) {
+	ok := make([]bool, len(group))
+	ill = each(ctx, group, func(ctx context.Context, n fleet.Node) error {
+		missing, err := h.until(ctx, c, c.Campaign.Rolling.HealthyWithin, func() (string, error) {
+			s, err := h.Nodes.Observe(ctx, c.Cluster, n)
+			switch {
+			case err != nil:
+				return "", err
+			case !s.Running || !s.Healthy:
+				return fmt.Sprintf("%s: %s", n.Name, or(s.Detail, "it does not say that it is healthy")), nil
+			case !hasVersion(s.Version, version):
+				return fmt.Sprintf("%s says that it runs %s, not %s", n.Name, or(s.Version, "no version"), version), nil
+			}
+			return "", nil
+		})
+		switch {
+		case err != nil:
+			return fmt.Errorf("look at %s: %w", n.Name, err)
+		case missing != "":
+			return fmt.Errorf("%w within %v: %s", errNotHealthy, c.Campaign.Rolling.HealthyWithin, missing)
+		}
+		ok[slices.IndexFunc(group, func(m fleet.Node) bool { return m.Name == n.Name })] = true
+		return nil
+	})
+	for i, n := range group {
+		if ok[i] {
+			well = append(well, n)
+		}
+	}
+	return well, ill
+}
+
+// admit gives the nodes requests, a few first.
+func (h handlers) admit(ctx context.Context, c *engine.Call, nodes []fleet.Node) error {
+	shares := []int{10, 25, 50, 100}
+	for i, percent := range shares {
+		if err := each(ctx, nodes, func(ctx context.Context, n fleet.Node) error {
+			if err := h.Balancer.Admit(ctx, c.Cluster, n, percent, c.Term); err != nil {
+				return fmt.Errorf("admit %s: %w", n.Name, err)
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		if i < len(shares)-1 && len(nodes) > 0 {
+			if err := h.Sleep(ctx, c.Campaign.Rolling.SlowStart/time.Duration(len(shares)-1)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func or(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+// watch sees the group serve well for the campaign's time.
+func (h handlers) watch(ctx context.Context, c *engine.Call, group []fleet.Node, version string) error {
+	// The load balancer's own check has its pace: a node that was just admitted may not be up for it yet.
+	ill := func() (string, error) {
+		all, err := h.look(ctx, c)
+		if err != nil {
+			return "", err
+		}
+		var bad []string
+		for _, s := range all {
+			if slices.ContainsFunc(group, func(n fleet.Node) bool { return n.Name == s.Name }) && !s.whole(version) {
+				bad = append(bad, s.String())
+			}
+		}
+		return strings.Join(bad, "; "), nil
+	}
+	missing, err := h.until(ctx, c, c.Campaign.Rolling.HealthyWithin, ill)
+	for stop := c.Now().Add(c.Campaign.Rolling.Watch); err == nil && missing == "" && c.Now().Before(stop); {
+		if err := h.Sleep(ctx, min(time.Second, stop.Sub(c.Now()))); err != nil {
+			return err
+		}
+		if missing, err = ill(); err != nil { // one look that failed says nothing yet
+			missing, err = h.until(ctx, c, 10*time.Second, ill)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if missing != "" {
+		return fmt.Errorf("%w: %s", errNotHealthy, missing)
+	}
+	return nil
+}

@@ -1,0 +1,316 @@
+package rolling
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/windlass-db/windlass/internal/campaign"
+	"github.com/windlass-db/windlass/internal/check"
+	"github.com/windlass-db/windlass/internal/engine"
+	"github.com/windlass-db/windlass/internal/engine/enginetest"
+	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/strategy"
+)
+
+// world is an engine's nodes, their load balancer and database, in memory and on the test's clock. Whatever a handler does is held
+// against what must never be.
+type world struct {
+	t     *testing.T
+	mu    sync.Mutex
+	nodes map[string]*member
+	spec  fleet.Cluster
+	camp  campaign.Campaign
+	mem   *enginetest.Memory
+	term  int64 // the highest seen
+
+	schema   string // version that it was expanded for
+	features bool
+	sick     map[string]string // node → version on which it does not get healthy
+	deaf     bool              // the load balancer does not answer
+	fewest   int               // fewest nodes that served at any time
+	cuts     int
+}
+
+type member struct {
+	running  bool
+	version  string
+	started  time.Time
+	admitted bool
+	weight   int
+	drained  time.Time
+	long     bool // has a session that does not end
+	cut      bool
+}
+
+const (
+	warmUp = 3 * time.Second // from a node's start until it is healthy
+	tail   = 2 * time.Second // requests last that long
+	lease  = 15 * time.Second
+)
+
+func newWorld(t *testing.T, n int) *world {
+	w := &world{t: t, nodes: map[string]*member{}, sick: map[string]string{}, fewest: n, mem: enginetest.NewMemory(time.Now)}
+	cell := fleet.Cell{Name: "main", Version: "1.0"}
+	for i := range n {
+		name := fmt.Sprintf("n%d", i+1)
+		cell.Nodes = append(cell.Nodes, fleet.Node{Name: name, Zone: fmt.Sprint("z", i%3)})
+		w.nodes[name] = &member{running: true, version: "1.0", admitted: true, weight: 100}
+	}
+	w.spec = fleet.Cluster{Name: "jobs", Env: "qa", Product: "jobs", Cells: []fleet.Cell{cell}}
+	w.camp = campaign.Campaign{Name: "c", Strategy: "rolling", From: "1.0", To: "1.1", FromCell: "main", ToCell: "main",
+		Rolling: campaign.Rolling{Group: "33%", LeastServing: 60, DrainWithin: 20 * time.Second, HealthyWithin: 30 * time.Second, SlowStart: 3 * time.Second, Watch: 5 * time.Second}}
+	return w
+}
+
+var errDeaf = errors.New("no answer")
+
+// see holds the world against what must never be. The lock is held.
+func (w *world) see() {
+	serving := 0
+	for name, m := range w.nodes {
+		if w.serves(m) && w.healthy(name, m) {
+			serving++
+		}
+	}
+	w.fewest = min(w.fewest, serving)
+}
+
+func (w *world) healthy(name string, m *member) bool {
+	return m.running && w.sick[name] != m.version && time.Since(m.started) >= warmUp
+}
+
+// set makes a node ill on a version, or well.
+func (w *world) set(name, version string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sick[name] = version
+}
+
+func (w *world) serves(m *member) bool {
+	return m.running && m.admitted && m.weight > 0 && time.Since(m.started) >= warmUp
+}
+
+func (w *world) sessions(m *member) int {
+	switch {
+	case m.admitted:
+		return 3
+	case !m.running || m.cut:
+		return 0
+	case m.long || time.Since(m.drained) < tail:
+		return 1
+	}
+	return 0
+}
+
+// act is one change, under the term.
+func (w *world) act(n fleet.Node, term int64, f func(m *member)) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if term < w.term {
+		return engine.ErrFenced
+	}
+	w.term = term
+	f(w.nodes[n.Name])
+	w.see()
+	return nil
+}
+
+type nodes struct{ *world }
+
+func (w nodes) Observe(_ context.Context, _ fleet.Cluster, n fleet.Node) (NodeState, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m := w.nodes[n.Name]
+	s := NodeState{Running: m.running, Healthy: w.healthy(n.Name, m)}
+	if m.running {
+		s.Version = m.version + ".4"
+	}
+	return s, nil
+}
+
+func (w nodes) Stop(_ context.Context, _ fleet.Cluster, n fleet.Node, term int64) error {
+	return w.act(n, term, func(m *member) {
+		if m.admitted || w.sessions(m) > 0 {
+			w.t.Errorf("%s is stopped while it is admitted=%v with %d sessions", n.Name, m.admitted, w.sessions(m))
+		}
+		m.running = false
+	})
+}
+
+func (w nodes) Start(_ context.Context, _ fleet.Cluster, n fleet.Node, version string, term int64) error {
+	return w.act(n, term, func(m *member) {
+		if version == w.camp.To && w.schema != version {
+			w.t.Errorf("%s is started on %s before its schema is there", n.Name, version)
+		}
+		if !m.running {
+			m.running, m.version, m.started, m.cut = true, version, time.Now(), false
+		}
+	})
+}
+
+type balancer struct{ *world }
+
+func (w balancer) Observe(context.Context, fleet.Cluster) (all []Backend, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.deaf {
+		return nil, errDeaf
+	}
+	for name, m := range w.nodes {
+		all = append(all, Backend{Node: name, Up: w.healthy(name, m), Admitted: m.admitted, Weight: m.weight, Sessions: w.sessions(m)})
+	}
+	return all, nil
+}
+
+func (w balancer) Drain(_ context.Context, _ fleet.Cluster, n fleet.Node, term int64) error {
+	return w.act(n, term, func(m *member) {
+		if m.admitted {
+			serving := 0
+			for name, o := range w.nodes {
+				if name != n.Name && w.serves(o) && w.healthy(name, o) {
+					serving++
+				}
+			}
+			if least := LeastServing(len(w.nodes), w.camp.Rolling.LeastServing); w.serves(m) && w.healthy(n.Name, m) && serving < least {
+				w.t.Errorf("%s is taken out, and %d serve then; %d have to", n.Name, serving, least)
+			}
+			m.admitted, m.drained = false, time.Now()
+		}
+	})
+}
+
+func (w balancer) Cut(_ context.Context, _ fleet.Cluster, n fleet.Node, term int64) error {
+	return w.act(n, term, func(m *member) { m.cut = true; w.cuts++ })
+}
+
+func (w balancer) Admit(_ context.Context, _ fleet.Cluster, n fleet.Node, percent int, term int64) error {
+	return w.act(n, term, func(m *member) {
+		if !w.healthy(n.Name, m) {
+			w.t.Errorf("%s is admitted and is not healthy", n.Name)
+		}
+		m.admitted, m.weight = true, percent
+	})
+}
+
+type connections struct{ *world }
+
+func (w connections) Of(_ context.Context, _ fleet.Cluster, n fleet.Node) (int, string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.nodes[n.Name].running {
+		return 4, "a pool", nil
+	}
+	return 0, "", nil
+}
+
+type schema struct{ *world }
+
+func (w schema) Check(context.Context, fleet.Cluster, string) (check.Results, error) {
+	return check.Results{check.Passed("add-column", "nullable", time.Now())}, nil
+}
+
+func (w schema) Expanded(_ context.Context, _ fleet.Cluster, version string) (bool, check.Results, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.schema == version {
+		return true, check.Results{check.Passed("schema", "there", time.Now())}, nil
+	}
+	return false, check.Results{check.Failed("schema", "a column is missing", "", time.Now())}, nil
+}
+
+func (w schema) Expand(ctx context.Context, _ fleet.Cluster, version string, term int64, _ json.RawMessage, save Save) error {
+	if err := save(ctx, 1, 0.5, "half"); err != nil {
+		return err
+	}
+	return w.act(w.spec.Cells[0].Nodes[0], term, func(*member) { w.schema = version })
+}
+
+type features struct{ *world }
+
+func (w features) Open(context.Context, fleet.Cluster, string) (bool, []string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.features, nil, nil
+}
+
+func (w features) SetOpen(_ context.Context, _ fleet.Cluster, version string, term int64) error {
+	return w.act(w.spec.Cells[0].Nodes[0], term, func(*member) {
+		for name, m := range w.nodes {
+			if m.version != version {
+				w.t.Errorf("features are opened while %s is on %s", name, m.version)
+			}
+		}
+		w.features = true
+	})
+}
+
+func (w *world) ports() Ports {
+	return Ports{Nodes: nodes{w}, Balancer: balancer{w}, Connections: connections{w}, Schema: schema{w}, Features: features{w}}
+}
+
+func (w *world) handlers() engine.Handlers {
+	hs, err := engine.NewHandlers(Handlers(w.ports())...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return hs
+}
+
+// stage runs one stage's action to its end; whoever comes to an edge is killed if at says so, by Goexit.
+func (w *world) stage(id int64, stage string, dir strategy.Direction, at func(engine.Edge)) (engine.Outcome, string) {
+	w.t.Helper()
+	plan, ok := strategy.Rolling().Expand(stage, dir)
+	if !ok {
+		w.t.Fatal(stage)
+	}
+	w.mem.Add(engine.Assignment{ActionID: id, LeaseTTL: lease, Campaign: w.camp, Cluster: w.spec, Plan: plan})
+	for stop := time.Now().Add(30 * 24 * time.Hour); time.Now().Before(stop); {
+		from := time.Now()
+		a, ok := w.mem.Lease(id)
+		if !ok {
+			if o, message := w.mem.Ended(id); o != "" {
+				return o, message
+			}
+			time.Sleep(time.Second)
+			continue
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if _, err := engine.Run(w.t.Context(), w.mem, w.handlers(), a, engine.Options{LeasedAt: from, At: at}); err != nil {
+				w.t.Errorf("%s: %v", stage, err)
+			}
+		}()
+		<-done
+	}
+	w.t.Fatalf("%s never ends", stage)
+	return "", ""
+}
+
+// versions says on what version the nodes serve, in the order of their names; one that does not serve is "-".
+func (w *world) versions() (all []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, n := range w.spec.Cells[0].Nodes {
+		m := w.nodes[n.Name]
+		if w.serves(m) && m.weight == 100 && w.healthy(n.Name, m) {
+			all = append(all, m.version)
+		} else {
+			all = append(all, "-")
+		}
+	}
+	return all
+}
+
+func (w *world) want(versions ...string) {
+	w.t.Helper()
+	if is := w.versions(); !slices.Equal(is, versions) {
+		w.t.Errorf("the nodes serve on %v, want %v", is, versions)
+	}
+}
