@@ -61,7 +61,12 @@ const testToken = "a-token-of-the-tests"
 // gateway starts one for the cluster; its own cell is that of the servers in local, or both.
 func (c *cluster) gateway(t testing.TB, change ...func(*Config)) *gate {
 	t.Helper()
-	all := []string{c.primary.Address(), c.replica.Address()}
+	return gatewayOf(t, []string{c.primary.Address(), c.replica.Address()}, change...)
+}
+
+// gatewayOf starts one for those servers.
+func gatewayOf(t testing.TB, all []string, change ...func(*Config)) *gate {
+	t.Helper()
 	cfg := Config{
 		Name: t.Name(), Listen: "127.0.0.1:0", ReadOnlyListen: "127.0.0.1:0",
 		Admin:        AdminConfig{Listen: "127.0.0.1:0", TokenFile: writeFile(t, "token", testToken+"\n")},

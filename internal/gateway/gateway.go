@@ -223,7 +223,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	case <-groupCtx.Done():
 	}
 	g.stop(&clients)
-	g.inspect.rest()
+	g.inspect.end()
 	api.Close()
 	stop()
 	return group.Wait()

@@ -195,7 +195,15 @@ func (w *switcher) Hold(ctx context.Context, req adminapi.HoldRequest) (adminapi
 	if target != nil {
 		go w.gw.follow(target, over)
 	}
+	go w.gw.warm()
 	return w.status(), nil
+}
+
+// warm asks every server for its role, so that a release finds connections that are open.
+func (g *Gateway) warm() {
+	ctx, cancel := context.WithTimeout(context.Background(), g.cfg.Timeouts.Observe.D())
+	defer cancel()
+	g.mon.rolesNow(ctx, g.inspect)
 }
 
 // arm sets the end of the hold. mu is held.
@@ -272,7 +280,7 @@ func (w *switcher) Release(ctx context.Context, req adminapi.ReleaseRequest) (ad
 	ctx, cancel := context.WithTimeout(ctx, w.gw.cfg.Timeouts.Observe.D())
 	defer cancel()
 	asked := time.Now()
-	w.gw.mon.pollNow(ctx)
+	w.gw.mon.rolesNow(ctx, w.gw.inspect)
 	all, _ := w.gw.serverList()
 	r := observedRoute(all, time.Now(), w.gw.maxAge())
 	if o := srv.seen.Load(); r.server != srv || o.good.Before(asked) {

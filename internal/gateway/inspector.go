@@ -12,14 +12,15 @@ import (
 	"github.com/windlass-db/windlass/internal/wire"
 )
 
-// inspector reads with the monitoring account what MySQL shows of a session to nobody but an account with SELECT on performance_schema.
-// It keeps its connections until rest is called.
+// inspector asks servers with the monitoring account, beside the monitor's polls: for their roles when a switch is released, and on MySQL for what is
+// shown of a session to nobody but an account with SELECT on performance_schema. It keeps its connections until rest is called.
 type inspector struct {
 	dial    wire.Dial     // without an address
 	timeout time.Duration // of all that is asked about one session
 
 	mu    sync.Mutex
 	idle  map[string][]*wire.Backend
+	over  bool // keeps none any more
 	known map[string]*settings
 }
 
@@ -105,12 +106,20 @@ func (i *inspector) try(ctx context.Context, address string, b *wire.Backend, do
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if err != nil && !answered(err) || len(i.idle[address]) >= movers {
+	if err != nil && !answered(err) || len(i.idle[address]) >= movers || i.over {
 		b.Close()
 		return err
 	}
 	i.idle[address] = append(i.idle[address], b)
 	return err
+}
+
+// end closes the connections, and lets none be kept.
+func (i *inspector) end() {
+	i.mu.Lock()
+	i.over = true
+	i.mu.Unlock()
+	i.rest()
 }
 
 // rest closes the connections that are not in use.

@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/windlass-db/windlass/internal/wire"
 )
@@ -85,31 +86,83 @@ func (m *monitor) Run(ctx context.Context) error {
 	return nil
 }
 
-// pollNow asks every server at once and waits for the answers, or for the context. Servers that did not answer in time
+// pollNow asks every server everything at once and waits for the answers, or for the context. Servers that did not answer in time
 // keep their last observation.
 func (m *monitor) pollNow(ctx context.Context) {
+	var group errgroup.Group
+	for _, p := range m.all() {
+		group.Go(func() error { return p.pollNow(ctx) })
+	}
+	_ = group.Wait() // who did not answer has no new observation
+}
+
+func (m *monitor) all() (list []*probe) {
 	m.mu.Lock()
-	var waits []chan struct{}
-	var asks []*probe
+	defer m.mu.Unlock()
 	for _, p := range m.probes {
-		asks = append(asks, p)
-		waits = append(waits, make(chan struct{}))
+		list = append(list, p)
 	}
-	m.mu.Unlock()
-	for i, p := range asks {
-		go func() {
-			select {
-			case p.ask <- waits[i]:
-			case <-ctx.Done():
+	return list
+}
+
+// pollNow waits for a poll that begins now.
+func (p *probe) pollNow(ctx context.Context) error {
+	done := make(chan struct{})
+	select {
+	case p.ask <- done:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// rolesNow asks every server for its role alone, and waits for the answers, or for the context. It waits for no poll that is under way: what else
+// a poll asks can take long while replication is changed.
+func (m *monitor) rolesNow(ctx context.Context, by *inspector) {
+	var group errgroup.Group
+	for _, p := range m.all() {
+		group.Go(func() error {
+			asked := time.Now()
+			if o := p.srv.seen.Load(); o == nil || o.good.IsZero() {
+				return p.pollNow(ctx) // nothing is known of it yet
 			}
-		}()
+			var readOnly bool
+			err := by.with(ctx, p.srv.address, func(b *wire.Backend) error {
+				res, err := b.Query(askRole)
+				if err == nil {
+					readOnly, err = roleOf(res)
+				}
+				return err
+			})
+			before, now := p.srv.saw(asked, func(known observation) observation {
+				if err != nil {
+					return known.unanswered(err)
+				}
+				known.good, known.err, known.slow, known.readOnly = asked, nil, false, readOnly
+				return known
+			})
+			m.report(p.srv, before, now)
+			return nil
+		})
 	}
-	for _, w := range waits {
-		select {
-		case <-w:
-		case <-ctx.Done():
-			return
-		}
+	_ = group.Wait()
+	m.changed()
+}
+
+// askRole touches no table (trap 4).
+const askRole = "SELECT @@global.read_only"
+
+func roleOf(res wire.Result) (readOnly bool, err error) {
+	switch v := res.Value(0, 0); v {
+	case "0", "1":
+		return v == "1", nil
+	default:
+		return false, fmt.Errorf("read_only is %q", v)
 	}
 }
 
@@ -122,7 +175,7 @@ func (m *monitor) poll(ctx context.Context, p *probe) {
 		}
 	}()
 	once := func() {
-		hadConn := conn != nil
+		hadConn, asked := conn != nil, time.Now()
 		o, err := m.observe(ctx, p.srv, &conn)
 		if err != nil && hadConn && !isTimeout(err) { // the connection may have died since the last poll: once more on a new one
 			o, err = m.observe(ctx, p.srv, &conn)
@@ -130,16 +183,13 @@ func (m *monitor) poll(ctx context.Context, p *probe) {
 		if ctx.Err() != nil {
 			return
 		}
-		before := p.srv.seen.Load()
-		if err != nil {
-			o = observation{lag: -1}
-			if before != nil {
-				o = *before
+		before, now := p.srv.saw(asked, func(known observation) observation {
+			if err != nil {
+				return known.unanswered(err)
 			}
-			o.err, o.slow = err, isTimeout(err)
-		}
-		p.srv.seen.Store(&o)
-		m.report(p.srv, before, &o)
+			return o
+		})
+		m.report(p.srv, before, now)
 		m.changed()
 	}
 	tick := time.NewTicker(m.interval)
@@ -157,6 +207,7 @@ func (m *monitor) poll(ctx context.Context, p *probe) {
 	}
 }
 
+// isTimeout tells an answer that is late from a server that is gone.
 func isTimeout(err error) bool {
 	var t interface{ Timeout() bool }
 	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &t) && t.Timeout()
@@ -193,24 +244,19 @@ func (m *monitor) observe(ctx context.Context, s *server, conn **wire.Backend) (
 	release := b.Bound(ctx)
 	defer release()
 	o = observation{good: time.Now(), lag: -1}
-	maria := strings.Contains(b.Greeting.Version, "MariaDB")
 	uuid, replication := "SELECT @@global.server_uuid", "SHOW REPLICA STATUS"
-	if maria {
+	if isMariaDB(b.Greeting) {
 		uuid, replication = "SELECT @@global.server_uid", "SHOW ALL SLAVES STATUS"
 	}
-	res, refused, err := b.QueryMany("SELECT @@global.read_only", "SELECT @@global.server_id, @@version", uuid, replication)
+	res, refused, err := b.QueryMany(askRole, "SELECT @@global.server_id, @@version", uuid, replication)
 	if err != nil {
 		return o, err
 	}
 	if refused[0] != nil {
 		return o, refused[0]
 	}
-	switch res[0].Value(0, 0) {
-	case "0":
-	case "1":
-		o.readOnly = true
-	default:
-		return o, fmt.Errorf("read_only is %q", res[0].Value(0, 0))
+	if o.readOnly, err = roleOf(res[0]); err != nil {
+		return o, err
 	}
 	id, _ := strconv.ParseUint(res[1].Value(0, 0), 10, 32)
 	o.serverID, o.version, o.uuid = uint32(id), res[1].Value(0, 1), res[2].Value(0, 0)

@@ -43,10 +43,7 @@ func newMySQLPair(t testing.TB) *mysqlPair {
 
 func (m *mysqlPair) gateway(t *testing.T, change ...func(*Config)) *gate {
 	t.Helper()
-	all := []string{m.primary.Address(), m.replica.Address()}
-	nowhere := &cluster{primary: &processtest.Server{}, replica: &processtest.Server{}}
-	return nowhere.gateway(t, append([]func(*Config){func(cfg *Config) {
-		cfg.Servers = ServersConfig{Local: all, All: all}
+	return gatewayOf(t, []string{m.primary.Address(), m.replica.Address()}, append([]func(*Config){func(cfg *Config) {
 		cfg.AccountsFile = writeFile(t, "accounts", "accounts:\n  - {user: plain, password: plain-secret}\n")
 	}}, change...)...)
 }

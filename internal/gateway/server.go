@@ -17,6 +17,7 @@ type server struct {
 
 // observation is what the polls of one server saw. Its fields are those of the last good one; err is that of the last.
 type observation struct {
+	asked     time.Time // before the last question, on the monotonic clock
 	good      time.Time // before the last question that was answered, on the monotonic clock; zero: never
 	err       error     // why the last question was not answered
 	slow      bool      // the last question was not answered in time, but nothing says that the server is gone
@@ -28,6 +29,34 @@ type observation struct {
 	lag       time.Duration // -1: unknown, or not a replica
 	replica   bool
 	monitorID uint32
+}
+
+// saw keeps what an answer, or its absence, changes in what is known: change is given what was known before, zero for nothing. An answer to a
+// question that was asked before the last one that was answered says nothing new, and is dropped.
+func (s *server) saw(asked time.Time, change func(observation) observation) (before, now *observation) {
+	for {
+		var known observation
+		if before = s.seen.Load(); before != nil {
+			if before.asked.After(asked) {
+				return before, before
+			}
+			known = *before
+		}
+		o := change(known)
+		o.asked = asked
+		if s.seen.CompareAndSwap(before, &o) {
+			return before, &o
+		}
+	}
+}
+
+// unanswered is what is known after a question was not answered.
+func (o observation) unanswered(err error) observation {
+	if o.good.IsZero() {
+		o.lag = -1
+	}
+	o.err, o.slow = err, isTimeout(err)
+	return o
 }
 
 // role is the server's role, as far as it is known at that time. An answer that is too old is worth nothing; one late
