@@ -106,15 +106,20 @@ func newChain(t *testing.T) *chain {
 	t.Helper()
 	dir := t.TempDir()
 	accounts := filepath.Join(dir, "accounts.sql")
-	text := processtest.MySQLInitSQL + "CREATE USER '" + chainUser + "'@'%' IDENTIFIED BY '" + chainPassword + "';\nGRANT ALL ON *.* TO '" + chainUser + "'@'%' WITH GRANT OPTION;\n"
-	if err := os.WriteFile(accounts, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+	account := "'" + chainUser + "'@'%'"
+	made := processtest.MySQLInitSQL + "CREATE USER " + account + " IDENTIFIED BY '" + chainPassword + "';\n"
+	// docs/nodes.md: on servers that were there the account may do exactly this, on a new one everything.
+	had := made + strings.Join(mysql.Grants("mysql", account), ";\n") + ";\n"
+	for file, text := range map[string]string{accounts + ".had": had, accounts: made + "GRANT ALL ON *.* TO " + account + " WITH GRANT OPTION;\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	processtest.Fetch(t, "mysql-9.7")
-	w := &chain{
-		nodes:   local.New(local.Config{Root: filepath.Join(dir, "nodes"), InitSQLFile: accounts, NodeOptions: []string{"sync-binlog=0", "innodb-flush-log-at-trx-commit=2"}}),
-		journal: enginetest.NewMemory(time.Now),
-	}
+	making := local.Config{Root: filepath.Join(dir, "nodes"), InitSQLFile: accounts + ".had", NodeOptions: []string{"sync-binlog=0", "innodb-flush-log-at-trx-commit=2"}}
+	olds := local.New(making)
+	making.InitSQLFile = accounts
+	w := &chain{nodes: local.New(making), journal: enginetest.NewMemory(time.Now)}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
@@ -129,7 +134,7 @@ func newChain(t *testing.T) *chain {
 		g.Go(func() error {
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
-			s, err := w.nodes.Create(ctx, bluegreen.Resource{ID: fmt.Sprintf("qa-orders-blue-%d", i+1), Kind: "node", Env: "qa", Cluster: "orders", Cell: "blue", Product: "mysql", Version: "9.7", Mark: blue.Owner})
+			s, err := olds.Create(ctx, bluegreen.Resource{ID: fmt.Sprintf("qa-orders-blue-%d", i+1), Kind: "node", Env: "qa", Cluster: "orders", Cell: "blue", Product: "mysql", Version: "9.7", Mark: blue.Owner})
 			if err == nil {
 				blue.Nodes[i] = *s.Node
 			}
@@ -226,6 +231,10 @@ func (w *chain) stage(t *testing.T, name string, direction strategy.Direction) {
 		if !ok {
 			select {
 			case <-ctx.Done():
+				a, _, _ := w.journal.Action(id)
+				for _, s := range a.Steps {
+					t.Logf("%s: %s: %v", s.Kind, s.Phase, s.Checks.Bad())
+				}
 				t.Fatalf("%s %s: %v", name, direction, ctx.Err())
 			case <-time.After(50 * time.Millisecond):
 			}

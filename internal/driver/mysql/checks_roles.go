@@ -182,6 +182,16 @@ func (in *inspection) sameAccounts(ctx context.Context, f *finding) {
 	for _, p := range plugins {
 		active[p["PLUGIN_NAME"]] = true
 	}
+	var own, ownThere string
+	for s, into := range map[*session]*string{sp: &own, se: &ownThere} {
+		if err := s.one(ctx, "SELECT CURRENT_USER()", into); err != nil {
+			f.unknown(err)
+			return
+		}
+	}
+	if own != ownThere {
+		own = ""
+	}
 	same := 0
 	for name, login := range old {
 		system := strings.HasPrefix(name, "mysql.") || strings.HasPrefix(name, "mariadb.sys") || strings.HasPrefix(name, "root@") || strings.HasPrefix(name, "PUBLIC@")
@@ -190,6 +200,10 @@ func (in *inspection) sameAccounts(ctx context.Context, f *finding) {
 		case system:
 		case !has:
 			f.fail("create the account on the elect", "account %s is not on %s", name, in.elect.place)
+		case there.digest != login.digest && name == own:
+			same++ // we have logged in on both with one password, and what is kept of it is salted
+		case there.digest != login.digest && there.plugin == login.plugin && salted[there.plugin] && in.d.known(name):
+			f.warn("see that it can log in there", "account %s of ours has another hash on %s, which may be of the same password: %s salts it", name, in.elect.place, there.plugin)
 		case there.digest != login.digest:
 			f.fail("give it the same password and plugin", "account %s logs in differently on %s (%s) and %s (%s)", name, in.primary.place, login.plugin, in.elect.place, there.plugin)
 		case there.plugin != "" && !active[there.plugin]:
@@ -199,6 +213,16 @@ func (in *inspection) sameAccounts(ctx context.Context, f *finding) {
 		}
 	}
 	f.pass("%d accounts are the same", same)
+}
+
+// salted are the plugins that keep another hash of the same password at each server where it is set. Copied accounts have the same one;
+// our own are made by what makes the node.
+var salted = map[string]bool{"caching_sha2_password": true, "sha256_password": true, "parsec": true}
+
+// known tells whether user@host is of a user that may be connected to a primary beside the gateways, such as the gateways' monitor.
+func (d *Driver) known(account string) bool {
+	i := strings.LastIndexByte(account, '@')
+	return i >= 0 && slices.Contains(d.cfg.Known.Users, account[:i])
 }
 
 // login is how an account logs in; digest changes with anything of it.

@@ -64,21 +64,26 @@ func (d *Driver) fenceNode(ctx context.Context, p place, term int64) error {
 		return fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
 	defer s.close()
-	if err := s.ensure(ctx); err != nil {
-		return err
-	}
-	err = s.act(ctx, term, "raise the term", "DO 0")
+	err = s.raise(ctx, term)
 	if errors.Is(err, ErrBusy) {
 		// The predecessor is in the middle of an act: end it, and see it gone, before the term is raised.
 		if err := s.endHolder(ctx); err != nil {
 			return err
 		}
-		err = s.act(ctx, term, "raise the term", "DO 0")
+		err = s.raise(ctx, term)
 	}
 	if err != nil {
 		return err
 	}
 	return s.endPredecessors(ctx)
+}
+
+// raise makes the server refuse every lower term from now on.
+func (s *session) raise(ctx context.Context, term int64) error {
+	if err := s.ensure(ctx); err != nil {
+		return err
+	}
+	return s.act(ctx, term, "raise the term", "DO 0")
 }
 
 // endHolder kills whoever holds the guard's lock.

@@ -46,8 +46,6 @@ type speaker interface {
 	promote() string
 	persistPromotion() []string
 	semisync() semisync
-	// enableEvent is DDL, and logged.
-	replicaSideDisabled() string
 }
 
 // follow is where a replica gets its data from.

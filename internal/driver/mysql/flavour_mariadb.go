@@ -201,11 +201,10 @@ func (mariadb) follow(f follow) []string {
 		quote(f.host), f.port, quote(f.user), quote(f.password), tls))
 }
 
-func (mariadb) persistDemotion() string     { return "" }
-func (mariadb) demote() string              { return "SET GLOBAL read_only=1" }
-func (mariadb) promote() string             { return "SET GLOBAL read_only=0" }
-func (mariadb) persistPromotion() []string  { return nil }
-func (mariadb) replicaSideDisabled() string { return "SLAVESIDE_DISABLED" }
+func (mariadb) persistDemotion() string    { return "" }
+func (mariadb) demote() string             { return "SET GLOBAL read_only=1" }
+func (mariadb) promote() string            { return "SET GLOBAL read_only=0" }
+func (mariadb) persistPromotion() []string { return nil }
 
 func (mariadb) semisync() semisync {
 	return semisync{"rpl_semi_sync_master_enabled", "rpl_semi_sync_slave_enabled", "rpl_semi_sync_master_wait_point", "rpl_semi_sync_master_timeout", "rpl_semi_sync_master_wait_no_slave"}

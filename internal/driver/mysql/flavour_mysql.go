@@ -127,7 +127,6 @@ func (mysqlFlavour) promote() string         { return "SET GLOBAL read_only=0" }
 func (mysqlFlavour) persistPromotion() []string {
 	return []string{"SET PERSIST_ONLY super_read_only=0", "SET PERSIST_ONLY read_only=0"}
 }
-func (mysqlFlavour) replicaSideDisabled() string { return "REPLICA_SIDE_DISABLED" }
 
 func (mysqlFlavour) semisync() semisync {
 	return semisync{"rpl_semi_sync_source_enabled", "rpl_semi_sync_replica_enabled", "rpl_semi_sync_source_wait_point", "rpl_semi_sync_source_timeout", "rpl_semi_sync_source_wait_no_replica"}

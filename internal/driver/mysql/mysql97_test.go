@@ -36,6 +36,13 @@ func TestMySQL97(t *testing.T) {
 	}
 }
 
+// rehash sets a password on one server alone; undone, it has the hash that the other one has.
+func rehash(t *testing.T, s, other *mysqld, user, password string) func() {
+	hash := other.ask(t, "SELECT HEX(authentication_string) FROM mysql.user WHERE User='"+user+"'")
+	s.unlogged(t, "ALTER USER "+user+" IDENTIFIED BY '"+password+"'")
+	return func() { s.unlogged(t, "ALTER USER "+user+" IDENTIFIED WITH caching_sha2_password AS 0x"+hash) }
+}
+
 // trap 1: a stale term is refused by the server, its connections are gone, and nothing of it is in the binary log.
 func fence97(t *testing.T, w *world97) {
 	stale := w.driver(t)
@@ -167,6 +174,12 @@ func preflight97(t *testing.T, w *world97) {
 			blue.unlogged(t, "CREATE USER only@'%' IDENTIFIED BY 'x'")
 			return func() { blue.unlogged(t, "DROP USER only@'%'") }
 		}},
+		{"trap 22: another password", "same-accounts", check.Fail, "account app@% logs in differently", func(t *testing.T) func() { return rehash(t, blue, green, processtest.AppUser, "another") }},
+		// The hash of the same password is another one wherever it is set: of accounts that every node's maker makes, it says nothing.
+		{"trap 22: an account of ours, made there by itself", "same-accounts", check.Warn, "account windlass@% of ours has another hash", func(t *testing.T) func() {
+			return rehash(t, blue, green, processtest.AdminUser, processtest.AdminPassword)
+		}},
+		{"trap 22: the account that looks", "same-accounts", check.Pass, "", func(t *testing.T) func() { return rehash(t, blue, green, supervisor, supervisorPassword) }},
 		{"trap 21: too few connections", "connections", check.Fail, "takes 12 connections", set(green, "SET GLOBAL max_connections=12", "SET GLOBAL max_connections=150")},
 	} {
 		t.Run(x.name, func(t *testing.T) {
