@@ -244,6 +244,54 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// The skew tables of the built-in products, as their sources have them: one line for each bound, on it and one past it.
+func TestSkewTables(t *testing.T) {
+	for _, line := range []struct {
+		product, legal, illegal string
+	}{
+		{"vitess", "vtgate=14.0 vttablet=13.0", "vtgate=15.0 vttablet=13.0"},
+		{"vitess", "vttablet=14.0 vttablet=13.0", "vttablet=15.0 vttablet=13.0"}, // any two that talk
+		{"vitess", "vtgate=6.0 vttablet=7.0", "vtgate=7.0 vttablet=6.0"},
+		{"vitess", "vttablet=6.0 mysqlctld=7.0", "vttablet=7.0 mysqlctld=6.0"},
+		{"vitess", "vtgate=4.0 mysqlctld=6.0", "vttablet=4.0 mysqlctld=6.0"}, // those that do not talk are no pair
+		{"kubernetes", "apiserver=1.31 apiserver=1.32", "apiserver=1.30 apiserver=1.32"},
+		{"kubernetes", "controller-manager=1.31 apiserver=1.32", "controller-manager=1.30 apiserver=1.32"},
+		{"kubernetes", "scheduler=1.32 apiserver=1.32", "scheduler=1.32 apiserver=1.31"},
+		{"kubernetes", "kubelet=1.29 apiserver=1.32", "kubelet=1.28 apiserver=1.32"},
+		{"kubernetes", "kubelet=1.25 apiserver=1.27", "kubelet=1.24 apiserver=1.27"}, // before 1.28 two
+		{"kubernetes", "kubelet=1.31 apiserver=1.31 apiserver=1.32", "kubelet=1.32 apiserver=1.31 apiserver=1.32"},
+		{"kubernetes", "kube-proxy=1.29 apiserver=1.32 kubelet=1.32", "kube-proxy=1.33 kubelet=1.32 apiserver=1.32"},
+		{"kubernetes", "kube-proxy=1.32 kubelet=1.29", "kube-proxy=1.32 kubelet=1.28"},
+		{"kubernetes", "kubectl=1.33 apiserver=1.32", "kubectl=1.34 apiserver=1.32"},
+		{"kubernetes", "kubectl=1.31 apiserver=1.32", "kubectl=1.30 apiserver=1.32"},
+		{"cockroachdb", "node=24.1 node=24.3", "node=24.1 node=25.2"}, // over one innovation release
+		{"cockroachdb", "node=23.2 node=24.1", "node=23.1 node=24.1"},
+		{"temporal", "schema=1.25 history=1.24 frontend=1.24", "schema=1.24 frontend=1.25"},
+		{"temporal", "schema=1.25 worker=1.24 frontend=1.25", "schema=1.24 worker=1.25"},
+		{"temporal", "frontend=1.24 history=1.25", "frontend=1.23 history=1.25"},
+		{"camunda", "schema=7.22 engine=7.21", "schema=7.21 engine=7.22"},
+		{"camunda", "engine=7.22 engine=7.21", "engine=7.23 engine=7.21"},
+		{"elasticsearch", "data=9.0 master=8.19", "data=8.19 master=9.0"},
+		{"mysql", "replica=9.7 source=8.4", "replica=8.4 source=9.7"},
+		{"mysql", "replica=8.4 source=8.0", "replica=9.7 source=8.0"},
+		{"mariadb", "replica=11.8 source=10.11", "replica=10.11 source=11.8"},
+		{"postgresql", "subscriber=12 publisher=18", ""},
+		{"versions", "image=v2 deployment=v1", "image=v1 deployment=v2"},
+		{"versions", "deployment=v2 deployment=v1", "deployment=v3 deployment=v1"},
+		{"versions", "deployment=v2 reference=v1", "deployment=v1 reference=v2"},
+	} {
+		for text, want := range map[string]bool{line.legal: true, line.illegal: false} {
+			if text == "" {
+				continue
+			}
+			_, bad, err := builtin(t, line.product).Check(State{Present: state(strings.Fields(text)...)})
+			if err != nil || (len(bad) == 0) != want {
+				t.Errorf("%s %s: legal %v, want %v: %v %v", line.product, text, len(bad) == 0, want, bad, err)
+			}
+		}
+	}
+}
+
 // trap 39: a node that comes back old, or is added new, is not what the plan means; where it would be illegal the plan says so.
 func TestTrap39NodesThatNoPlanMeant(t *testing.T) {
 	p, err := builtin(t, "vitess").Plan(Request{From: "6.0", To: "7.0"})
