@@ -16,6 +16,7 @@ import (
 	"github.com/windlass-db/windlass/internal/driver/local"
 	"github.com/windlass-db/windlass/internal/driver/mysql"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/inplace"
 	"github.com/windlass-db/windlass/internal/seed"
 	"github.com/windlass-db/windlass/internal/supervisor/settings"
 )
@@ -27,7 +28,7 @@ type storage struct {
 }
 
 // drivers opens every capability that the steps need.
-func drivers(f settings.File, log *slog.Logger) (bluegreen.Ports, error) {
+func drivers(f settings.File, log *slog.Logger) (bluegreen.Ports, inplace.Ports, error) {
 	account := func(a settings.Account) mysql.Account {
 		return mysql.Account{User: a.User, Password: func(context.Context) (mysql.Secret, error) {
 			s, err := settings.Secret(a.PasswordFile)
@@ -36,7 +37,7 @@ func drivers(f settings.File, log *slog.Logger) (bluegreen.Ports, error) {
 	}
 	nodes, err := provisioner(f, log)
 	if err != nil {
-		return bluegreen.Ports{}, err
+		return bluegreen.Ports{}, inplace.Ports{}, err
 	}
 	gateways := gatewaydriver.New(f.Gateways.AdminTokenFile, time.Now)
 	cfg := mysql.Config{Admin: account(f.MySQL.Admin), Log: log, Now: time.Now, Known: mysql.Known{Users: append([]string{f.Gateways.MonitorUser}, f.MySQL.Known...)},
@@ -56,7 +57,7 @@ func drivers(f settings.File, log *slog.Logger) (bluegreen.Ports, error) {
 	}
 	db, err := mysql.New(cfg)
 	if err != nil {
-		return bluegreen.Ports{}, err
+		return bluegreen.Ports{}, inplace.Ports{}, err
 	}
 	access := func(_ context.Context, n fleet.Node) (*driver.Config, error) {
 		password, err := settings.Secret(f.MySQL.Admin.PasswordFile)
@@ -72,11 +73,11 @@ func drivers(f settings.File, log *slog.Logger) (bluegreen.Ports, error) {
 		return s.Mark, err
 	}, Limit: f.Seed.Bytes(), Writers: f.Seed.Writers, Reserved: []string{f.Gateways.MonitorUser}, Log: log, Now: time.Now})
 	if err != nil {
-		return bluegreen.Ports{}, err
+		return bluegreen.Ports{}, inplace.Ports{}, err
 	}
 	checker, err := datacheck.New(datacheck.Config{Access: access, Reserved: []string{f.MySQL.Admin.User, f.Gateways.MonitorUser}, Log: log, Now: time.Now})
 	if err != nil {
-		return bluegreen.Ports{}, err
+		return bluegreen.Ports{}, inplace.Ports{}, err
 	}
 	return bluegreen.Ports{
 		Provisioner: nodes,
@@ -85,11 +86,17 @@ func drivers(f settings.File, log *slog.Logger) (bluegreen.Ports, error) {
 		DataChecker: checker,
 		Gateways:    gateways,
 		Records:     &dns.Driver{Servers: map[string]dns.Server{f.Environment: {Address: f.DNS.Server, Zone: f.DNS.Zone, KeyFile: f.DNS.KeyFile}}},
-	}, nil
+	}, inplace.Ports{Nodes: nodes, Storage: db, Switcher: db, Gateways: gateways}, nil
+}
+
+// makesNodes makes nodes, and changes their version where they are.
+type makesNodes interface {
+	bluegreen.Provisioner
+	inplace.Nodes
 }
 
 // provisioner is the one that the file chooses.
-func provisioner(f settings.File, log *slog.Logger) (bluegreen.Provisioner, error) {
+func provisioner(f settings.File, log *slog.Logger) (makesNodes, error) {
 	if e := f.Exec; e != nil {
 		var env []string
 		for name, value := range e.Env {

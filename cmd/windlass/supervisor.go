@@ -15,6 +15,7 @@ import (
 	"github.com/windlass-db/windlass/internal/bluegreen"
 	"github.com/windlass-db/windlass/internal/cli"
 	"github.com/windlass-db/windlass/internal/engine"
+	"github.com/windlass-db/windlass/internal/inplace"
 	"github.com/windlass-db/windlass/internal/supervisor"
 	"github.com/windlass-db/windlass/internal/supervisor/settings"
 )
@@ -54,11 +55,11 @@ func runSupervisor(ctx context.Context, file string) error {
 	if err != nil {
 		return cli.Failf(cli.ExitUsage, "", "%w", err)
 	}
-	ports, err := drivers(f, log)
+	ports, nodes, err := drivers(f, log)
 	if err != nil {
 		return err
 	}
-	handlers, err := engine.NewHandlers(bluegreen.Handlers(ports)...)
+	handlers, err := engine.NewHandlers(append(bluegreen.Handlers(ports), inplace.Handlers(nodes)...)...)
 	if err != nil {
 		return err
 	}

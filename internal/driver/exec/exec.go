@@ -41,13 +41,13 @@ type Config struct {
 	// Secrets are more of the environment, asked for at every call. Their values are hidden in log lines and errors. May be nil.
 	Secrets func() (map[string]string, error)
 	Observe time.Duration // longest observe; 0: 30 s
-	Change  time.Duration // longest create or delete; 0: 10 min
+	Change  time.Duration // longest of any other; 0: 10 min
 	Grace   time.Duration // between the request to end and the kill; 0: 5 s
 	Output  int           // most bytes of an answer; 0: 1 MB
 	Log     *slog.Logger
 }
 
-// Provisioner implements bluegreen.Provisioner with the program.
+// Provisioner implements bluegreen.Provisioner and inplace.Nodes with the program.
 type Provisioner struct{ cfg Config }
 
 var _ bluegreen.Provisioner = (*Provisioner)(nil)
@@ -113,7 +113,7 @@ func (p *Provisioner) call(ctx context.Context, v Verb, r bluegreen.Resource) (b
 	if err != nil {
 		return bluegreen.ResourceState{}, fmt.Errorf("%s %s with %s: %w", v, r.ID, p.cfg.Command[0], err)
 	}
-	state := bluegreen.ResourceState{Exists: s.Exists, Running: s.Running, Mark: s.Mark, Node: s.Node, Gateway: s.Gateway, Version: s.Version}
+	state := bluegreen.ResourceState{Exists: s.Exists, Running: s.Running, Mark: s.Mark, Node: s.Node, Gateway: s.Gateway, Version: s.Version, Kept: s.Kept}
 	if state.Node != nil {
 		state.Node.Name = r.ID
 	}

@@ -28,6 +28,11 @@ const (
 	Observe Verb = "observe"
 	Create  Verb = "create"
 	Delete  Verb = "delete"
+
+	// Of a node whose cell is raised in place; a program that does not know them exits with ExitNever.
+	Upgrade Verb = "upgrade" // stop, keep a copy of the data, start the new version over the data
+	Restore Verb = "restore" // stop, put the copy back, start the version that it is of
+	Discard Verb = "discard" // delete the copy
 )
 
 // The program's exit codes. Every other code, and death by a signal, means that it failed: what it did is unknown, and the step
@@ -49,7 +54,7 @@ type Request struct {
 // Answer is what the program writes to standard output when it exits with 0: one JSON object.
 type Answer struct {
 	Protocol int    `json:"protocol"`
-	Term     int64  `json:"term"` // the highest term that the program has recorded for the id; after create and delete the request's own
+	Term     int64  `json:"term"` // the highest term that the program has recorded for the id; after all but observe the request's own
 	State    *State `json:"state"`
 }
 
@@ -61,6 +66,7 @@ type State struct {
 	Version string         `json:"version,omitempty"` // full version, such as "11.8.6"
 	Node    *fleet.Node    `json:"node,omitempty"`    // of a node: name and address
 	Gateway *fleet.Gateway `json:"gateway,omitempty"` // of a gateway: name, address, read_only, admin
+	Kept    string         `json:"kept,omitempty"`    // of a node: the version of the copy of its data, such as "10.11"
 }
 
 // decode reads the answer strictly: a word that is not known is a mistake in the program, and never passed over.
@@ -136,11 +142,17 @@ func (a Answer) check(v Verb, r bluegreen.Resource) error {
 	case a.State == nil:
 		return errors.New("state is missing: it must say at least {\"exists\": false}")
 	case v != Observe && a.Term != r.Term:
-		return fmt.Errorf("it answers with the term %d, not with ours, %d: it must record the term of every create and delete before it changes anything, and answer with what it recorded", a.Term, r.Term)
-	case v == Create && (!a.State.Exists || !a.State.Running):
+		return fmt.Errorf("it answers with the term %d, not with ours, %d: it must record the term of every call that changes something before it changes anything, and answer with what it recorded", a.Term, r.Term)
+	case (v == Create || v == Upgrade || v == Restore) && (!a.State.Exists || !a.State.Running):
 		return fmt.Errorf("it says that it is done, and the state is exists %t, running %t: answer when the resource takes connections, or exit with 1", a.State.Exists, a.State.Running)
 	case v == Create && a.State.Mark != r.Mark:
 		return fmt.Errorf("it says that it is done, and the mark is %q, not %q: store the mark before anything else", a.State.Mark, r.Mark)
+	case (v == Upgrade || v == Restore) && !hasVersion(a.State.Version, r.Version):
+		return fmt.Errorf("it says that it is done, and the version is %q, not one of %s", a.State.Version, r.Version)
+	case v == Upgrade && a.State.Kept == "":
+		return errors.New("it says that it is done, and kept is empty: without a copy of the data there is no way back from a newer version")
+	case (v == Restore || v == Discard) && a.State.Kept != "":
+		return fmt.Errorf("it says that it is done, and the copy of %s is still there: answer when it is gone, or exit with 1", a.State.Kept)
 	case v == Delete && a.State.Exists:
 		return errors.New("it says that it is done, and the state is exists true: answer when the resource is gone, or exit with 1")
 	case a.State.Running && !a.State.Exists:
@@ -173,4 +185,10 @@ func (s *State) checkAddresses(r bluegreen.Resource) error {
 		return errors.Join(errs...)
 	}
 	return errors.New("a running node needs state.node, and a running gateway state.gateway, one of the two alone")
+}
+
+// hasVersion reports whether the full version, such as "10.11.18-MariaDB", begins with the numbers of the prefix "10.11".
+func hasVersion(full, prefix string) bool {
+	rest, ok := strings.CutPrefix(full, prefix)
+	return ok && (rest == "" || rest[0] < '0' || rest[0] > '9')
 }
