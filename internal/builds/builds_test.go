@@ -21,6 +21,7 @@ var real = []struct{ build, program, flag, want string }{
 	{"bind9", "named", "-v", "BIND 9."},
 	{"mysql-9.7", "mysqld", "--version", "9.7."},
 	{"sysbench", "sysbench", "--version", "1."},
+	{"haproxy", "haproxy", "-v", "2."},
 }
 
 // TestFetchAndRun fetches what the tests and the demo need and asks programs for their version, run by Command and by the

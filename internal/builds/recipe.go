@@ -25,6 +25,8 @@ var recipes = map[string]recipe{
 		Programs: []string{"mysqld", "mysql", "mysqldump"}},
 	"bind9": {Suite: "bookworm", Security: true, Packages: []string{"bind9", "bind9-utils"}, Wants: "9.",
 		Programs: []string{"named", "tsig-keygen", "named-checkconf"}},
+	"haproxy": {Suite: "bookworm", Security: true, Packages: []string{"haproxy"}, Wants: "2.",
+		Programs: []string{"haproxy"}},
 	"sysbench": {Suite: "bookworm", Security: true, Packages: []string{"sysbench"}, Wants: "1.",
 		Programs: []string{"sysbench"}},
 	"postgresql-15": {Suite: "bookworm", Security: true, Packages: []string{"postgresql-15"}, Wants: "15.",
