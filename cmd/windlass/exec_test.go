@@ -137,7 +137,7 @@ approve: [verify]
 	ref := fleet.ClusterRef{Env: "qa", Name: "stock"}
 	f := fleet.Fleet{Name: "shop", Environments: []fleet.Environment{{Name: "qa", Clusters: []fleet.Cluster{{Name: ref.Name, Env: ref.Env, Product: "mariadb", Record: "stock.db.example.",
 		Cells: []fleet.Cell{{Name: "blue", Version: "10.11", Nodes: []fleet.Node{{Name: "stock-1", Address: primary.Address()}}, Gateway: made.Gateway}}}}}}}
-	if err := s.operator.Apply(ctx, api.ApplyRequest{Fleet: &f, Campaign: &c}); err != nil {
+	if _, err := s.operator.Apply(ctx, api.ApplyRequest{Fleet: &f, Campaign: &c}); err != nil {
 		t.Fatal(err)
 	}
 	agent := windlass(t, "supervisor", "--config", file)

@@ -232,7 +232,7 @@ func TestSupervisorOverTLS(t *testing.T) {
 		clusters = append(clusters, fleet.Environment{Name: env, Clusters: []fleet.Cluster{{Name: "orders", Env: env, Product: "mariadb", Record: "orders." + env + ".db.example.",
 			Cells: []fleet.Cell{{Name: "blue", Version: "10.11", Nodes: []fleet.Node{{Name: "orders-1", Address: "127.0.0.1:1"}}}}}}})
 	}
-	if err := s.operator.Apply(context.Background(), api.ApplyRequest{Fleet: &fleet.Fleet{Name: "shop", Environments: clusters}}); err != nil {
+	if _, err := s.operator.Apply(context.Background(), api.ApplyRequest{Fleet: &fleet.Fleet{Name: "shop", Environments: clusters}}); err != nil {
 		t.Fatal(err)
 	}
 	qa := s.token(t, "supervisor", "qa", "qa-1")
@@ -261,7 +261,7 @@ func TestSupervisorOverTLS(t *testing.T) {
 	plain.url = "http" + strings.TrimPrefix(s.url, "https")
 	noTLS := windlass(t, "supervisor", "--config", plain.supervisorFile(t, "qa-5", "qa", qa, s.ca))
 
-	prod.refused(t, "a token of qa in prod", "for environment prod", "windlass token --role supervisor --env prod --name prod-1")
+	prod.refused(t, "a token of qa in prod", "for environment prod", "windlass token create --role supervisor --env prod --name prod-1")
 	wrongCA.refused(t, "another authority", "certificate signed by unknown authority", "hint: ", "ca_file")
 	wrongToken.refused(t, "a token that nobody made", "refuses the token in "+filepath.Join(s.dir, "wrong.token"))
 	open.refused(t, "a token that others can read", "can be read by others (mode 0644)", "chmod 600 "+filepath.Join(s.dir, "open.token"), "qa-4.yaml:5:")

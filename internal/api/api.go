@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/windlass-db/windlass/internal/campaign"
+	"github.com/windlass-db/windlass/internal/config"
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/state"
@@ -17,6 +18,10 @@ type Problem struct {
 	Code    string `json:"code"`    // stable: "fenced", "not-found", "refused", "unauthorized", "forbidden", "bad-request", "internal"
 	Message string `json:"message"` // what is wrong
 	Hint    string `json:"hint,omitempty"`
+
+	// What keeps files from being applied, by the paths in them; the message has all of it too.
+	Fleet    []config.Finding `json:"fleet,omitempty"`
+	Campaign []config.Finding `json:"campaign,omitempty"`
 }
 
 // The codes of problems.
@@ -97,11 +102,18 @@ type MendedRequest struct {
 	Result  state.Mended `json:"result"`
 }
 
-// ApplyRequest stores a fleet, a campaign, or both.
+// ApplyRequest stores a fleet, a campaign, or both: all of it or nothing.
 type ApplyRequest struct {
 	Fleet    *fleet.Fleet       `json:"fleet,omitempty"`
 	Campaign *campaign.Campaign `json:"campaign,omitempty"`
+	Prune    bool               `json:"prune,omitempty"`   // forget the clusters that the fleet's file names no more
+	DryRun   bool               `json:"dry_run,omitempty"` // say what it would do, and do nothing
 	Who      string             `json:"who,omitempty"`
+}
+
+// ForgetRequest takes a cluster out of the inventory.
+type ForgetRequest struct {
+	Why string `json:"why"`
 }
 
 // ScopeRequest pauses or resumes a scope; empty fields match everything.
@@ -139,6 +151,7 @@ type Forecast struct {
 // ClusterStatus is all that is known of a cluster.
 type ClusterStatus struct {
 	Cluster     fleet.Cluster      `json:"cluster"`
+	Forgotten   time.Time          `json:"forgotten,omitzero"` // when it was taken out of the inventory: all else is history
 	Campaign    string             `json:"campaign,omitempty"`
 	Progress    *campaign.Progress `json:"progress,omitempty"`
 	Decision    *campaign.Decision `json:"decision,omitempty"`

@@ -152,7 +152,7 @@ func call[Reply any](ctx context.Context, c *Client, method, path string, body a
 	if resp.StatusCode/100 != 2 {
 		e := &Error{Status: resp.StatusCode}
 		if json.Unmarshal(b, &e.Problem) != nil || e.Message == "" {
-			e.Problem = Problem{CodeInternal, fmt.Sprintf("%s answered %s", c.base, resp.Status), "is this the address of a windlass server?"}
+			e.Problem = Problem{Code: CodeInternal, Message: fmt.Sprintf("%s answered %s", c.base, resp.Status), Hint: "is this the address of a windlass server?"}
 		}
 		return reply, false, e
 	}
@@ -243,11 +243,6 @@ func (a *Agent) EndMend(ctx context.Context, cluster string, term int64, r state
 }
 
 var _ engine.Journal = (*Agent)(nil)
-
-// Apply stores a fleet, a campaign, or both.
-func (c *Client) Apply(ctx context.Context, r ApplyRequest) error {
-	return do(ctx, c, http.MethodPost, "/v1/apply", r)
-}
 
 // Campaigns lists the campaigns, the newest first.
 func (c *Client) Campaigns(ctx context.Context) ([]state.CampaignInfo, error) {

@@ -3,12 +3,10 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/windlass-db/windlass/internal/api"
 	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/config"
 	"github.com/windlass-db/windlass/internal/fleet"
@@ -19,6 +17,7 @@ type documents struct {
 	fleet    *fleet.Fleet
 	campaign *campaign.Campaign
 	object   config.Object // of the campaign, which knows its lines
+	fleetDoc config.Object // of the fleet
 }
 
 // readFiles reads fleet and campaign files. All that is wrong with all of them is in one error.
@@ -46,7 +45,7 @@ func readFiles(cmd *cobra.Command, o *Options, names []string) (documents, error
 			if d.fleet != nil {
 				return d, Failf(ExitUsage, "put all environments into one fleet", "there are two fleets in the files")
 			}
-			d.fleet = &v
+			d.fleet, d.fleetDoc = &v, obj
 		case campaign.Campaign:
 			if d.campaign != nil {
 				return d, Failf(ExitUsage, "apply one campaign at a time", "there are two campaigns in the files")
@@ -75,56 +74,6 @@ func (d documents) unfit() config.Problems {
 		return nil
 	}
 	return d.object.Locate(d.campaign.Check(*d.fleet, time.Now()))
-}
-
-func applyCommand(o *Options) *cobra.Command {
-	var files []string
-	cmd := &cobra.Command{
-		Use: "apply -f FILE…", Short: "Tell the server of a fleet, a campaign, or both",
-		Example: "  windlass apply -f fleet.yaml -f campaign.yaml",
-		Args:    exactly(0, "no argument"),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			d, err := readFiles(cmd, o, files)
-			if err != nil {
-				return err
-			}
-			if ps := d.unfit(); len(ps) > 0 {
-				if o.Output == "json" {
-					if err := o.printer(cmd).value(ps, nil); err != nil {
-						return err
-					}
-				}
-				return problems(cmd, ps, ExitUsage, "mend the files and try again; nothing was applied")
-			}
-			c, err := o.connect()
-			if err != nil {
-				return err
-			}
-			if o.DryRun {
-				fmt.Fprintln(cmd.ErrOrStderr(), "Dry run: the files are right; nothing was applied.")
-				return nil
-			}
-			if err := c.Apply(cmd.Context(), api.ApplyRequest{Fleet: d.fleet, Campaign: d.campaign, Who: whoAmI()}); err != nil {
-				return err
-			}
-			return o.printer(cmd).value(map[string]bool{"applied": true}, func(w io.Writer) error {
-				if d.fleet != nil {
-					n := 0
-					for _, e := range d.fleet.Environments {
-						n += len(e.Clusters)
-					}
-					fmt.Fprintf(w, "fleet %s applied: %d clusters in %d environments\n", d.fleet.Name, n, len(d.fleet.Environments))
-				}
-				if d.campaign != nil {
-					fmt.Fprintf(w, "campaign %s applied: %s %s → %s\n", d.campaign.Name, d.campaign.Product, d.campaign.From, d.campaign.To)
-				}
-				return nil
-			})
-		},
-	}
-	cmd.Flags().StringArrayVarP(&files, "file", "f", nil, "YAML `FILE` with a fleet or a campaign; may be given again")
-	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "check the files and stop")
-	return cmd
 }
 
 func planCommand(o *Options) *cobra.Command {

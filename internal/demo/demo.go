@@ -187,7 +187,7 @@ func (p *place) campaign(ctx context.Context, client *api.Client, o Options, rep
 			req.Campaign = &v
 		}
 	}
-	if err := client.Apply(ctx, req); err != nil {
+	if _, err := client.Apply(ctx, req); err != nil {
 		return err
 	}
 	fmt.Fprintf(o.Out, "Raising %d clusters from 10.11 to 11.8, qa before prod, two at a time in a stage.\n", len(p.clusters))

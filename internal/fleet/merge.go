@@ -80,11 +80,8 @@ func (m *merger) cell(path string, d, l, f Cell) Cell {
 		k := slices.IndexFunc(f.Nodes, func(fn Node) bool { return fn.Name == n.Name })
 		switch {
 		case k >= 0:
-			at := three(m, fmt.Sprintf("%s.nodes[%d].address", path, k), "the address of "+n.Name, dn.Address, n.Address, f.Nodes[k].Address)
-			if at != n.Address {
-				n.Address, n.UUID = at, "" // it is another server until it says that it is the same
-			}
-			out.Nodes = append(out.Nodes, n)
+			is := three(m, fmt.Sprintf("%s.nodes[%d]", path, k), "the server "+n.Name, told(dn), told(n), told(f.Nodes[k]))
+			out.Nodes = append(out.Nodes, known(is, n))
 		case !before:
 			out.Nodes = append(out.Nodes, n)
 		}
@@ -104,6 +101,31 @@ func (m *merger) cell(path string, d, l, f Cell) Cell {
 		m.problem(path+".nodes", "no server would be left in the cell %s of %s", l.Name, m.cluster)
 	}
 	return out
+}
+
+// told is what a file can say of a server.
+func told(n Node) Node {
+	v := reflect.ValueOf(&n).Elem()
+	for i := range v.NumField() {
+		if _, ok := v.Type().Field(i).Tag.Lookup("yaml"); !ok {
+			v.Field(i).SetZero()
+		}
+	}
+	return n
+}
+
+// known is a server as it is told, with what is known of it beside that, as long as it is the same one: at another address it is another.
+func known(is, before Node) Node {
+	if is.Address != before.Address {
+		return is
+	}
+	v, b := reflect.ValueOf(&is).Elem(), reflect.ValueOf(before)
+	for i := range v.NumField() {
+		if _, ok := v.Type().Field(i).Tag.Lookup("yaml"); !ok {
+			v.Field(i).Set(b.Field(i))
+		}
+	}
+	return is
 }
 
 func node(all []Node, name string) (Node, bool) {
@@ -135,6 +157,8 @@ func shown(v any) string {
 			return "none"
 		}
 		return v.Name + " at " + v.Address
+	case Node:
+		return v.Address
 	case string:
 		if v != "" {
 			return v

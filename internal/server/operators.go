@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 
 	"github.com/windlass-db/windlass/internal/api"
 	"github.com/windlass-db/windlass/internal/campaign"
-	"github.com/windlass-db/windlass/internal/config"
 	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/state"
 	"github.com/windlass-db/windlass/internal/strategy"
@@ -25,80 +23,24 @@ func (s *Server) apply(_ http.ResponseWriter, r *http.Request, who caller) (any,
 	if req.Fleet == nil && req.Campaign == nil {
 		return nil, badRequest{errors.New("there is nothing to apply: neither a fleet nor a campaign")}
 	}
-	var selected []fleet.ClusterRef
-	if req.Campaign != nil {
-		known, err := s.cfg.Store.Clusters(r.Context(), "")
-		if err != nil {
-			return nil, err
-		}
-		f := inventory(known, req.Fleet)
-		if found := req.Campaign.Check(f, s.cfg.Now()); len(found) > 0 {
-			return nil, unfit(req.Campaign.Name, found)
-		}
-		for _, c := range req.Campaign.Select(f) {
-			selected = append(selected, c.Ref())
-		}
-	}
-	if req.Fleet != nil {
-		if err := s.cfg.Store.ApplyFleet(r.Context(), *req.Fleet, who.Name); err != nil {
-			return nil, err
-		}
-	}
-	if req.Campaign == nil {
-		return nil, nil
-	}
-	return nil, s.cfg.Store.ApplyCampaign(r.Context(), *req.Campaign, selected, who.Name)
+	return s.cfg.Store.Apply(r.Context(), state.Change{Fleet: req.Fleet, Campaign: req.Campaign, Prune: req.Prune, DryRun: req.DryRun, Who: who.Name})
 }
 
-// inventory is the fleet as it will be: the clusters that are known, with those of an applied file that are not.
-func inventory(known []fleet.Cluster, applied *fleet.Fleet) fleet.Fleet {
-	f := fleet.Fleet{Name: "that the server knows"}
-	at := map[string]int{}
-	have := map[fleet.ClusterRef]bool{}
-	add := func(c fleet.Cluster) {
-		if have[c.Ref()] {
-			return
-		}
-		have[c.Ref()] = true
-		i, ok := at[c.Env]
-		if !ok {
-			i = len(f.Environments)
-			at[c.Env] = i
-			f.Environments = append(f.Environments, fleet.Environment{Name: c.Env})
-		}
-		f.Environments[i].Clusters = append(f.Environments[i].Clusters, c)
+func (s *Server) fleets(_ http.ResponseWriter, r *http.Request, _ caller) (any, error) {
+	all, err := s.cfg.Store.Fleets(r.Context())
+	if all == nil {
+		all = []fleet.Fleet{}
 	}
-	stored := map[fleet.ClusterRef]fleet.Cluster{}
-	for _, c := range known {
-		stored[c.Ref()] = c
-	}
-	if applied != nil {
-		f.Name = applied.Name
-		for _, e := range applied.Environments {
-			for _, c := range e.Clusters {
-				for _, cell := range stored[c.Ref()].Cells {
-					if _, ok := c.Cell(cell.Name); !ok && cell.Owner != "" {
-						c = stored[c.Ref()] // Windlass made this cell: what is stored is newer than the file
-					}
-				}
-				add(c)
-			}
-		}
-	}
-	for _, c := range known {
-		add(c)
-	}
-	return f
+	return all, err
 }
 
-// unfit says all that keeps a campaign from being applied to the fleet.
-func unfit(name string, found []config.Finding) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "campaign %s does not fit the fleet:", name)
-	for _, f := range found {
-		fmt.Fprintf(&b, "\n  - %s", f)
+func (s *Server) forget(_ http.ResponseWriter, r *http.Request, who caller) (any, error) {
+	req, err := body[api.ForgetRequest](r)
+	if err != nil {
+		return nil, err
 	}
-	return &state.Refused{What: b.String(), Hint: "mend the campaign or the fleet; nothing was applied"}
+	ref := fleet.ClusterRef{Env: r.PathValue("env"), Name: r.PathValue("name")}
+	return nil, s.cfg.Store.Forget(r.Context(), ref, who.Name, req.Why)
 }
 
 func (s *Server) launch(_ http.ResponseWriter, r *http.Request, who caller) (any, error) {

@@ -27,7 +27,11 @@ type pages struct{ s *Server }
 func (s *Server) clusterStatus(ctx context.Context, ref fleet.ClusterRef) (api.ClusterStatus, error) {
 	out := api.ClusterStatus{}
 	var err error
-	if out.Cluster, err = s.cfg.Store.Cluster(ctx, ref); err != nil {
+	out.Cluster, err = s.cfg.Store.Cluster(ctx, ref)
+	if errors.Is(err, state.ErrNotFound) {
+		out.Cluster, out.Forgotten, err = s.cfg.Store.Forgotten(ctx, ref) // its history stays readable
+	}
+	if err != nil {
 		return out, err
 	}
 	if out.Actions, err = s.cfg.Store.Actions(ctx, ref, 20); err != nil {

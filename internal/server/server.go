@@ -105,7 +105,9 @@ var routes = []route{
 	{"GET /v1/campaigns/{name}", viewer, (*Server).campaign},
 	{"GET /v1/campaigns/{name}/forecast", viewer, (*Server).forecast},
 	{"GET /v1/campaigns/{name}/switchovers", viewer, (*Server).switchovers},
+	{"GET /v1/fleets", viewer, (*Server).fleets},
 	{"GET /v1/clusters/{env}/{name}", viewer, (*Server).cluster},
+	{"POST /v1/clusters/{env}/{name}/forget", operator, (*Server).forget},
 	{"GET /v1/events", viewer, (*Server).events},
 	{"GET /v1/notifications", viewer, (*Server).notifications},
 }
@@ -248,6 +250,10 @@ func (s *Server) problem(w http.ResponseWriter, r *http.Request, err error) {
 		status, p = http.StatusConflict, api.Problem{Code: api.CodeRefused, Message: err.Error()}
 		if errors.As(err, &hint) {
 			p.Hint = hint.ErrorHint()
+		}
+		var unfit *state.Unfit
+		if errors.As(err, &unfit) {
+			p.Fleet, p.Campaign = unfit.Fleet, unfit.Campaign
 		}
 	case errors.As(err, &bad):
 		status, p = http.StatusBadRequest, api.Problem{Code: api.CodeBadRequest, Message: err.Error()}

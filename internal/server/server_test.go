@@ -134,7 +134,7 @@ func TestTheWholeWayOverTheAPI(t *testing.T) {
 	f := start(t, false)
 	op := f.client("operator")
 	fl, c := demoFleet(), demoCampaign()
-	if err := op.Apply(ctx, api.ApplyRequest{Fleet: &fl, Campaign: &c}); err != nil {
+	if _, err := op.Apply(ctx, api.ApplyRequest{Fleet: &fl, Campaign: &c}); err != nil {
 		t.Fatal(err)
 	}
 	out, err := op.Launch(ctx, "c")
@@ -198,7 +198,7 @@ func TestTheWayBackIsWatchedWhileAnActionWaits(t *testing.T) {
 	fl, c := demoFleet(), demoCampaign()
 	c.Clusters, c.Soak = []string{"qa/a"}, campaign.Soak{}
 	c.Environments = []string{"qa"}
-	if err := f.client("operator").Apply(ctx, api.ApplyRequest{Fleet: &fl, Campaign: &c}); err != nil {
+	if _, err := f.client("operator").Apply(ctx, api.ApplyRequest{Fleet: &fl, Campaign: &c}); err != nil {
 		t.Fatal(err)
 	}
 	qa := f.client("qa").Agent("qa")
@@ -244,7 +244,7 @@ func isForbidden(err error) bool {
 func TestMetricsAndPagesAreServed(t *testing.T) {
 	f := start(t, true)
 	fl, c := demoFleet(), demoCampaign()
-	if err := f.client("operator").Apply(ctx, api.ApplyRequest{Fleet: &fl, Campaign: &c}); err != nil {
+	if _, err := f.client("operator").Apply(ctx, api.ApplyRequest{Fleet: &fl, Campaign: &c}); err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{"/metrics": `windlass_clusters{campaign="c",env="qa",stage="none"} 2`, "/": "10.11", "/campaigns/c": "switch-storage", "/clusters/qa/a": "qa/a", "/events": "campaign-applied", "/healthz": "ok"} {
@@ -289,7 +289,7 @@ func TestTokensOverTheAPI(t *testing.T) {
 		t.Fatalf("before there is a fleet: %v", err)
 	}
 	fl, c := demoFleet(), demoCampaign()
-	if err := op.Apply(ctx, api.ApplyRequest{Fleet: &fl, Campaign: &c}); err != nil {
+	if _, err := op.Apply(ctx, api.ApplyRequest{Fleet: &fl, Campaign: &c}); err != nil {
 		t.Fatal(err)
 	}
 	for _, bad := range []state.Token{{Role: "supervisor", Env: "prd", Name: "x"}, {Role: "viewer"}, {Role: "supervisor", Name: "x"}} {

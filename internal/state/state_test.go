@@ -356,7 +356,7 @@ func TestOutputsAreMergedWithTheRecord(t *testing.T) {
 		t.Errorf("switchovers: %+v", sw)
 	}
 	// The inventory applied again does not forget the cell that was made.
-	must(t, s.ApplyFleet(ctx, fleet.Fleet{Name: "f", Environments: []fleet.Environment{{Name: "qa", Clusters: []fleet.Cluster{{Name: "c00", Env: "qa", Product: "mariadb", Cells: []fleet.Cell{{Name: "blue"}}}}}}}, "me"))
+	must(t, s.ApplyFleet(ctx, fleet.Fleet{Name: "f", Environments: []fleet.Environment{{Name: "qa", Clusters: []fleet.Cluster{{Name: "c00", Env: "qa", Product: "mariadb", Record: "x.", Cells: []fleet.Cell{{Name: "blue", Version: "10.11"}}}}}}}, "me"))
 	if c, err = s.Cluster(ctx, a.Cluster.Ref()); err != nil || len(c.Cells) != 2 {
 		t.Errorf("after apply: %+v, %v", c.Cells, err)
 	}

@@ -153,7 +153,7 @@ func (s *Store) RevokeToken(ctx context.Context, named, who string) (out TokenIn
 // Environments are those that the fleet has clusters in, by name.
 func (s *Store) Environments(ctx context.Context) (all []string, err error) {
 	err = s.view(ctx, func(tx *sql.Tx) error {
-		all, err = rows(ctx, tx, func(r *sql.Rows) (env string, err error) { return env, r.Scan(&env) }, `SELECT DISTINCT env FROM clusters ORDER BY env`)
+		all, err = rows(ctx, tx, func(r *sql.Rows) (env string, err error) { return env, r.Scan(&env) }, `SELECT DISTINCT env FROM clusters WHERE forgotten_at = 0 ORDER BY env`)
 		return err
 	})
 	return all, err
