@@ -1,0 +1,181 @@
+// Package service starts, stops and looks at the nodes of an engine that we did not write, by configuration alone: what runs a node on a
+// version, what says that it is healthy, what says which version it is.
+//
+// A node is run by a Runner: as a process of this machine, or by commands of the user's own, such as systemctl, also over ssh. Health
+// and version are asked of the node itself, never of what started it: a node that came back old by another's hand says so.
+//
+// Failure. What could not be asked is an error, and unknown. A node that does not answer, or not well, is not healthy, and its answer is
+// kept for the person who reads why. Every change is under a term: the runner refuses one that is lower than the highest seen.
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/rolling"
+)
+
+// Version is how a node is run on one version.
+type Version struct {
+	Version string            // numbers that matter, such as "1.1"
+	Command []string          // with placeholders, see expand
+	Env     map[string]string // the same
+}
+
+// Config is how the nodes of one product are driven.
+type Config struct {
+	Versions   []Version
+	Health     Probe
+	Version    Probe
+	StopWithin time.Duration // how long a node gets to end by itself; 0: 1 min
+	Runner     Runner
+}
+
+// Unit is one node on one version, for a Runner.
+type Unit struct {
+	Ref     fleet.ClusterRef
+	Node    fleet.Node
+	Version string
+	Argv    []string // empty when only the node is meant
+	Env     []string
+	Term    int64
+}
+
+// Runner runs units.
+type Runner interface {
+	// Runs tells whether the node's process is there.
+	Runs(ctx context.Context, u Unit) (bool, error)
+	// Start starts it; one that runs is left as it is.
+	Start(ctx context.Context, u Unit) error
+	// Stop ends it in good order, and returns when it is gone.
+	Stop(ctx context.Context, u Unit) error
+}
+
+// Driver is a rolling.Nodes.
+type Driver struct{ cfg Config }
+
+// New makes a driver.
+func New(cfg Config) (*Driver, error) {
+	if cfg.StopWithin == 0 {
+		cfg.StopWithin = time.Minute
+	}
+	for _, v := range cfg.Versions {
+		if len(v.Command) == 0 {
+			return nil, fmt.Errorf("version %s has no command", v.Version)
+		}
+		for _, text := range append([]string{}, v.Command...) {
+			if _, err := expand(text, Unit{Node: fleet.Node{Name: "n", Address: "h:1"}}); err != nil {
+				return nil, fmt.Errorf("the command of version %s: %w", v.Version, err)
+			}
+		}
+	}
+	if err := errors.Join(cfg.Health.check("health"), cfg.Version.check("version")); err != nil {
+		return nil, err
+	}
+	return &Driver{cfg}, nil
+}
+
+// Observe asks the node.
+func (d *Driver) Observe(ctx context.Context, c fleet.Cluster, n fleet.Node) (rolling.NodeState, error) {
+	u := Unit{Ref: c.Ref(), Node: n}
+	runs, err := d.cfg.Runner.Runs(ctx, u)
+	if err != nil {
+		return rolling.NodeState{}, fmt.Errorf("look whether %s runs: %w", n.Name, err)
+	}
+	if !runs {
+		return rolling.NodeState{Detail: "its process is not there"}, nil
+	}
+	s := rolling.NodeState{Running: true}
+	said, err := d.cfg.Health.ask(ctx, u)
+	if s.Healthy = err == nil; err != nil {
+		if ctx.Err() != nil {
+			return s, context.Cause(ctx)
+		}
+		s.Detail = err.Error()
+	} else {
+		s.Detail = said
+	}
+	if v, err := d.cfg.Version.ask(ctx, u); err == nil {
+		s.Version = v
+	} else if s.Healthy { // healthy, and of no version: not fit to be judged
+		s.Healthy, s.Detail = false, "it does not say its version: "+err.Error()
+	}
+	return s, nil
+}
+
+// Start starts the node on the version.
+func (d *Driver) Start(ctx context.Context, c fleet.Cluster, n fleet.Node, version string, term int64) error {
+	u := Unit{Ref: c.Ref(), Node: n, Version: version, Term: term}
+	for _, v := range d.cfg.Versions {
+		if v.Version != version {
+			continue
+		}
+		for _, text := range v.Command {
+			arg, err := expand(text, u)
+			if err != nil {
+				return err
+			}
+			u.Argv = append(u.Argv, arg)
+		}
+		for k, text := range v.Env {
+			value, err := expand(text, u)
+			if err != nil {
+				return err
+			}
+			u.Env = append(u.Env, k+"="+value)
+		}
+		return d.cfg.Runner.Start(ctx, u)
+	}
+	var known []string
+	for _, v := range d.cfg.Versions {
+		known = append(known, v.Version)
+	}
+	return fmt.Errorf("there is no command for version %s of the node; the supervisor's file has %s", version, strings.Join(known, ", "))
+}
+
+// Stop ends the node.
+func (d *Driver) Stop(ctx context.Context, c fleet.Cluster, n fleet.Node, term int64) error {
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.StopWithin)
+	defer cancel()
+	return d.cfg.Runner.Stop(ctx, Unit{Ref: c.Ref(), Node: n, Term: term})
+}
+
+// expand puts the unit's facts into a text: {node}, {address}, {host}, {port}, {zone}, {env}, {cluster}, {version}, {term}. A doubled
+// bracket stands for itself.
+func expand(text string, u Unit) (string, error) {
+	host, port, err := net.SplitHostPort(u.Node.Address)
+	if err != nil {
+		return "", fmt.Errorf("the address of %s: %w", u.Node.Name, err)
+	}
+	facts := map[string]string{"node": u.Node.Name, "address": u.Node.Address, "host": host, "port": port, "zone": u.Node.Zone,
+		"env": u.Ref.Env, "cluster": u.Ref.Name, "version": u.Version, "term": fmt.Sprint(u.Term)}
+	var b strings.Builder
+	for text != "" {
+		before, rest, found := strings.Cut(text, "{")
+		b.WriteString(strings.ReplaceAll(before, "}}", "}"))
+		if !found {
+			break
+		}
+		if after, doubled := strings.CutPrefix(rest, "{"); doubled {
+			b.WriteByte('{')
+			text = after
+			continue
+		}
+		name, after, closed := strings.Cut(rest, "}")
+		value, known := facts[name]
+		if !closed || !known {
+			return "", fmt.Errorf("%q has no meaning in %q: there are {node}, {address}, {host}, {port}, {zone}, {env}, {cluster}, {version}, {term}, and {{ for a bracket", "{"+name+"}", text)
+		}
+		b.WriteString(value)
+		text = after
+	}
+	return b.String(), nil
+}
+
+// Compile-time check: it is what the rolling strategy asks for.
+var _ rolling.Nodes = (*Driver)(nil)
