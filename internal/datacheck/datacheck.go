@@ -104,11 +104,6 @@ func New(cfg Config) (*Checker, error) {
 
 func ptr[T any](v T) *T { return &v }
 
-// Grants lists what the account needs on every server that is compared.
-func Grants(account string) []string {
-	return []string{"GRANT SELECT, SHOW VIEW, TRIGGER, EVENT, PROCESS, BINLOG ADMIN, BINLOG MONITOR, SLAVE MONITOR, REPLICATION SLAVE ADMIN ON *.* TO " + account}
-}
-
 // errAgain ends a round that can't go on: the next one does.
 var errAgain = errors.New("the round is over")
 

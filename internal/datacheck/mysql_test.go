@@ -12,6 +12,7 @@ import (
 	"github.com/windlass-db/windlass/internal/datacheck"
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/seed/seedtest"
 )
 
 // TestMySQL compares servers of MySQL 9.7, under load: equal, then with differences. The reference is stopped for a moment
@@ -22,6 +23,7 @@ func TestMySQL(t *testing.T) {
 	for _, s := range []*processtest.MySQLServer{replica, green} {
 		s.Follow(t, primary)
 	}
+	seedtest.Reader(t, primary.Admin, "mysql")
 	primary.Exec(t, "USE app",
 		"CREATE TABLE rows_ (id BIGINT PRIMARY KEY AUTO_INCREMENT, v INT, s VARCHAR(40))",
 		"INSERT INTO rows_ (v, s) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 900) SELECT i, CONCAT('row ', i) FROM n",

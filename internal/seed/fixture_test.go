@@ -4,24 +4,16 @@ import (
 	"context"
 	"database/sql"
 	_ "embed"
-	"errors"
-	"fmt"
-	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/go-sql-driver/mysql"
 
 	"github.com/windlass-db/windlass/internal/bluegreen"
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/seed/seedtest"
 )
 
 const owner = "raise prod/orders"
-
-//go:embed testdata/rich.sql
-var rich string
 
 // world is a cluster with a primary and a replica of the old version.
 type world struct{ primary, replica *processtest.Server }
@@ -29,9 +21,10 @@ type world struct{ primary, replica *processtest.Server }
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{primary: processtest.Primary(t, "10.11", fast), replica: processtest.MariaDB(t, "10.11", fast)}
-	script(t, w.primary, rich)
+	seedtest.Script(t, w.primary.Admin, seedtest.MariaDB)
+	seedtest.Reader(t, w.primary.Admin, "mariadb")
 	w.replica.Exec(t, "SET GLOBAL gtid_slave_pos=''")
-	follow(t, w.replica, w.primary)
+	w.replica.Replicate(t, w.primary)
 	w.replica.CatchUp(t, w.primary)
 	return w
 }
@@ -52,6 +45,16 @@ func (w *world) fresh(t *testing.T, opts ...processtest.Option) target {
 func (w *world) request(green *processtest.Server, blue ...fleet.Node) bluegreen.SeedRequest {
 	c := fleet.Cluster{Name: "orders", Env: "prod", Product: "mariadb", Cells: []fleet.Cell{{Name: "blue", Version: "10.11", Nodes: blue}, {Name: "green", Version: "11.8", Owner: owner, Nodes: []fleet.Node{nodeOf("green-1", green)}}}}
 	return bluegreen.SeedRequest{Cluster: c, FromCell: "blue", ToCell: "green", Node: c.Cells[1].Nodes[0], Term: 3}
+}
+
+// What the copying and the comparing of data share, by the names that these tests use.
+var (
+	access = seedtest.Access
+	one    = func(t testing.TB, db *sql.DB, query string) string { t.Helper(); return seedtest.One(t, db, query) }
+)
+
+func load(t *testing.T, s *processtest.Server) (stop func() int64) {
+	return seedtest.Load(t, s.Admin, seedtest.OnMariaDB...)
 }
 
 var fast = processtest.With("sync-binlog=0", "innodb-flush-log-at-trx-commit=2")
@@ -91,88 +94,9 @@ func (w *world) whole(t *testing.T, g target) {
 	if got := one(t, g.Admin, "SELECT CONCAT(@@global.event_scheduler, ' ', GROUP_CONCAT(DISTINCT STATUS)) FROM information_schema.EVENTS WHERE EVENT_NAME='ev1'"); got != "OFF SLAVESIDE_DISABLED" {
 		t.Errorf("scheduler and event: %s", got)
 	}
-	follow(t, g.Server, w.primary)
+	g.Server.Replicate(t, w.primary)
 	g.CatchUp(t, w.primary)
 	sameRows(t, w.primary, g.Server)
-}
-
-func access(_ context.Context, n fleet.Node) (*mysql.Config, error) {
-	c := mysql.NewConfig()
-	c.Net, c.Addr, c.User, c.Passwd = "tcp", n.Address, processtest.AdminUser, processtest.AdminPassword
-	return c, nil
-}
-
-// follow replicates from the replica's own gtid_slave_pos.
-func follow(t *testing.T, r, p *processtest.Server) {
-	t.Helper()
-	r.Exec(t, fmt.Sprintf("CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=%d, MASTER_USER='%s', MASTER_PASSWORD='%s', MASTER_USE_GTID=slave_pos, MASTER_SSL=0, MASTER_CONNECT_RETRY=1", p.Port, processtest.AdminUser, processtest.AdminPassword))
-	r.Exec(t, "START SLAVE")
-}
-
-// script runs statements separated by lines of ";;", on one connection.
-func script(t *testing.T, s *processtest.Server, text string) {
-	t.Helper()
-	c, err := s.Admin.Conn(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	for _, stmt := range strings.Split(text, "\n;;\n") {
-		if strings.TrimSpace(stmt) == "" {
-			continue
-		}
-		if _, err := c.ExecContext(t.Context(), stmt); err != nil {
-			t.Fatalf("%s: %v", stmt, err)
-		}
-	}
-}
-
-func one(t *testing.T, db *sql.DB, query string) string {
-	t.Helper()
-	var v sql.NullString
-	if err := db.QueryRow(query).Scan(&v); err != nil {
-		t.Fatalf("%s: %v", query, err)
-	}
-	return v.String
-}
-
-// load writes until it is stopped, and says how many rows it wrote.
-func load(t *testing.T, s *processtest.Server) (stop func() int64) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	var n atomic.Int64
-	go func() {
-		defer close(done)
-		pace := time.NewTicker(20 * time.Millisecond) // it shall not take the machine from what it is beside
-		defer pace.Stop()
-		for i := 0; ctx.Err() == nil; i++ {
-			<-pace.C
-			for _, q := range []string{
-				fmt.Sprintf("INSERT INTO app.load_rows (v, s) VALUES (%d, 'row %d')", i, i),
-				fmt.Sprintf("UPDATE app.load_rows SET v = v + 1 WHERE id %% 7 = %d", i%7),
-				"DELETE FROM app.load_rows WHERE id % 97 = 13",
-				"UPDATE app.t_sv SET v = v + 1 WHERE id = 1",
-				fmt.Sprintf("INSERT INTO app.t_nokey VALUES (%d, 'x')", i),
-				"DO NEXTVAL(app.sq)",
-			} {
-				if _, err := s.Admin.ExecContext(ctx, q); err != nil {
-					if ctx.Err() == nil && !errors.Is(err, sql.ErrConnDone) {
-						t.Errorf("load: %s: %v", q, err)
-					}
-					return
-				}
-				n.Add(1)
-			}
-		}
-	}()
-	stop = func() int64 {
-		cancel()
-		<-done
-		return n.Load()
-	}
-	t.Cleanup(func() { stop() })
-	return stop
 }
 
 // checksums of every table on both servers, by the servers' own means.

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	_ "embed"
-
 	"golang.org/x/sync/errgroup"
 
 	"github.com/windlass-db/windlass/internal/bluegreen"
@@ -20,10 +18,8 @@ import (
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/seed/seedtest"
 )
-
-//go:embed testdata/rich-mysql.sql
-var richMySQL string
 
 // world97 is a cluster with a primary and a replica of MySQL 9.7, and nodes of the new cell. No second version of MySQL can be
 // had on the machines that this runs on.
@@ -47,7 +43,8 @@ func TestMySQL(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.primary.Exec(t, "SET GLOBAL read_only=0")
-	w.primary.Exec(t, strings.Split(strings.TrimSpace(richMySQL), "\n;;\n")...)
+	seedtest.Script(t, w.primary.Admin, seedtest.MySQL)
+	seedtest.Reader(t, w.primary.Admin, "mysql")
 	w.replica.Follow(t, w.primary)
 	w.replica.CatchUp(t, w.primary)
 	t.Run("refused", func(t *testing.T) { refused97(t, w) })
@@ -105,7 +102,7 @@ func refused97(t *testing.T, w *world97) {
 func copied97(t *testing.T, w *world97) {
 	g := w.fresh[0]
 	r := w.request(g, w.primary, w.replica)
-	stop := load97(t, w.primary)
+	stop := seedtest.Load(t, w.primary.Admin)
 	// A try that ends in the middle, its context with it.
 	ctx, cancel := context.WithCancel(t.Context())
 	saved := 0
@@ -247,43 +244,4 @@ func restored97(t *testing.T, w *world97) {
 	if done, res, err := seeder(t, nil).Seeded(t.Context(), r); !done || err != nil || !strings.Contains(res.String(), "restored") {
 		t.Errorf("%v %v %v", done, res, err)
 	}
-}
-
-// load97 writes until it is stopped.
-func load97(t *testing.T, s *processtest.MySQLServer) (stop func() int) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan int)
-	go func() {
-		n := 0
-		defer func() { done <- n }()
-		pace := time.NewTicker(20 * time.Millisecond) // it shall not take the machine from what it is beside
-		defer pace.Stop()
-		for i := 0; ctx.Err() == nil; i++ {
-			<-pace.C
-			for _, q := range []string{
-				fmt.Sprintf("INSERT INTO app.load_rows (v, s) VALUES (%d, 'row %d')", i, i), fmt.Sprintf("UPDATE app.load_rows SET v = v + 1 WHERE id %% 7 = %d", i%7),
-				"DELETE FROM app.load_rows WHERE id % 97 = 13", fmt.Sprintf("INSERT INTO app.t_nokey VALUES (%d, 'x')", i),
-			} {
-				if _, err := s.Admin.ExecContext(ctx, q); err != nil {
-					if ctx.Err() == nil {
-						t.Errorf("load: %s: %v", q, err)
-					}
-					return
-				}
-				n++
-			}
-		}
-	}()
-	stopped := false
-	n := 0
-	stop = func() int {
-		cancel()
-		if !stopped {
-			n, stopped = <-done, true
-		}
-		return n
-	}
-	t.Cleanup(func() { stop() })
-	return stop
 }

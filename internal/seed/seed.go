@@ -58,7 +58,7 @@ const DefaultLimit = 20 << 30
 
 // Config is what a Seeder needs.
 type Config struct {
-	// Access logs in on nodes. The account needs everything on the target (with GRANT OPTION), and on a source what Grants lists.
+	// Access logs in on nodes. The account needs everything on the target (with GRANT OPTION), and on a source what mysql.Grants lists.
 	Access node.Access
 	// Mark tells whose a node is: the mark that its provisioner gave it; "" if it has none.
 	Mark  func(ctx context.Context, r bluegreen.SeedRequest) (string, error)
@@ -98,11 +98,6 @@ func New(cfg Config) (*Seeder, error) {
 		cfg.Now = time.Now
 	}
 	return &Seeder{cfg: cfg, log: cfg.Log}, nil
-}
-
-// Grants lists what the account needs on a source, as statements for an account of that name.
-func Grants(account string) []string {
-	return []string{"GRANT SELECT, SHOW VIEW, TRIGGER, EVENT, PROCESS, RELOAD, BINLOG ADMIN, BINLOG MONITOR, SLAVE MONITOR, REPLICATION SLAVE, REPLICATION SLAVE ADMIN ON *.* TO " + account}
 }
 
 // Status is what a copy persists on its way. Its reader is told by it; a resumed copy looks at the servers, and takes from it

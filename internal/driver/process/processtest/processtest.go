@@ -140,6 +140,12 @@ func (s *Server) Follow(t testing.TB, source *Server) {
 		t.Fatal(err)
 	}
 	s.Exec(t, "SET GLOBAL gtid_slave_pos='"+pos+"'")
+	s.Replicate(t, source)
+}
+
+// Replicate makes the server a replica of another, from its own position.
+func (s *Server) Replicate(t testing.TB, source *Server) {
+	t.Helper()
 	s.Exec(t, fmt.Sprintf("CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=%d, MASTER_USER='%s', MASTER_PASSWORD='%s', MASTER_USE_GTID=slave_pos, MASTER_SSL=0, MASTER_CONNECT_RETRY=1", source.Port, AdminUser, AdminPassword))
 	s.Exec(t, "START SLAVE")
 }
