@@ -16,6 +16,6 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	root := cli.New()
-	root.AddCommand(serverCommand(), supervisorCommand(), demoCommand())
+	cli.Add(root, serverCommand(), supervisorCommand(), demoCommand())
 	return cli.Run(ctx, root, cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
 }

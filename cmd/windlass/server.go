@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -65,9 +67,9 @@ func runServer(ctx context.Context, f serverFlags) error {
 			return cli.Failf(cli.ExitUsage, "", "%w", err)
 		}
 	}
-	l, err := net.Listen("tcp", f.listen)
+	l, err := listen(f.listen)
 	if err != nil {
-		return cli.Failf(cli.ExitError, "is another server running? choose another address with --listen", "listen on %s: %w", f.listen, err)
+		return err
 	}
 	loopback := l.Addr().(*net.TCPAddr).IP.IsLoopback()
 	if tlsConfig == nil && !loopback {
@@ -112,6 +114,35 @@ func runServer(ctx context.Context, f serverFlags) error {
 		return launcher.Launcher{Store: store, Decide: campaign.Decide, Holder: holder, Log: log, Now: store.Now}.Run(ctx)
 	})
 	return g.Wait()
+}
+
+// listen takes the address, or says what is wrong with it.
+func listen(address string) (net.Listener, error) {
+	const example = "write it as HOST:PORT, such as 127.0.0.1:8480"
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, cli.Failf(cli.ExitUsage, example, "--listen %q is no address: %w", address, err)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return nil, cli.Failf(cli.ExitUsage, example, "--listen %q: the port is a number from 0 to 65535, and 0 takes any that is free", address)
+	}
+	l, err := net.Listen("tcp", address)
+	if err == nil {
+		return l, nil
+	}
+	hint := ""
+	var name *net.DNSError
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		hint = "is another server running? stop it, or choose another address with --listen"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		hint = "this machine does not have that address; 0.0.0.0 is all that it has"
+	case errors.Is(err, syscall.EACCES):
+		hint = "ports below 1024 are for root alone; choose another with --listen"
+	case errors.As(err, &name):
+		hint = "name an address of this machine; " + example
+	}
+	return nil, cli.Failf(cli.ExitError, hint, "can't serve on %s: %w", address, err)
 }
 
 func (f serverFlags) tls() (*tls.Config, error) {

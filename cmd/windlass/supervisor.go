@@ -90,7 +90,7 @@ func greet(ctx context.Context, agent *api.Agent, f settings.File, log *slog.Log
 	case errors.As(err, &away) && away.Untrusted():
 		return cli.Failf(cli.ExitError, away.ErrorHint(), "%w", err)
 	case errors.As(err, &refused) && (refused.Status == http.StatusUnauthorized || refused.Status == http.StatusForbidden):
-		return cli.Failf(cli.ExitError, fmt.Sprintf("make one with: windlass token --role supervisor --env %s --name %s", f.Environment, f.Name),
+		return cli.Failf(cli.ExitError, fmt.Sprintf("make one with: windlass token create --role supervisor --env %s --name %s", f.Environment, f.Name),
 			"the server refuses the token in %s for environment %s: %w", f.Server.TokenFile, f.Environment, err)
 	case err != nil:
 		log.Warn("the server did not answer yet; it is asked again and again", "err", err)

@@ -9,6 +9,9 @@ import (
 // planWidth is the widest line of a plan's text.
 const planWidth = 100
 
+// NoFleet is the name of the fleet when none was given to plan against.
+const NoFleet = "(none given)"
+
 // WriteText writes the plan for people, at most 100 characters wide.
 func (p Plan) WriteText(w io.Writer) error {
 	t := &planText{}
@@ -106,6 +109,8 @@ func (p Plan) writeEnvironments(t *planText) {
 			names = append(names[:most:most], fmt.Sprintf("and %d more", len(e.Clusters)-most))
 		}
 		switch {
+		case p.Fleet == NoFleet:
+			names = []string{"(give the fleet's file too, and its clusters are named: -f FLEET.yaml)"}
 		case !e.Known:
 			names = []string{"(the fleet has no such environment)"}
 		case len(names) == 0:

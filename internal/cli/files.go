@@ -3,6 +3,10 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,7 +41,7 @@ func readFiles(cmd *cobra.Command, o *Options, names []string) (documents, error
 		return d, problems(cmd, ps, ExitUsage, "mend the files and try again; nothing was applied")
 	}
 	if err != nil {
-		return d, Failf(ExitUsage, "", "%w", err)
+		return d, unreadable(err)
 	}
 	for _, obj := range objects {
 		switch v := obj.Value.(type) {
@@ -54,6 +58,47 @@ func readFiles(cmd *cobra.Command, o *Options, names []string) (documents, error
 		}
 	}
 	return d, nil
+}
+
+// unreadable says of a file that can't be read which one, from where it was looked for, and what to do.
+func unreadable(err error) error {
+	var path *fs.PathError
+	if !errors.As(err, &path) {
+		return Failf(ExitUsage, "", "%w", err)
+	}
+	name := path.Path
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		here, err := os.Getwd()
+		if err != nil || filepath.IsAbs(name) {
+			here = "this machine"
+		}
+		return Failf(ExitUsage, missing(name), "there is no file %s in %s", name, here)
+	case errors.Is(err, fs.ErrPermission):
+		return Failf(ExitUsage, "let this user read it, or run as one who may", "the file %s may not be read: %w", name, path.Err)
+	case errors.Is(err, syscall.EISDIR):
+		return Failf(ExitUsage, "name the files in it, each with -f", "%s is a folder", name)
+	}
+	return Failf(ExitUsage, "", "the file %s can't be read: %w", name, path.Err)
+}
+
+// missing is a hint for a file that is not there: the one of its folder that was most likely meant.
+func missing(name string) string {
+	const hint = "look at the path and the name"
+	entries, err := os.ReadDir(filepath.Dir(name))
+	if err != nil {
+		return hint
+	}
+	var names []string
+	for _, e := range entries {
+		if ext := filepath.Ext(e.Name()); !e.IsDir() && (ext == ".yaml" || ext == ".yml") {
+			names = append(names, e.Name())
+		}
+	}
+	if s := config.Suggest(filepath.Base(name), names); s != "" && len(s) < 200 {
+		return s
+	}
+	return hint
 }
 
 // problems shows all that is wrong with the files, each with its line, and makes the error that ends the command.
@@ -95,11 +140,11 @@ func planCommand(o *Options) *cobra.Command {
 			if d.campaign == nil {
 				return Failf(ExitUsage, "give the campaign's file with -f", "the files hold no campaign")
 			}
-			f := fleet.Fleet{Name: "(none given)"}
+			f := fleet.Fleet{Name: campaign.NoFleet}
 			if d.fleet != nil {
 				f = *d.fleet
 			} else {
-				fmt.Fprintln(cmd.ErrOrStderr(), "No fleet is given with -f: the plan names no cluster.")
+				fmt.Fprintln(cmd.ErrOrStderr(), "No fleet is given, so the plan names no cluster and is held against none: give its file too, with another -f.")
 			}
 			p := campaign.PlanOf(*d.campaign, f, time.Now())
 			if d.fleet == nil {

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,6 +57,24 @@ func printStatus(w io.Writer, s api.CampaignStatus) error {
 	fmt.Fprintf(w, "%s: %s %s → %s, %s, %d of %d clusters have arrived\n", c.Name, c.Product, c.From, c.To, s.Snapshot.Status, arrived, len(s.Snapshot.Clusters))
 	for _, p := range s.Snapshot.Pauses {
 		fmt.Fprintf(w, "paused by %s: %s\n", p.Who, p.Why)
+	}
+	for _, f := range slices.Concat(c.Freezes, s.Snapshot.Freezes) {
+		if f.To.After(s.At) {
+			of := "everything"
+			if len(f.Environments) > 0 {
+				of = strings.Join(f.Environments, " and ")
+			}
+			fmt.Fprintf(w, "freeze of %s from %s to %s: %s\n", of, f.From.Format(time.RFC3339), f.To.Format(time.RFC3339), f.Reason)
+		}
+	}
+	for _, v := range s.Snapshot.Overrides {
+		if v.Expires.After(s.At) {
+			what := "override of " + v.Rule
+			if v.Rule == campaign.CodeApproval {
+				what = "approval"
+			}
+			fmt.Fprintf(w, "%s for %s until %s, by %s: %s\n", what, scopeText(c.Name, api.ScopeRequest{Env: v.Env, Cluster: v.Cluster, Stage: v.Stage}), v.Expires.Format(time.RFC3339), v.Who, v.Why)
+		}
 	}
 	var rows [][]string
 	for _, env := range c.Environments {

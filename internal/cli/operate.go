@@ -4,14 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/windlass-db/windlass/internal/api"
-	"github.com/windlass-db/windlass/internal/campaign"
-	"github.com/windlass-db/windlass/internal/config"
-	"github.com/windlass-db/windlass/internal/state"
+	"github.com/windlass-db/windlass/internal/fleet"
 )
 
 // operation is a verb that changes something: it says what it will do, asks, and does it.
@@ -83,7 +80,7 @@ func scopeText(name string, s api.ScopeRequest) string {
 
 func atMostOne(cmd *cobra.Command, args []string) error {
 	if len(args) > 1 {
-		return Failf(ExitUsage, "usage: "+cmd.UseLine(), "one cluster at the most is wanted, %d arguments were given", len(args))
+		return Failf(ExitUsage, "usage: "+cmd.UseLine(), "%s takes one cluster at the most, and got %s", cmd.CommandPath(), given(args))
 	}
 	return nil
 }
@@ -129,8 +126,22 @@ func resumeCommand(o *Options) *cobra.Command {
 func abortCommand(o *Options) *cobra.Command {
 	op := &operation{}
 	cmd := &cobra.Command{
-		Use: "abort --why REASON", Short: "End a campaign: what runs turns round, nothing starts again", Args: exactly(0, "no argument"),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Use: "abort [ENV/CLUSTER] --why REASON", Short: "Turn round what runs: of one cluster, or of a campaign, which then ends", Args: atMostOne,
+		Long: `With a cluster: the action that it is in turns round and is undone; the cluster then stays until you resume it, and the campaign goes on
+without it. Without one: every action turns round, and nothing starts again in the campaign.
+
+Past the point of no return nothing can be undone, and what runs there goes on to its end.`,
+		Example: "  windlass abort prod/orders --why 'its disk is too small'\n  windlass abort --why 'wrong version'",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := op.target(args); err != nil {
+				return err
+			}
+			if ref := (fleet.ClusterRef{Env: op.scope.Env, Name: op.scope.Cluster}); ref.Name != "" {
+				return op.do(cmd, o, func(n string) string {
+					return fmt.Sprintf("Abort what runs on %s: it turns round and is undone, and the cluster stays until you resume it. Campaign %s goes on without it.", ref, n)
+				},
+					func(ctx context.Context, c *api.Client, n string) error { return c.AbortCluster(ctx, n, ref, op.why) })
+			}
 			return op.do(cmd, o, func(n string) string {
 				return "Abort campaign " + n + ": actions that run turn round and are undone, except past the point of no return; nothing starts again."
 			},
@@ -168,77 +179,6 @@ func rollbackCommand(o *Options) *cobra.Command {
 	return cmd
 }
 
-func overrideRun(op *operation, o *Options, rule *string, length *string) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := op.target(args); err != nil {
-			return err
-		}
-		d, err := config.ParseDuration(*length)
-		if err != nil {
-			return Failf(ExitUsage, "write it as 2h or 1d", "--for: %w", err)
-		}
-		if *rule != campaign.CodeApproval {
-			if _, ok := campaign.Overridable()[*rule]; !ok {
-				return Failf(ExitUsage, "`windlass why` names the rule that holds", "rule %q is not known, or can't be overridden", *rule)
-			}
-		}
-		return op.do(cmd, o, func(n string) string {
-			return fmt.Sprintf("Let the rule %q pass for %s, for %s.", *rule, scopeText(n, op.scope), config.FormatDuration(d))
-		}, func(ctx context.Context, c *api.Client, n string) error {
-			return c.Override(ctx, n, campaign.Override{Rule: *rule, Env: op.scope.Env, Cluster: op.scope.Cluster, Stage: op.scope.Stage, Why: op.why, Expires: time.Now().Add(d)})
-		})
-	}
-}
-
-func approveCommand(o *Options) *cobra.Command {
-	op := &operation{}
-	rule, length := campaign.CodeApproval, ""
-	cmd := &cobra.Command{Use: "approve [ENV/CLUSTER] --stage STAGE --why REASON", Short: "Approve a stage that waits for a person's approval", Args: atMostOne}
-	cmd.RunE = overrideRun(op, o, &rule, &length)
-	op.flags(cmd, o, true)
-	cmd.Flags().StringVar(&length, "for", "1d", "how long the approval is good")
-	return cmd
-}
-
-func overrideCommand(o *Options) *cobra.Command {
-	op := &operation{}
-	var rule, length string
-	cmd := &cobra.Command{Use: "override RULE [--env ENV] [--stage STAGE] --for DURATION --why REASON", Short: "Let one rule pass for a time; who and why are kept", Args: exactly(1, "one rule")}
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		rule = args[0]
-		return overrideRun(op, o, &rule, &length)(cmd, nil)
-	}
-	op.flags(cmd, o, true)
-	cmd.Flags().StringVar(&op.scope.Cluster, "cluster", "", "only this `CLUSTER` of --env")
-	cmd.Flags().StringVar(&length, "for", "1h", "how long")
-	return cmd
-}
-
-func freezeCommand(o *Options) *cobra.Command {
-	op := &operation{}
-	var length string
-	cmd := &cobra.Command{
-		Use: "freeze --for DURATION --why REASON", Short: "Start nothing for a time", Args: exactly(0, "no argument"),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			d, err := config.ParseDuration(length)
-			if err != nil {
-				return Failf(ExitUsage, "write it as 2h or 1d", "--for: %w", err)
-			}
-			f := campaign.Freeze{From: time.Now(), To: time.Now().Add(d), Reason: op.why}
-			if op.scope.Env != "" {
-				f.Environments = []string{op.scope.Env}
-			}
-			return op.do(cmd, o, func(n string) string {
-				return fmt.Sprintf("Freeze %s until %s: nothing new starts.", scopeText(n, op.scope), f.To.Format(time.RFC3339))
-			},
-				func(ctx context.Context, c *api.Client, n string) error { return c.Freeze(ctx, n, f) })
-		},
-	}
-	op.flags(cmd, o, true)
-	cmd.Flags().StringVar(&length, "for", "1d", "how long")
-	return cmd
-}
-
 func launchCommand(o *Options) *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
@@ -265,28 +205,5 @@ func launchCommand(o *Options) *cobra.Command {
 		},
 	}
 	campaignFlag(cmd, &name)
-	return cmd
-}
-
-func tokenCommand(o *Options) *cobra.Command {
-	var t state.Token
-	cmd := &cobra.Command{
-		Use: "token --role ROLE [--env ENV] --name NAME", Short: "Make a token and print it, this once", Args: exactly(0, "no argument"),
-		Example: "  windlass token --role supervisor --env prod --name prod-1 > token && chmod 600 token",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := o.connect()
-			if err != nil {
-				return err
-			}
-			secret, err := c.NewToken(cmd.Context(), t)
-			if err != nil {
-				return err
-			}
-			return o.printer(cmd).value(map[string]string{"token": secret}, func(w io.Writer) error { _, err := fmt.Fprintln(w, secret); return err })
-		},
-	}
-	cmd.Flags().StringVar(&t.Role, "role", "", "operator, viewer or supervisor")
-	cmd.Flags().StringVar(&t.Env, "env", "", "a supervisor's `ENVIRONMENT`")
-	cmd.Flags().StringVar(&t.Name, "name", "", "whom it is for")
 	return cmd
 }

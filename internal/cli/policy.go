@@ -63,13 +63,14 @@ func readKinds(cmd *cobra.Command, o *Options, names []string, kinds ...config.K
 		return nil, problems(cmd, ps, ExitUsage, "mend the files and try again")
 	}
 	if err != nil {
-		return nil, Failf(ExitUsage, "", "%w", err)
+		return nil, unreadable(err)
 	}
 	return objects, nil
 }
 
 func checkCommand(o *Options) *cobra.Command {
-	cmd := &cobra.Command{Use: "check", Short: "Check a state of versions, or a policy", Args: exactly(0, "state or policy"), RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	cmd := &cobra.Command{Use: "check", Short: "Check a state of versions, or a policy"}
+	group(cmd)
 	cmd.AddCommand(checkStateCommand(o), checkPolicyCommand(o))
 	return cmd
 }

@@ -34,11 +34,17 @@ Why it does not move:        windlass why ENV/CLUSTER`,
 		}
 		return nil
 	}
+	group(root)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if cmd.HasSubCommands() { // the flags of a verb that there is not are unknown, too
+			if err := knownVerb(cmd, cmd.Flags().Args()); err != nil {
+				return err
+			}
+		}
 		return Failf(ExitUsage, cmd.CommandPath()+" --help lists the flags", "%w", err)
 	})
 	root.AddCommand(applyCommand(o), planCommand(o), checkCommand(o), statusCommand(o), whyCommand(o), forecastCommand(o), launchCommand(o), pauseCommand(o), resumeCommand(o), abortCommand(o),
-		rollbackCommand(o), approveCommand(o), overrideCommand(o), freezeCommand(o), eventsCommand(o), tokenCommand(o))
+		rollbackCommand(o), approveCommand(o), overrideCommand(o), freezeCommand(o), thawCommand(o), eventsCommand(o), tokenCommand(o))
 	root.AddCommand(fleetCommand(o), forgetCommand(o))
 	return root
 }
@@ -52,14 +58,4 @@ func envOr(name, other string) string {
 
 func (o *Options) printer(cmd *cobra.Command) printer {
 	return printer{cmd.OutOrStdout(), o.Output == "json"}
-}
-
-// exactly is cobra.ExactArgs with an error that says what is wanted.
-func exactly(n int, what string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) != n {
-			return Failf(ExitUsage, "usage: "+cmd.UseLine(), "%s is wanted, %d arguments were given", what, len(args))
-		}
-		return nil
-	}
 }

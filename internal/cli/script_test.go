@@ -2,10 +2,13 @@ package cli_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -29,6 +32,19 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			// exitcode N COMMAND… runs the command, which is to end with this very code.
+			"exitcode": func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg || len(args) < 2 {
+					ts.Fatalf("usage: exitcode N COMMAND…")
+				}
+				var ended *exec.ExitError
+				err := ts.Exec(args[1], args[2:]...)
+				if !errors.As(err, &ended) || strconv.Itoa(ended.ExitCode()) != args[0] {
+					ts.Fatalf("%v, want the exit code %s", err, args[0])
+				}
+			},
+		},
 		Setup: func(e *testscript.Env) error {
 			ctx := context.Background()
 			store, err := state.Open(ctx, filepath.Join(e.WorkDir, "state.db"), state.Options{LeaseTTL: time.Millisecond})

@@ -190,7 +190,7 @@ func rollbackAllowed(c campaign.Campaign, p campaign.Progress, to string) error 
 	_, target := st.Stage(to)
 	switch {
 	case to != "" && target < 0:
-		return &Refused{fmt.Sprintf("strategy %s has no stage %q", c.Strategy, to), "name a stage that the cluster has completed"}
+		return &Refused{fmt.Sprintf("strategy %s has no stage %q", c.Strategy, to), "write " + completed(st, at)}
 	case p.Action != nil:
 		return &Refused{fmt.Sprintf("%s is in the middle of %s", p.Ref, p.Action.Stage), "wait until it has ended, or abort the campaign: that turns the action round"}
 	case at < 0 || target >= at:

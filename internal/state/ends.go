@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/windlass-db/windlass/internal/campaign"
+	"github.com/windlass-db/windlass/internal/strategy"
 )
 
 // What a person has set for a time can be ended before. As with a pause, the scope is given as it was when it was set: a word about an
@@ -121,6 +122,12 @@ func (s *Store) EndOverride(ctx context.Context, name string, o campaign.Overrid
 		e.Ref.Env, e.Ref.Name = o.Env, o.Cluster
 		return s.event(ctx, tx, e)
 	})
+}
+
+// completed lists the stages that a cluster can be taken back to.
+func completed(st strategy.Strategy, at int) string {
+	names := append([]string{"nothing for the beginning"}, st.StageNames()[:max(at, 0)]...)
+	return strings.Join(names, ", or ")
 }
 
 func (s *Store) endRule(ctx context.Context, tx *sql.Tx, id int64) error {
