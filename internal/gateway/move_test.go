@@ -452,6 +452,26 @@ func testUnmovable(t *testing.T, c *cluster) {
 		})
 	}
 
+	t.Run("a name that the session's character set can't say", func(t *testing.T) {
+		one := conn(t, g.open(t, "gw", ""))
+		prepare := func() adminapi.PrepareReply {
+			p, err := g.api.Prepare(bg(t), adminapi.PrepareRequest{Switch: "dry", Term: c.term, Target: c.replica.Address(), DryRun: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p
+		}
+		run(t, one, "SET @`ü` = 'x', @`Ã¼` = 'what latin1 takes it for'")
+		if p := prepare(); !p.OK() || p.Ready != 1 {
+			t.Errorf("%+v", p)
+		}
+		run(t, one, "SET NAMES latin1")
+		if p := prepare(); len(p.Unmovable) != 1 || p.Unmovable[0].Kind != adminapi.BlockUnknown {
+			t.Errorf("%+v", p)
+		}
+		g.api.Close(bg(t), adminapi.CloseRequest{Term: c.term, IDs: []uint32{onlySession(t, g).id}, Reason: "end of the test"})
+		g.until(t, "no session", func(st adminapi.Status) bool { return st.Sessions() == 0 })
+	})
 	t.Run("xa", func(t *testing.T) { // trap 20
 		one := conn(t, g.open(t, "gw", ""))
 		for _, q := range []string{"XA START 'x'", "INSERT INTO writes (k) VALUES ('xa')", "XA END 'x'", "XA PREPARE 'x'"} {

@@ -225,7 +225,8 @@ func testMySQLUnmovable(t *testing.T, m *mysqlPair) {
 		{"HANDLER", adminapi.BlockHandler, []string{"HANDLER writes OPEN"}, []string{"HANDLER writes CLOSE"}},
 		{"PREPARE", adminapi.BlockSQLPrepare, []string{"PREPARE s FROM 'SELECT 1'"}, []string{"DEALLOCATE PREPARE s"}},
 		{"PREPARE of a routine", adminapi.BlockSQLPrepare, []string{"CALL preparing()"}, []string{"DEALLOCATE PREPARE p"}},
-		{"a name that is not ASCII", adminapi.BlockUnknown, []string{"SET @`ü` = 1"}, nil},
+		{"a name that is not ASCII", "", []string{"SET @`ü 'x` = 1"}, nil},
+		{"a name that the session's character set can't say", adminapi.BlockUnknown, []string{"SET @`ü` = 1", "SET NAMES latin1"}, nil},
 	} {
 		t.Run(u.name, func(t *testing.T) {
 			b := raw(t, g.writer, func(d *wire.Dial) { d.User, d.Passwords, d.Schema = plainUser, []string{"plain-secret"}, "gw" })
@@ -394,6 +395,41 @@ func testMySQLRefused(t *testing.T, m *mysqlPair) {
 		change(want)
 		if bs, err := s.verify(bg(t), other, want); err != nil || len(bs) != 1 || len(bs[0].Names) != 1 || bs[0].Names[0] != name {
 			t.Errorf("%s: %+v, %v", name, bs, err)
+		}
+	}
+}
+
+// A user variable's type is in its column's alone, and is written so that it is the same again.
+func TestUserValues(t *testing.T) {
+	for _, test := range []struct {
+		column    wire.ColumnType
+		plain     string
+		collation string
+		literal   string // empty: it can't be read
+	}{
+		{wire.ColumnType{Type: wire.TypeLongLong}, "-5", "binary", "-5"},
+		{wire.ColumnType{Type: wire.TypeLongLong, Flags: wire.ColumnIsUnsigned}, "5", "binary", "CAST(5 AS UNSIGNED)"},
+		{wire.ColumnType{Type: wire.TypeDouble}, "1", "binary", "1e0"},
+		{wire.ColumnType{Type: wire.TypeDouble}, "1.5e-7", "binary", "1.5e-7"},
+		{wire.ColumnType{Type: wire.TypeNewDecimal}, "1.50", "binary", "1.50"},
+		{wire.ColumnType{Type: 0xfb}, "ab", "utf8mb4_bin", "_utf8mb4 X'6162' COLLATE utf8mb4_bin"},
+		{wire.ColumnType{Type: 0xfa, Flags: 0x80}, "ab", "binary", "_binary X'6162'"},
+		{wire.ColumnType{Type: 0xf5}, "{}", "utf8mb4_bin", ""},    // JSON
+		{wire.ColumnType{Type: 0xff}, "x", "utf8mb4_bin", ""},     // geometry, or not understood
+		{wire.ColumnType{Type: 0xfb}, "x", "", ""},                // no collation
+		{wire.ColumnType{Type: 0x0c}, "2026-11-21", "binary", ""}, // a date
+	} {
+		v, err := userValue([]byte(test.plain), []byte(fmt.Sprintf("%X", test.plain)), test.collation, test.column)
+		if (err != nil) != (test.literal == "") || err == nil && v.literal() != test.literal {
+			t.Errorf("%+v: %s, %v", test, v.literal(), err)
+		}
+	}
+	if v, err := userValue(nil, nil, "binary", wire.ColumnType{Type: 0xfa}); err != nil || v.literal() != "NULL" {
+		t.Errorf("%+v, %v", v, err)
+	}
+	for _, cut := range [][2][]byte{{nil, []byte("61")}, {[]byte("a"), nil}} { // as when the bytes in hexadecimal are above max_allowed_packet
+		if _, err := userValue(cut[0], cut[1], "utf8mb4_bin", wire.ColumnType{Type: 0xfb}); err == nil {
+			t.Errorf("%q was taken for a value", cut)
 		}
 	}
 }

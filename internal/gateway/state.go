@@ -151,25 +151,47 @@ func (st *state) userVariables(b *wire.Backend, listed wire.Result) error {
 			texts = append(texts, name)
 		}
 	}
-	for part := range slices.Chunk(texts, 500) {
+	for part := range slices.Chunk(texts, 300) {
 		var sql strings.Builder
 		for i, name := range part {
 			if i > 0 {
 				sql.WriteString(", ")
 			}
-			fmt.Fprintf(&sql, "HEX(@%[1]s), COLLATION(@%[1]s)", quoteName(name))
+			fmt.Fprintf(&sql, "HEX(@%s), COLLATION(@%s), %s", quoteName(name), quoteName(name), understood(name))
 		}
 		res, err := b.Query("SELECT " + sql.String() + " LIMIT 1")
 		if err != nil {
 			return err
 		}
 		for i, name := range part {
+			if row := res.Rows[0][3*i:]; row[0] == nil || !nameIs(row[2], name) {
+				return &unreadable{fmt.Sprintf("the user variable @%s could not be read: its name can't be said in the session's character set", name)}
+			}
 			v := st.user[name]
-			v.value, v.collation = unhex(res.Rows[0][2*i]).value, string(res.Rows[0][2*i+1])
+			v.value, v.collation = unhex(res.Rows[0][3*i]).value, string(res.Rows[0][3*i+1])
 			st.user[name] = v
 		}
 	}
 	return nil
+}
+
+// understood asks for the bytes of a variable's name as the session's character set makes the server understand it: there may be another
+// variable by the name that it takes it for. Every character set understands ASCII.
+func understood(name string) string {
+	if isASCII(name) {
+		return "''"
+	}
+	return "HEX(CONVERT('" + strings.ReplaceAll(name, "'", "''") + "' USING utf8mb4))"
+}
+
+// nameIs looks at the answer to that.
+func nameIs(answer []byte, name string) bool {
+	return isASCII(name) || answer != nil && unhex(answer).value == name
+}
+
+// isASCII reports whether the text is printable ASCII.
+func isASCII(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) < 0
 }
 
 // unreadable says that a session's state can't be read, while its connection is well.
@@ -347,7 +369,7 @@ func quoteName(s string) string { return "`" + strings.ReplaceAll(s, "`", "``") 
 
 // quoteText quotes for any sql_mode: as hexadecimal where quoting could depend on it.
 func quoteText(s string) string {
-	if strings.ContainsAny(s, `'\`) || strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) >= 0 {
+	if strings.ContainsAny(s, `'\`) || !isASCII(s) {
 		return fmt.Sprintf("_utf8mb4 X'%X'", s)
 	}
 	return "'" + s + "'"

@@ -117,13 +117,10 @@ func (st *state) typed(b *wire.Backend, listed []string) error {
 	for part := range slices.Chunk(listed, 200) {
 		var sql strings.Builder
 		for i, name := range part {
-			if strings.IndexFunc(name, func(r rune) bool { return r < ' ' || r > '~' }) >= 0 {
-				return &unreadable{fmt.Sprintf("the user variable @%q has a name that is not plain ASCII", name)}
-			}
 			if i > 0 {
 				sql.WriteString(", ")
 			}
-			fmt.Fprintf(&sql, "@%[1]s, HEX(@%[1]s), COLLATION(@%[1]s)", quoteName(name))
+			fmt.Fprintf(&sql, "@%[1]s, HEX(@%[1]s), COLLATION(@%[1]s), %[2]s", quoteName(name), understood(name))
 		}
 		res, err := b.Query("SELECT " + sql.String() + " LIMIT 1")
 		var no *wire.ServerError
@@ -133,11 +130,15 @@ func (st *state) typed(b *wire.Backend, listed []string) error {
 		if err != nil {
 			return err
 		}
-		if len(res.Rows) != 1 || len(res.Rows[0]) != 3*len(part) || len(res.Types) != 3*len(part) {
+		if len(res.Rows) != 1 || len(res.Rows[0]) != 4*len(part) || len(res.Types) != 4*len(part) {
 			return &unreadable{"the user variables could not be read"}
 		}
 		for i, name := range part {
-			v, err := userValue(res.Rows[0][3*i], res.Rows[0][3*i+1], string(res.Rows[0][3*i+2]), res.Types[3*i])
+			row := res.Rows[0][4*i:]
+			if !nameIs(row[3], name) {
+				return &unreadable{fmt.Sprintf("the user variable @%s could not be read: its name can't be said in the session's character set", name)}
+			}
+			v, err := userValue(row[0], row[1], string(row[2]), res.Types[4*i])
 			if err != nil {
 				return &unreadable{fmt.Sprintf("the user variable @%s could not be read: %v", name, err)}
 			}
