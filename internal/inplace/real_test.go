@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -195,8 +197,8 @@ func (w *world) exec(node string, stmts ...string) {
 	})
 }
 
-// start puts writers on the writer endpoint and readers on the read-only one.
-func (w *world) start() {
+// start puts writers on the writer endpoint and, if wanted, readers on the read-only one.
+func (w *world) start(readers bool) {
 	g := w.cluster.Cells[0].Gateway
 	w.load = load.New(load.Config{Name: "orders", Resolve: func(context.Context) (string, error) { return g.Address, nil }, User: processtest.AppUser, Password: processtest.AppPassword, Schema: "app", Writers: 3, Readers: 1, Pause: 20 * time.Millisecond})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -207,6 +209,10 @@ func (w *world) start() {
 			w.t.Error(err)
 		}
 	})
+	w.more(20)
+	if !readers {
+		return
+	}
 	db, err := sql.Open("mysql", processtest.DSN(g.ReadOnly, processtest.AppUser, processtest.AppPassword, "app"))
 	if err != nil {
 		w.t.Fatal(err)
@@ -242,7 +248,6 @@ func (w *world) start() {
 		w.idle = append(w.idle, c)
 	}
 	w.wake()
-	w.more(20)
 }
 
 // wake lets the idle readers say something.
@@ -265,7 +270,7 @@ func (w *world) more(n int64) {
 func (w *world) campaign() campaign.Campaign {
 	c := campaign.Defaults()
 	c.Name, c.Strategy, c.Product, c.From, c.To, c.FromCell, c.ToCell = "raise", "inplace", "mariadb", "10.11", "11.8", "blue", "blue"
-	c.Switch.MaxLag, c.Switch.MinInterval = 20*time.Second, 0
+	c.Switch.MaxLag, c.Switch.MinInterval, c.Switch.HoldTTL = 20*time.Second, 0, 30*time.Second // the hold outlives a lease
 	return c
 }
 
@@ -292,7 +297,7 @@ func (w *world) stage(name string, dir strategy.Direction, at func(engine.Edge))
 	}
 	w.actions++
 	id := w.actions
-	w.mem.Add(engine.Assignment{ActionID: id, LeaseTTL: 10 * time.Second, Campaign: w.campaign(), Cluster: w.cluster, Plan: plan})
+	w.mem.Add(engine.Assignment{ActionID: id, LeaseTTL: 8 * time.Second, Campaign: w.campaign(), Cluster: w.cluster, Plan: plan})
 	began := time.Now()
 	for stop := time.Now().Add(4 * time.Minute); ; {
 		if outcome, message := w.mem.Ended(id); outcome != "" {
@@ -390,7 +395,7 @@ func (w *world) spec(node string) process.Spec {
 // back and there again, and the old primary last. Nobody sees an error, and no acknowledged write is lost.
 func TestMariaDBInPlaceUnderLoad(t *testing.T) {
 	w := newWorld(t, 3)
-	w.start()
+	w.start(true)
 	forward := func(stage string) {
 		t.Helper()
 		if o := w.stage(stage, strategy.Forward, nil); o != engine.Completed {
@@ -439,4 +444,69 @@ func TestMariaDBInPlaceUnderLoad(t *testing.T) {
 			t.Errorf("%s: %+v, %+v, %v", n.Name, n, st, err)
 		}
 	}
+}
+
+// Two real servers, and what goes wrong: the node is killed while the new version brings its tables up, the supervisor at places inside the
+// raising, the way back and the switch. The copy is put back and the node raised again; the switch is completed by the next supervisor; no
+// acknowledged write is lost.
+func TestMariaDBInPlaceFaults(t *testing.T) {
+	w := newWorld(t, 2)
+	w.start(false)
+	// killOnce ends the supervisor at each of the places, once.
+	killOnce := func(places ...string) func(engine.Edge) {
+		var mu sync.Mutex
+		return func(e engine.Edge) {
+			mu.Lock()
+			i := slices.Index(places, e.Point)
+			if i >= 0 && e.Point != "" {
+				places = slices.Delete(places, i, i+1)
+			}
+			mu.Unlock()
+			if i >= 0 && e.Point != "" {
+				t.Logf("the supervisor is killed at %s", e)
+				runtime.Goexit()
+			}
+		}
+	}
+	stage := func(name string, dir strategy.Direction, at func(engine.Edge)) {
+		t.Helper()
+		if o := w.stage(name, dir, at); o != engine.Completed {
+			t.Fatalf("%s %s: %s", name, dir, o)
+		}
+		w.more(20)
+	}
+
+	var once sync.Once
+	killed := make(chan error, 1)
+	w.nodes.Point = func(place string) error {
+		if place == "kept" {
+			once.Do(func() {
+				go func() { // as soon as the new version runs on the data
+					for stop := time.Now().Add(time.Minute); time.Now().Before(stop); time.Sleep(time.Millisecond) {
+						if state, _, err := w.spec("orders-2").Status(); err == nil && state == process.Running {
+							killed <- w.spec("orders-2").Kill(context.Background())
+							return
+						}
+					}
+					killed <- errors.New("the new version was never seen running")
+				}()
+			})
+		}
+		return nil
+	}
+	stage(strategy.StageUpgradeReplicas, strategy.Forward, killOnce("taken-out", "node-raised"))
+	if err := <-killed; err != nil {
+		t.Fatal(err)
+	}
+	w.versions("orders-1", map[string]string{"orders-1": "10.11", "orders-2": "11.8"})
+
+	stage(strategy.StageUpgradeReplicas, strategy.Back, killOnce("node-restored"))
+	w.versions("orders-1", map[string]string{"orders-1": "10.11", "orders-2": "10.11"})
+
+	stage(strategy.StageUpgradeReplicas, strategy.Forward, nil)
+	stage(strategy.StageSwitchPrimary, strategy.Forward, killOnce("after-demote", "after-promote"))
+	w.versions("orders-2", map[string]string{"orders-1": "10.11", "orders-2": "11.8"})
+	stage(strategy.StageSwitchPrimary, strategy.Back, killOnce("after-note-promotion"))
+	w.versions("orders-1", map[string]string{"orders-1": "10.11", "orders-2": "11.8"})
+	w.finish("orders-1")
 }
