@@ -144,6 +144,14 @@ func copied97(t *testing.T, w *world97) {
 	if got := w.replica.Ask(t, "SELECT SERVICE_STATE FROM performance_schema.replication_applier_status"); got != "ON" {
 		t.Errorf("the source's applier: %s", got)
 	}
+	// One that is killed after it has set the position and before it says that it is whole.
+	g.Exec(t, "SET GLOBAL super_read_only=0", "SET SESSION sql_log_bin=0", "UPDATE windlass.seed SET state='copying'", "SET SESSION sql_log_bin=1", "SET GLOBAL super_read_only=1")
+	if done, _, err := seeder(t, nil).Seeded(t.Context(), r); done || err != nil {
+		t.Errorf("without its mark it is whole: %v %v", done, err)
+	}
+	if err := seeder(t, nil).Seed(t.Context(), r, nil, nothing); err != nil {
+		t.Fatal(err)
+	}
 	w.whole(t, g, r)
 	for query, want := range map[string]string{
 		"SELECT GROUP_CONCAT(DISTINCT TABLE_COLLATION) FROM information_schema.TABLES WHERE TABLE_SCHEMA='app' AND TABLE_TYPE='BASE TABLE'": "utf8mb4_general_ci",
