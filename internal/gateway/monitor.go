@@ -139,6 +139,9 @@ func (m *monitor) rolesNow(ctx context.Context, by *inspector) {
 				}
 				return err
 			})
+			if err != nil && !isTimeout(err) && p.pollNow(ctx) == nil {
+				return nil // a server that takes no more connections still has that of the polls
+			}
 			before, now := p.srv.saw(asked, func(known observation) observation {
 				if err != nil {
 					return known.unanswered(err)

@@ -19,6 +19,7 @@ type roleServer struct {
 	address  string
 	readOnly atomic.Bool
 	stuck    atomic.Bool
+	full     atomic.Bool  // takes no new connection
 	waiting  atomic.Int64 // questions that it does not answer
 }
 
@@ -50,6 +51,10 @@ func startRoleServer(t *testing.T, readOnly bool) *roleServer {
 			nc, err := l.Accept()
 			if err != nil {
 				return
+			}
+			if s.full.Load() {
+				nc.Close()
+				continue
 			}
 			go fake.serve(nc)
 		}
@@ -100,6 +105,24 @@ func TestReleaseAsksForRolesAlone(t *testing.T) {
 	}
 	if st := g.status(t); st.Writer.Primary != b.address || st.Writer.Route != adminapi.RouteOpen {
 		t.Errorf("%+v", st.Writer)
+	}
+}
+
+// A server that takes no new connection is asked on the one that the polls have.
+func TestReleaseByFullServers(t *testing.T) {
+	a, b := startRoleServer(t, false), startRoleServer(t, true)
+	g := gatewayOf(t, []string{a.address, b.address}, func(cfg *Config) { cfg.Monitor.Interval = Duration(time.Hour) })
+	g.until(t, "open", func(st adminapi.Status) bool { return st.Writer.Primary == a.address })
+	if _, err := g.api.Hold(bg(t), adminapi.HoldRequest{Switch: "s", Term: 1, TTLMS: 60000, DrainMS: 1000}); err != nil {
+		t.Fatal(err)
+	}
+	a.full.Store(true)
+	b.full.Store(true)
+	g.inspect.end() // what it had open
+	a.readOnly.Store(true)
+	b.readOnly.Store(false)
+	if _, err := g.api.Release(bg(t), adminapi.ReleaseRequest{Switch: "s", Term: 1, Primary: b.address}); err != nil {
+		t.Error(err)
 	}
 }
 
