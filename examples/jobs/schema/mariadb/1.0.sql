@@ -1,0 +1,22 @@
+CREATE TABLE job (
+    id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    name VARCHAR(100) NOT NULL UNIQUE,
+    steps INT NOT NULL,
+    step INT NOT NULL DEFAULT 0,
+    state VARCHAR(10) NOT NULL DEFAULT 'ready',
+    due BIGINT NOT NULL DEFAULT 0,
+    attempts INT NOT NULL DEFAULT 0,
+    claimed_by VARCHAR(50) NOT NULL DEFAULT '',
+    claimed_until BIGINT NOT NULL DEFAULT 0,
+    started_on VARCHAR(20) NOT NULL,
+    finished_on VARCHAR(20) NOT NULL DEFAULT ''
+);
+CREATE INDEX job_due ON job (state, due);
+CREATE TABLE job_step (
+    job_id BIGINT NOT NULL,
+    step INT NOT NULL,
+    node VARCHAR(50) NOT NULL,
+    version VARCHAR(20) NOT NULL,
+    PRIMARY KEY (job_id, step),
+    FOREIGN KEY (job_id) REFERENCES job (id)
+);
