@@ -299,7 +299,10 @@ func (c *checker) stateOf(ctx context.Context, s source) (*state, error) {
 
 // steps runs the statements of the migration, one by one, and judges each.
 func (c *checker) steps(ctx context.Context, stmts []Statement) error {
-	before := c.base
+	before, err := c.dev.state(ctx) // which lacks what could not be copied from a live database
+	if err != nil {
+		return err
+	}
 	if err := c.old.onOld(ctx, c); err != nil {
 		return err
 	}
