@@ -324,6 +324,12 @@ func (w *walk) inPlace(canary string) error {
 // moveRole switches a role to an upgraded node, and upgrades the node that had it.
 func (w *walk) moveRole(c Component) error {
 	among := c.RoleOf
+	both := []string{w.from, w.to}
+	if !slices.Contains(w.now[among], w.to) { // there has to be an upgraded node first
+		if err := w.change(PathStep{Name: "upgrade one node of " + among, Component: among}, among, both, both); err != nil {
+			return err
+		}
+	}
 	w.window = true
 	if err := w.change(PathStep{Name: "switch " + c.Name + " to an upgraded node; the former one stays", Component: c.Name}, c.Name, nil, []string{w.to}); err != nil {
 		w.window = false
