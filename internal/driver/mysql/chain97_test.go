@@ -34,7 +34,7 @@ const chainUser, chainPassword = "chain", "chain-secret"
 
 // TestChain97 takes a cluster of MySQL through the strategy's stages, by the engine, with the handlers and the drivers that a
 // supervisor has, on real servers, while it is written to: create, verify, switch the storage, back, switch again, tear down. No
-// second version of MySQL can be had here, so it goes from 9.7 to 9.7. It has no gateway: on MySQL they don't move live sessions.
+// second version of MySQL can be had here, so it goes from 9.7 to 9.7. It has no gateway: its client looks for the primary by itself.
 func TestChain97(t *testing.T) {
 	t.Parallel()
 	w := newChain(t)
