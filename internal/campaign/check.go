@@ -44,8 +44,9 @@ func (c Campaign) Check(f fleet.Fleet, now time.Time) []config.Finding {
 	} else {
 		c.checkCells(selected, add)
 	}
+	before := len(found)
 	c.checkPolicy(now, add)
-	if len(selected) > 0 {
+	if len(selected) > 0 && len(found) == before { // a policy or a bridge that is no good is why there is no path
 		c.checkPath(now, add)
 	}
 	return found

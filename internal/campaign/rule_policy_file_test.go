@@ -178,7 +178,7 @@ func TestBridgeInACampaign(t *testing.T) {
 		})
 	}
 	late := c.Check(f, c.Bridges[0].Expires)
-	if ps := object.Locate(late); len(ps) != 2 || ps[1].Line != 9 || ps[1].Column != 11 {
+	if ps := object.Locate(late); len(ps) != 1 || ps[0].Line != 9 || ps[0].Column != 11 {
 		t.Errorf("an expired bridge is found at %v", ps)
 	}
 }

@@ -51,7 +51,7 @@ func TestAStepIsHeldAtTheGateBeforeItBegins(t *testing.T) {
 				if !r.Record.Unbegun || !strings.Contains(r.Record.Message, "held before it begins: versions (fail): replica 10.5 may not meet source 10.11; bring it to 10.11") || len(r.Record.Checks) != 1 {
 					t.Errorf("held as %+v", r.Record)
 				}
-			} else if time.Now().Sub(r.Record.StartedAt) > time.Hour {
+			} else if time.Since(r.Record.StartedAt) > time.Hour {
 				t.Errorf("the time of the step counts from when it was held: %+v", r.Record)
 			}
 		}
