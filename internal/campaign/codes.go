@@ -47,3 +47,9 @@ func Overridable() map[string]string {
 		CodePerLaunch: "starts more clusters in one launch than agreed",
 	}
 }
+
+// Codes are all codes of reasons, the most important first.
+func Codes() []string {
+	return []string{CodeRunning, CodeAborted, CodeCompleted, CodeStatus, CodeFailed, CodeAttention, CodeUnknown, CodeVersion, CodePolicy, CodePaused, CodeFreeze, CodeWayBack,
+		CodeBudget, CodeOrder, CodeOrderSoak, CodeSoak, CodeApproval, CodeRehearsal, CodeWindow, CodeLimit, CodePerLaunch}
+}

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ type fixture struct {
 	stage      string
 	operations []Operation
 	refuse     error
+	big        int // clusters of qa; 0: the five of rows
 }
 
 func newFixture() *fixture {
@@ -48,6 +50,32 @@ func head() *CampaignHead {
 	return &CampaignHead{Name: "mariadb-11.8", Strategy: "bluegreen", Product: "mariadb", From: "10.11", To: "11.8", Status: "running", Arrived: 1, Total: 5, Started: noon.Add(-26 * time.Hour)}
 }
 
+// many are n clusters, in turn in every state that there is.
+func many(n int) []Row {
+	done, far := Box{State: StateDone, Detail: "completed"}, Box{State: StateFar}
+	kinds := [][]Box{
+		{done, done, done, done, done},
+		{{State: StateRunning, Text: "seed-nodes", Detail: "running"}, far, far, far, far},
+		{{State: StateHeld, Text: campaign.CodeLimit, Detail: "enough clusters are in the stage"}, far, far, far, far},
+		{{State: StateHeld, Text: campaign.CodeLimit, Detail: "enough clusters are in the stage"}, far, far, far, far},
+		{done, done, done, {State: StateHeld, Text: campaign.CodeSoak, Detail: "soaking"}, far},
+		{done, done, done, done, {State: StateHeld, Text: campaign.CodeApproval, Detail: "tear-down waits for a person's approval"}},
+		{done, done, {State: StateWaiting, Detail: "replication lag of 7 s"}, far, far},
+	}
+	rows := make([]Row, n)
+	for i := range rows {
+		boxes := kinds[i%len(kinds)]
+		if i == 777 {
+			boxes = []Box{done, {State: StateFailed, Detail: "chunk 7 differs"}, far, far, far}
+		}
+		rows[i] = Row{Ref: fleet.ClusterRef{Env: "qa", Name: fmt.Sprintf("shard-%04d", i)}, Version: "10.11.18-MariaDB", Boxes: boxes}
+		if _, b := rows[i].Now(); b.State != StateArrived {
+			rows[i].Note = b.Detail
+		}
+	}
+	return rows
+}
+
 func (f *fixture) rows() []Row {
 	done := Box{State: StateDone, Detail: "completed"}
 	far := Box{State: StateFar}
@@ -67,6 +95,23 @@ func event(seq int64, loud bool, kind, msg string) Event {
 func (f *fixture) Overview(context.Context, string) (Overview, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.big > 0 {
+		rows := many(f.big)
+		b := Board{Env: "qa", Total: len(rows), Rows: rows}
+		for _, r := range rows {
+			switch _, now := r.Now(); now.State {
+			case StateArrived:
+				b.Arrived++
+			case StateHeld:
+				b.Held++
+			case StateFailed:
+				b.Failed++
+			default:
+				b.Running++
+			}
+		}
+		return Overview{At: noon, Campaign: head(), Stages: stages, Envs: []Board{b, {Env: "prod", Total: 5, Rows: f.rows()}}}, nil
+	}
 	return Overview{At: noon, Campaign: head(), Stages: stages, Envs: []Board{{Env: "qa", Total: 5, Arrived: 1, Running: 2, Held: 1, Failed: 1, Rows: f.rows()}},
 		Events: []Event{event(9, true, "way-back-broken", "replication to 10.11 stopped: Error 1062"), event(8, false, "step-done", "<script>document.title='owned'</script>")}}, nil
 }

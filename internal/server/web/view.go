@@ -64,6 +64,17 @@ type Row struct {
 	Note    string // the first reason of its hold, if it is held
 }
 
+// Now is the stage that the cluster is in, or that comes next for it, and its box. One that has every stage behind it is behind the last, and its
+// state is StateArrived.
+func (r Row) Now() (stage int, b Box) {
+	for i, b := range r.Boxes {
+		if b.State != StateDone {
+			return i, b
+		}
+	}
+	return len(r.Boxes), Box{State: StateArrived}
+}
+
 // State is what a box of the board shows. The word is shown too: colour alone says nothing.
 type State string
 

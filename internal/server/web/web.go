@@ -154,15 +154,6 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	h.render(w, r, http.StatusInternalServerError, "problem", page{Title: "Not read", Data: problem{"The state could not be read: " + err.Error(), "Traffic is not affected. Look at the server's log, then load the page again."}})
 }
 
-func (h *Handler) overview(w http.ResponseWriter, r *http.Request) {
-	o, err := h.cfg.Source.Overview(r.Context(), r.URL.Query().Get("campaign"))
-	if err != nil {
-		h.fail(w, r, err)
-		return
-	}
-	h.render(w, r, http.StatusOK, "overview", page{Title: "Fleet", Nav: "fleet", Live: true, Data: o})
-}
-
 func (h *Handler) cluster(w http.ResponseWriter, r *http.Request) {
 	ref := fleet.ClusterRef{Env: r.PathValue("env"), Name: r.PathValue("name")}
 	c, err := h.cfg.Source.Cluster(r.Context(), ref)

@@ -1,9 +1,20 @@
 // Keeps the page as new as the server: on each change the page fetches itself and puts in its own main part.
-// What the reader has open (details) and where the focus is stay as they were.
+// What the reader has open (details), has begun to fill in (data-keep) and where the focus is stay as they were.
 "use strict";
 (() => {
   const sign = document.getElementById("live");
   let busy = false, again = false;
+
+  // put takes over what is new. A form that the reader may be filling in stays where it is.
+  const put = (main, fresh) => {
+    const kept = main.querySelector(":scope > [data-keep]");
+    const other = fresh.querySelector(":scope > [data-keep]");
+    if (!kept || !other) { main.replaceChildren(...fresh.childNodes); return; }
+    while (main.firstChild !== kept) main.firstChild.remove();
+    while (kept.nextSibling) kept.nextSibling.remove();
+    while (fresh.firstChild !== other) kept.before(fresh.firstChild);
+    while (other.nextSibling) main.append(other.nextSibling);
+  };
 
   const refresh = async () => {
     if (busy) { again = true; return; }
@@ -15,7 +26,7 @@
       const main = document.getElementById("main");
       const open = [...main.querySelectorAll("details")].map((d) => d.open);
       const focused = main.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
-      main.replaceChildren(...fresh.childNodes);
+      put(main, fresh);
       main.querySelectorAll("details").forEach((d, i) => { d.open = Boolean(open[i]); });
       if (focused) main.querySelector(`[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
       sign.textContent = "live";
