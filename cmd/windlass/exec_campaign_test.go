@@ -217,6 +217,7 @@ func execSupervisor(t *testing.T, s site, env []string, dns, zone, key string) s
 version: 1
 name: qa-1
 environment: qa
+watch_every: 2s
 server: {url: %q, token_file: %q, ca_file: %q}
 mysql: {admin: {user: %s, password_file: secrets/admin}}
 gateways: {admin_token_file: secrets/gateway-token, monitor_user: %s}

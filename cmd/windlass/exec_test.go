@@ -111,6 +111,7 @@ func TestSupervisorWithItsOwnProvisioning(t *testing.T) {
 version: 1
 name: qa-1
 environment: qa
+watch_every: 2s
 server: {url: %q, token_file: %q, ca_file: %q}
 mysql: {admin: {user: %s, password_file: secrets/admin}}
 gateways: {admin_token_file: secrets/gateway-token, monitor_user: %s}

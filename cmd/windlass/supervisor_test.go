@@ -181,6 +181,7 @@ func (s site) supervisorFile(t *testing.T, name, env, tokenFile, ca string) stri
 version: 1
 name: %s
 environment: %s
+watch_every: 2s
 server: {url: %q, token_file: %q, ca_file: %q}
 mysql: {admin: {user: windlass, password_file: admin}}
 gateways: {admin_token_file: gateway-token, monitor_user: monitor}

@@ -62,7 +62,7 @@ func (p *place) writeFiles(serverURL string) error {
 	for _, env := range environments {
 		s := func(name string) string { return filepath.Join("secrets", name) }
 		b, err := yaml.Marshal(doc{
-			"kind": "Supervisor", "version": 1, "name": env + "-1", "environment": env,
+			"kind": "Supervisor", "version": 1, "name": env + "-1", "environment": env, "watch_every": "2s",
 			"server":   doc{"url": serverURL, "token_file": s("supervisor-" + env)},
 			"mysql":    doc{"admin": doc{"user": adminUser, "password_file": s("admin")}},
 			"gateways": doc{"admin_token_file": s("gateway-token"), "monitor_user": monitor},

@@ -17,16 +17,17 @@ import (
 
 // File is the shape of a supervisor's document. Read makes its paths absolute.
 type File struct {
-	Name        string   `yaml:"name" rule:"required name" doc:"the supervisor's name, unique in its environment" example:"prod-1"`
-	Environment string   `yaml:"environment" rule:"required name" doc:"the one environment that it works in" example:"prod"`
-	Slots       int      `yaml:"slots" rule:"min=0 max=1000" doc:"actions at once; absent: 4" example:"4"`
-	Server      Server   `yaml:"server" rule:"required" doc:"where the work comes from"`
-	MySQL       MySQL    `yaml:"mysql" rule:"required" doc:"how nodes are reached"`
-	Gateways    Gateways `yaml:"gateways" rule:"required" doc:"how gateways are reached"`
-	DNS         DNS      `yaml:"dns" rule:"required" doc:"where the clusters' records are kept"`
-	Seed        Seed     `yaml:"seed" doc:"how a new node gets its data"`
-	Local       *Local   `yaml:"local" doc:"makes nodes and gateways on this machine; this or exec is needed"`
-	Exec        *Exec    `yaml:"exec" doc:"a program of your own makes nodes and gateways; this or local is needed"`
+	Name        string        `yaml:"name" rule:"required name" doc:"the supervisor's name, unique in its environment" example:"prod-1"`
+	Environment string        `yaml:"environment" rule:"required name" doc:"the one environment that it works in" example:"prod"`
+	Slots       int           `yaml:"slots" rule:"min=0 max=1000" doc:"actions at once; absent: 4" example:"4"`
+	WatchEvery  time.Duration `yaml:"watch_every" rule:"max=5m" doc:"from one look at every cluster to the next; a primary that was restarted waits that long; absent: 10s" example:"10s"`
+	Server      Server        `yaml:"server" rule:"required" doc:"where the work comes from"`
+	MySQL       MySQL         `yaml:"mysql" rule:"required" doc:"how nodes are reached"`
+	Gateways    Gateways      `yaml:"gateways" rule:"required" doc:"how gateways are reached"`
+	DNS         DNS           `yaml:"dns" rule:"required" doc:"where the clusters' records are kept"`
+	Seed        Seed          `yaml:"seed" doc:"how a new node gets its data"`
+	Local       *Local        `yaml:"local" doc:"makes nodes and gateways on this machine; this or exec is needed"`
+	Exec        *Exec         `yaml:"exec" doc:"a program of your own makes nodes and gateways; this or local is needed"`
 }
 
 // Server is where the work comes from.
