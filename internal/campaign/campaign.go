@@ -28,6 +28,8 @@ type Campaign struct {
 	Policy  *Policy         `json:"policy,omitempty"`  // of the user's own, which judges instead of the product's built-in one
 	Bridges []policy.Bridge `json:"bridges,omitempty"` // that its way goes over
 
+	SeenWithin time.Duration `json:"seen_within,omitempty"` // a stage starts only on a cluster that was looked at so lately; 0: that is not asked
+
 	Limits   Limits   `json:"limits"`
 	Soak     Soak     `json:"soak"`
 	Schedule Schedule `json:"schedule"`

@@ -470,3 +470,52 @@ func TestDecideOfNothing(t *testing.T) {
 		t.Errorf("an empty campaign starts something: %s", fmt.Sprint(tell(d, wednesday)))
 	}
 }
+
+// A stage starts only on what was seen lately; what a stage saw at its end counts. In the forecast supervisors go on looking.
+func TestAStageStartsOnlyOnWhatWasSeenLately(t *testing.T) {
+	c := plain()
+	c.SeenWithin = 5 * time.Minute
+	s := world(c, "qa/fresh", "qa/never", "qa/old", "qa/done create", "qa/ended create", "qa/broken")
+	ago := func(d time.Duration) time.Time { return wednesday.Add(-d) }
+	s.cluster("qa/fresh").Received = ago(5 * time.Minute)
+	s.cluster("qa/old").Received = ago(5*time.Minute + time.Second)
+	s.cluster("qa/done").Since = ago(4 * time.Minute)
+	s.cluster("qa/ended").Since = ago(time.Hour)
+	*s.cluster("qa/broken") = Progress{Ref: s.cluster("qa/broken").Ref, Received: ago(time.Minute), Looked: ago(time.Minute), Unknown: "node a: refused"}
+	held := map[string]string{}
+	for _, d := range Decide(s, wednesday) {
+		if d.Hold != nil {
+			if r := d.Hold.Reasons[0]; r.Code == CodeUnknown && len(d.Hold.Reasons) == 1 && d.Hold.Earliest.IsZero() && r.Unseen == (d.Ref.Name != "broken") {
+				held[d.Ref.Name] = r.Message + " | " + r.Release
+			} else {
+				t.Errorf("%s: %+v", d.Ref, *d.Hold)
+			}
+		}
+	}
+	const looks = " | a supervisor of qa looks at it: is one running there, with a token that is good?"
+	want := map[string]string{
+		"never":  "it was never looked at" + looks,
+		"old":    "it was last seen 5m1s ago, at 2026-11-25 09:54:59 UTC; a stage starts only on what was seen within 5m" + looks,
+		"ended":  "it was last seen 1h ago, at 2026-11-25 09:00:00 UTC; a stage starts only on what was seen within 5m" + looks,
+		"broken": "the last look, at 09:59:00 UTC, could not read node a: refused | a later look reads everything; create starts on nothing that is unknown",
+	}
+	if diff := cmp.Diff(want, held); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if f := Forecast(s, wednesday, nil); f.End.IsZero() || len(f.Stuck) > 0 {
+		t.Errorf("the forecast: %+v", f)
+	}
+	s.Campaign.SeenWithin = 0
+	for _, d := range Decide(s, wednesday) {
+		if d.Hold != nil && d.Ref.Name != "broken" {
+			t.Errorf("nobody asks when %s was seen: %+v", d.Ref, *d.Hold)
+		}
+	}
+	// What will have been seen later is not judged now: a soak's end is foreseen.
+	s.Campaign.SeenWithin, s.Campaign.Soak = 5*time.Minute, Soak{Stages: map[string]time.Duration{"create": 24 * time.Hour}}
+	for _, d := range Decide(s, wednesday) {
+		if d.Ref.Name == "done" && (d.Hold == nil || d.Hold.Earliest.IsZero()) {
+			t.Errorf("done: %+v", d)
+		}
+	}
+}

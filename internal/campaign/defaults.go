@@ -11,10 +11,15 @@ import (
 // HubSpot began with.
 const DefaultLimit = 10
 
+// DefaultSeenWithin is how lately a cluster must have been looked at before a stage of it starts, where a file says nothing: a supervisor
+// looks every few seconds, so it is long for one that is busy, and short for one that is gone.
+const DefaultSeenWithin = 5 * time.Minute
+
 // Defaults is a campaign with everything set that a file may leave out.
 //
 // Storage soaks for a day, and the gateway for two: as long as the way back stays open before tear-down. The switch's
-// timeout is the 300 s of RDS blue/green.
+// timeout is the 300 s of RDS blue/green. SeenWithin is left out: only a file has DefaultSeenWithin, because whoever decides without a file has
+// no supervisors either.
 func Defaults() Campaign {
 	return Campaign{
 		Strategy: strategy.BlueGreen().Name,

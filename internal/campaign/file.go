@@ -34,6 +34,8 @@ type file struct {
 	Bridges  []string `yaml:"bridges" rule:"unique" doc:"files of bridges that the way goes over, relative to this file" example:"[eight-to-nine.yaml]"`
 	Rehearse string   `yaml:"rehearse" doc:"stage whose way back one cluster goes before the others start it" example:"switch-storage"`
 
+	SeenWithin time.Duration `yaml:"seen_within" rule:"max=7d" doc:"a stage starts only on a cluster that a supervisor has looked at so lately; 0s: that is not asked" example:"5m"`
+
 	Cells    fileCells    `yaml:"cells" doc:"the old and the new cell; for inplace the one whose nodes are raised" example:"{from: blue, to: green}"`
 	Limits   fileLimits   `yaml:"limits" doc:"how many clusters of an environment may be in a stage at the same time" example:"{per_stage: 10}"`
 	Soak     fileSoak     `yaml:"soak" doc:"how long to wait and watch" example:"{environments: 1d}"`
@@ -119,6 +121,7 @@ func fileDefaults() file {
 	d := Defaults()
 	var f file
 	f.Strategy, f.Order, f.Policy = d.Strategy, d.Order, builtinPolicy
+	f.SeenWithin = DefaultSeenWithin
 	f.Cells = fileCells{From: d.FromCell, To: d.ToCell}
 	f.Limits = fileLimits{PerStage: d.Limits.PerStage}
 	f.Soak = fileSoak{Stages: d.Soak.Stages, Environments: d.Soak.Environments}
@@ -144,7 +147,7 @@ func (f *file) campaign(zone *time.Location) Campaign {
 			Calendar: f.Schedule.Holidays.Calendar, Always: f.Schedule.Always, Every: f.Schedule.Every,
 		},
 		Budget: Budget{int(f.Budget.Campaign), int(f.Budget.Environment), int(f.Budget.Stage)},
-		Switch: Switch(f.Switch), Verify: Verify(f.Verify), Drain: Drain(f.Record), Approve: f.Approve, Rehearse: f.Rehearse,
+		Switch: Switch(f.Switch), Verify: Verify(f.Verify), Drain: Drain(f.Record), Approve: f.Approve, Rehearse: f.Rehearse, SeenWithin: f.SeenWithin,
 	}
 	for _, d := range f.Schedule.Holidays.Dates {
 		c.Schedule.Holidays = append(c.Schedule.Holidays, d.String())

@@ -37,7 +37,7 @@ func TestParse(t *testing.T) {
 	}
 	want := Campaign{
 		Name: "mariadb-11-8", Strategy: "bluegreen", Product: "mariadb", From: "10.11", To: "11.8", Environments: []string{"qa", "prod"}, Order: OrderStage,
-		Clusters: []string{"*/*"}, Exclude: []string{"*/legacy-*"}, FromCell: "blue", ToCell: "green", Approve: []string{"tear-down"}, Rehearse: "switch-storage",
+		Clusters: []string{"*/*"}, Exclude: []string{"*/legacy-*"}, FromCell: "blue", ToCell: "green", Approve: []string{"tear-down"}, Rehearse: "switch-storage", SeenWithin: 5 * time.Minute,
 		Limits: Limits{PerStage: 10, PerLaunch: 25, Stages: map[string]int{"create": 20}, Environments: map[string]map[string]int{"prod": {"*": 5, "switch-storage": 2}}},
 		Soak:   Soak{Stages: map[string]time.Duration{"switch-storage": 24 * time.Hour, "switch-gateway": 48 * time.Hour}, Environments: 24 * time.Hour},
 		Schedule: Schedule{TimeZone: "America/New_York", Start: "09:00", End: "16:00", Workdays: []string{"mon", "tue", "wed", "thu"},
@@ -68,6 +68,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Defaults()
+	want.SeenWithin = DefaultSeenWithin // only a file has it
 	want.Name, want.Product, want.From, want.To, want.Environments = "a", "mariadb", "10.11", "11.8", []string{"qa"}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

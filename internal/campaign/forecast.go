@@ -126,6 +126,7 @@ func newForecast(s Snapshot, now time.Time, durations map[string]time.Duration) 
 	f.strat, _ = strategy.ByName(s.Campaign.Strategy)
 	f.windows, _ = newWindows(s.Campaign.Schedule)
 	f.snap.Clusters = slices.Clone(s.Clusters)
+	f.snap.Campaign.SeenWithin = 0 // supervisors are expected to go on looking
 	for i := range f.snap.Clusters {
 		p := &f.snap.Clusters[i]
 		p.Done = slices.Clone(p.Done)

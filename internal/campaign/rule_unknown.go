@@ -24,7 +24,25 @@ func (t *tick) unknownPlace(c *candidate, _ time.Time) (Reason, bool) {
 	if c.Unknown != "" && c.Looked.After(c.Since) {
 		return Reason{Code: CodeUnknown, Message: "the last look, at " + c.Looked.In(t.zone()).Format("15:04:05 MST") + ", could not read " + c.Unknown, Release: "a later look reads everything; " + c.name + " starts on nothing that is unknown"}, true
 	}
-	return Reason{}, false
+	return t.unseen(c)
+}
+
+// unseen holds a cluster that nobody has looked at for too long: whatever was seen of it may have changed since. A stage that has ended has
+// looked until then. It is judged by now alone, never by a time to come: supervisors are expected to go on looking.
+func (t *tick) unseen(c *candidate) (Reason, bool) {
+	within := t.Campaign.SeenWithin
+	last := c.Received
+	if c.Stage != "" && c.Since.After(last) {
+		last = c.Since
+	}
+	if within <= 0 || !last.IsZero() && t.now.Sub(last) <= within {
+		return Reason{}, false
+	}
+	r := Reason{Code: CodeUnknown, Unseen: true, Message: "it was never looked at", Release: "a supervisor of " + c.Ref.Env + " looks at it: is one running there, with a token that is good?"}
+	if !last.IsZero() {
+		r.Message = fmt.Sprintf("it was last seen %s ago, at %s; a stage starts only on what was seen within %s", human(t.now.Sub(last).Truncate(time.Second)), last.In(t.zone()).Format("2006-01-02 15:04:05 MST"), human(within))
+	}
+	return r, true
 }
 
 // zone is the schedule's, or UTC.

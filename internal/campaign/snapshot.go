@@ -22,6 +22,7 @@ type Progress struct {
 	Observed  time.Time        `json:"observed,omitzero"`   // when Version was seen; it judges nothing that is newer
 	Unknown   string           `json:"unknown,omitempty"`   // what the last look could not read, and why; "" if it read everything
 	Looked    time.Time        `json:"looked,omitzero"`     // when the last look was
+	Received  time.Time        `json:"received,omitzero"`   // when it was told, by the state's clock: its age is counted from then
 }
 
 // StageEnd is when a cluster completed a stage.
@@ -100,8 +101,9 @@ type Hold struct {
 
 // Reason is one cause of a hold.
 type Reason struct {
-	Code    string    `json:"code"`           // stable: one of the Code constants
-	Message string    `json:"message"`        // what holds, with names and numbers
-	Release string    `json:"release"`        // what would release it
-	Until   time.Time `json:"until,omitzero"` // when it ends by itself; zero: it does not
+	Code    string    `json:"code"`             // stable: one of the Code constants
+	Message string    `json:"message"`          // what holds, with names and numbers
+	Release string    `json:"release"`          // what would release it
+	Until   time.Time `json:"until,omitzero"`   // when it ends by itself; zero: it does not
+	Unseen  bool      `json:"unseen,omitempty"` // it ends with the next look at the cluster
 }

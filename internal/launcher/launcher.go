@@ -134,7 +134,7 @@ func (l Launcher) Tick(ctx context.Context) error {
 		}
 		out, err := l.Store.Launch(ctx, info.Campaign.Name, key, "launcher", l.Decide)
 		switch {
-		case errors.Is(err, state.ErrLaunched):
+		case errors.Is(err, state.ErrLaunched), errors.Is(err, state.ErrUnseen):
 		case err != nil:
 			errs = append(errs, err)
 		case len(out.Started) > 0:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/windlass-db/windlass/internal/campaign"
@@ -22,7 +23,8 @@ type Launched struct {
 
 // Launch decides and starts, in one transaction. It first updates the campaign's row, so that two launches follow one
 // another, then reads the snapshot anew and decides on that (trap 7). A key that was launched already is ErrLaunched;
-// with an empty key it was asked for by a person, and is never ErrLaunched. Holds that need a person are told; see TellHolds.
+// with an empty key it was asked for by a person, and is never ErrLaunched. ErrUnseen means that it is to be tried again soon: the state was
+// opened just now, and clusters wait for nothing but the first look at them. Holds that need a person are told; see TellHolds.
 func (s *Store) Launch(ctx context.Context, name, key, who string, decide DecideFunc) (out Launched, err error) {
 	err = s.update(ctx, func(tx *sql.Tx) error {
 		now := s.Now()
@@ -48,6 +50,9 @@ func (s *Store) Launch(ctx context.Context, name, key, who string, decide Decide
 			return err
 		}
 		decisions := decide(snap, now)
+		if key != "" && now.Sub(s.opened) < firstLooks(snap.Campaign) && unseen(decisions) {
+			return ErrUnseen
+		}
 		for _, d := range decisions {
 			switch {
 			case d.Arrived:
@@ -75,6 +80,17 @@ func (s *Store) Launch(ctx context.Context, name, key, who string, decide Decide
 		return s.event(ctx, tx, Event{Kind: "launched", Campaign: name, Who: who, Message: fmt.Sprintf("%d started, %d held, %d arrived", len(out.Started), out.Held, out.Arrived)})
 	})
 	return out, err
+}
+
+// firstLooks is how long a run waits, after the state was opened, for supervisors to tell what they saw meanwhile: without it a server that
+// is restarted just before the workday would hold everything until the next day.
+func firstLooks(c campaign.Campaign) time.Duration { return min(c.SeenWithin, 2*time.Minute) }
+
+// unseen tells whether a cluster is held only because nobody has looked at it for too long.
+func unseen(decisions []campaign.Decision) bool {
+	return slices.ContainsFunc(decisions, func(d campaign.Decision) bool {
+		return d.Hold != nil && len(d.Hold.Reasons) == 1 && d.Hold.Reasons[0].Unseen
+	})
 }
 
 // LaunchedKey tells whether a launch of that key has been done.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/engine"
@@ -26,7 +27,7 @@ func (s *Store) snapshot(ctx context.Context, tx *sql.Tx, name string) (campaign
 		return campaign.Snapshot{}, err
 	}
 	snap := campaign.Snapshot{Campaign: c, Status: status}
-	if snap.Clusters, err = rows(ctx, tx, scanProgress, `SELECT p.env, p.cluster, p.stage, p.since, p.done, p.failure, p.attention, p.way_back, o.at, o.version, o.version_at, o.unknown, o.seen,
+	if snap.Clusters, err = rows(ctx, tx, scanProgress, `SELECT p.env, p.cluster, p.stage, p.since, p.done, p.failure, p.attention, p.way_back, o.at, o.version, o.version_at, o.unknown, o.seen, o.received_at,
 			a.id, a.stage, a.direction, a.status, a.message, a.created_at
 		FROM progress p
 		LEFT JOIN actions a ON a.env = p.env AND a.cluster = p.cluster AND a.campaign = p.campaign AND a.ended_at = 0
@@ -51,10 +52,10 @@ func scanProgress(r *sql.Rows) (campaign.Progress, error) {
 	var p campaign.Progress
 	var since int64
 	var done, failure, wayBack, version, unknown, together sql.NullString
-	var looked, seen sql.NullInt64
+	var looked, seen, received sql.NullInt64
 	var id, created sql.NullInt64
 	var stage, direction, status, message sql.NullString
-	if err := r.Scan(&p.Ref.Env, &p.Ref.Name, &p.Stage, &since, &done, &failure, &p.Attention, &wayBack, &looked, &version, &seen, &unknown, &together, &id, &stage, &direction, &status, &message, &created); err != nil {
+	if err := r.Scan(&p.Ref.Env, &p.Ref.Name, &p.Stage, &since, &done, &failure, &p.Attention, &wayBack, &looked, &version, &seen, &unknown, &together, &received, &id, &stage, &direction, &status, &message, &created); err != nil {
 		return p, err
 	}
 	p.Since = fromMicros(since)
@@ -79,7 +80,7 @@ func scanProgress(r *sql.Rows) (campaign.Progress, error) {
 		p.Seen = *all
 	}
 	p.Version, p.Unknown = version.String, unknown.String
-	p.Observed, p.Looked = fromMicros(seen.Int64), fromMicros(looked.Int64)
+	p.Observed, p.Looked, p.Received = fromMicros(seen.Int64), fromMicros(looked.Int64), fromMicros(received.Int64)
 	if id.Valid {
 		p.Action = &campaign.ActionState{ID: id.Int64, Stage: stage.String, Direction: direction.String, Status: status.String, Message: message.String, StartedAt: fromMicros(created.Int64)}
 	}
@@ -176,9 +177,19 @@ func (s *Store) Switchovers(ctx context.Context, name string) (all []Switchover,
 
 // Observe stores what a supervisor saw of a cluster, if it is newer than what is stored. What it says of a cell that is gone
 // by now is left out. A way back that broke is a loud event, once; the first sign of it freezes tear-down (trap 19).
+//
+// Its age is counted from when it comes in, by the state's clock. Its own time is a supervisor's, whose clock may be wrong: one that is still
+// to come is now, or it would be newer than every look of tomorrow.
 func (s *Store) Observe(ctx context.Context, ref fleet.ClusterRef, o fleet.Observation) error {
 	return s.update(ctx, func(tx *sql.Tx) error {
-		stored, err := putObservation(ctx, tx, ref, o)
+		now := s.Now()
+		if ahead := o.At.Sub(now); ahead > 0 {
+			o.At = now
+			if err := s.tellClock(ctx, tx, ref.Env, ahead, now); err != nil {
+				return err
+			}
+		}
+		stored, err := storeObservation(ctx, tx, ref, o, now)
 		if err != nil || !stored {
 			return err
 		}
@@ -193,9 +204,14 @@ func (s *Store) Observe(ctx context.Context, ref fleet.ClusterRef, o fleet.Obser
 	})
 }
 
-// putObservation stores an observation that is not older than the one that is there. The version stays as it was last seen
-// when this one does not tell it: a failed read is unknown, never empty.
+// putObservation stores what was known before in another form: nothing was received.
 func putObservation(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef, o fleet.Observation) (stored bool, err error) {
+	return storeObservation(ctx, tx, ref, o, time.Time{})
+}
+
+// storeObservation stores an observation that is not older than the one that is there. The version stays as it was last seen
+// when this one does not tell it: a failed read is unknown, never empty.
+func storeObservation(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef, o fleet.Observation, received time.Time) (stored bool, err error) {
 	c, err := cluster(ctx, tx, ref)
 	if err != nil {
 		return false, err
@@ -206,11 +222,13 @@ func putObservation(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef, o fle
 	if n, ok := o.Primary(); ok {
 		version, seen = n.Version, micros(o.At)
 	}
-	res, err := tx.ExecContext(ctx, `INSERT INTO observations (env, cluster, at, spec, version, version_at, unknown, seen) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+	res, err := tx.ExecContext(ctx, `INSERT INTO observations (env, cluster, at, spec, version, version_at, unknown, seen, received_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 		ON CONFLICT (env, cluster) DO UPDATE SET at = excluded.at, spec = excluded.spec, unknown = excluded.unknown, seen = excluded.seen,
+			received_at = CASE WHEN excluded.received_at = 0 THEN observations.received_at ELSE excluded.received_at END,
 			version = CASE WHEN excluded.version = '' THEN observations.version ELSE excluded.version END,
 			version_at = CASE WHEN excluded.version = '' THEN observations.version_at ELSE excluded.version_at END
-		WHERE excluded.at >= observations.at`, ref.Env, ref.Name, micros(o.At), text(o), version, seen, o.Unknown(), text(campaign.SeenIn(o)))
+		WHERE excluded.at >= observations.at OR observations.at > excluded.received_at AND excluded.received_at > 0`, // one that was to come was no time
+		ref.Env, ref.Name, micros(o.At), text(o), version, seen, o.Unknown(), text(campaign.SeenIn(o)), micros(received))
 	if err != nil {
 		return false, err
 	}

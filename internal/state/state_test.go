@@ -478,7 +478,8 @@ func TestProgressTellsWhenEachStageEnded(t *testing.T) {
 	if got, want := ends(), "create+1h0m0s verify+2h0m0s"; got != want {
 		t.Errorf("after the rollback: stage ends %q, want %q", got, want)
 	}
-	seen := c.Now().Add(time.Minute)
+	c.add(time.Minute)
+	seen := c.Now()
 	must(t, s.Observe(ctx, ref, fleet.Observation{At: seen, Nodes: []fleet.NodeObservation{{Node: "a", Cell: "blue", Role: fleet.RolePrimary, Version: "10.11.19-MariaDB"}}}))
 	if p := progress(t, s); p.Version != "10.11.19-MariaDB" || !p.Observed.Equal(seen) {
 		t.Errorf("seen %q at %s, want 10.11.19-MariaDB at %s", p.Version, p.Observed, seen)

@@ -32,6 +32,7 @@ var (
 	ErrNotFound = errors.New("not found")
 	ErrConflict = errors.New("not possible now")
 	ErrLaunched = errors.New("this launch has been done already")
+	ErrUnseen   = errors.New("this launch waits for the first looks at the clusters")
 )
 
 // Refused is a request that the state's rules forbid, with the safe alternative.
@@ -67,6 +68,7 @@ type Store struct {
 	clock       func() time.Time // nil: the machine's, as far off as ahead says
 	ahead       atomic.Int64     // nanoseconds by which the database's clock is ahead of this machine's
 	opened      time.Time
+	clocks      clocks // of supervisors, that were told to be wrong
 	wake        *notifier
 }
 
