@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,6 +21,9 @@ import (
 	"github.com/windlass-db/windlass/internal/bluegreen"
 	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/datacheck"
+	"github.com/windlass-db/windlass/internal/demo/load"
+	"github.com/windlass-db/windlass/internal/driver/dns"
+	gatewaydriver "github.com/windlass-db/windlass/internal/driver/gateway"
 	"github.com/windlass-db/windlass/internal/driver/local"
 	"github.com/windlass-db/windlass/internal/driver/mysql"
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
@@ -32,69 +37,62 @@ import (
 // The supervisor's account: the test itself comes by others, for Fence ends what is of this one.
 const chainUser, chainPassword = "chain", "chain-secret"
 
-// TestChain97 takes a cluster of MySQL through the strategy's stages, by the engine, with the handlers and the drivers that a
-// supervisor has, on real servers, while it is written to: create, verify, switch the storage, back, switch again, tear down. No
-// second version of MySQL can be had here, so it goes from 9.7 to 9.7. It has no gateway: its client looks for the primary by itself.
+// TestChain97 takes a cluster of MySQL through all of the strategy's stages, by the engine, with the handlers and the drivers that a
+// supervisor has, on real servers, behind real gateways and a real name server, under load: create, verify, switch the storage, back,
+// switch again, switch the gateway, tear down. No second version of MySQL can be had here, so it goes from 9.7 to 9.7.
 func TestChain97(t *testing.T) {
 	t.Parallel()
 	w := newChain(t)
-	stop := w.write(t)
+	stop := w.clients(t)
 	w.stage(t, strategy.StageCreate, strategy.Forward)
 	w.primaryIn(t, "blue")
 	w.stage(t, strategy.StageVerify, strategy.Forward)
 	for _, direction := range []strategy.Direction{strategy.Forward, strategy.Back, strategy.Forward} {
-		before := w.acked()
+		before := w.load.Report().Acked
 		w.stage(t, strategy.StageSwitchStorage, direction)
 		cell := map[strategy.Direction]string{strategy.Forward: "green", strategy.Back: "blue"}[direction]
 		w.primaryIn(t, cell)
-		processtest.Until(t, 20*time.Second, "writes go on in "+cell, func() bool { return w.acked() > before+20 })
+		processtest.Until(t, 20*time.Second, "writes go on in "+cell, func() bool { return w.load.Report().Acked > before+20 })
 		// trap 5: an event sleeps on every replica, and wakes on the new primary.
 		if got := w.ask(t, w.node(t, cell), "SELECT CONCAT(@@global.event_scheduler, ' ', STATUS) FROM information_schema.EVENTS WHERE EVENT_NAME='tick'"); got != "ON ENABLED" {
 			t.Errorf("scheduler and event in %s: %s", cell, got)
 		}
 	}
+	w.stage(t, strategy.StageSwitchGateway, strategy.Forward)
 	w.stage(t, strategy.StageTearDown, strategy.Forward)
 	w.primaryIn(t, "green")
-	acked := stop()
+	stop()
 	if len(w.c.Cells) != 1 || w.c.Cells[0].Name != "green" {
 		t.Errorf("cells: %+v", w.c.Cells)
 	}
-	for _, n := range w.blue {
-		if s, err := w.nodes.Observe(t.Context(), bluegreen.Resource{ID: n.Name, Kind: "node"}); err != nil || s.Exists {
-			t.Errorf("%s is still there: %+v %v", n.Name, s, err)
+	for _, id := range w.old {
+		if s, err := w.nodes.Observe(t.Context(), bluegreen.Resource{ID: id}); err != nil || s.Exists {
+			t.Errorf("%s is still there: %+v %v", id, s, err)
 		}
 	}
-	db := w.open(t, w.node(t, "green"))
-	missing := 0
-	for _, id := range acked {
-		var n int
-		if err := db.QueryRow("SELECT COUNT(*) FROM app.t WHERE id=?", id).Scan(&n); err != nil {
-			t.Fatal(err)
-		}
-		if n != 1 {
-			missing++
-		}
+	r, err := w.load.Verify(t.Context(), w.open(t, w.node(t, "green")))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if missing > 0 {
-		t.Errorf("%d of %d acknowledged writes are lost", missing, len(acked))
+	if r.Lost != 0 || r.Duplicate != 0 || r.Errors != 0 || r.Acked < 100 {
+		t.Errorf("what clients saw: %+v", r)
 	}
-	t.Logf("%d writes were acknowledged, none is lost", len(acked))
+	t.Logf("%+v", r)
 }
 
 // chain is a cluster with what a supervisor has over it.
 type chain struct {
 	c        fleet.Cluster
-	blue     []fleet.Node
 	campaign campaign.Campaign
+	old      []string // ids of what is in the old cell
 	nodes    *local.Provisioner
+	gateways *gatewaydriver.Driver
+	dns      *dns.Driver
+	load     *load.Load
 	handlers engine.Handlers
 	storage  bluegreen.Storage
 	journal  *enginetest.Memory
 	actions  int64
-
-	mu    sync.Mutex
-	ids   []int64 // of acknowledged writes
-	where []string
 }
 
 type seedingDriver struct {
@@ -107,19 +105,24 @@ func newChain(t *testing.T) *chain {
 	dir := t.TempDir()
 	accounts := filepath.Join(dir, "accounts.sql")
 	account := "'" + chainUser + "'@'%'"
-	made := processtest.MySQLInitSQL + "CREATE USER " + account + " IDENTIFIED BY '" + chainPassword + "';\n"
+	made := processtest.MySQLInitSQL + "GRANT SELECT ON performance_schema.* TO 'monitor'@'%';\nCREATE USER " + account + " IDENTIFIED BY '" + chainPassword + "';\n"
 	// docs/nodes.md: on servers that were there the account may do exactly this, on a new one everything.
 	had := made + strings.Join(mysql.Grants("mysql", account), ";\n") + ";\n"
-	for file, text := range map[string]string{accounts + ".had": had, accounts: made + "GRANT ALL ON *.* TO " + account + " WITH GRANT OPTION;\n"} {
+	at := func(name string) string { return filepath.Join(dir, name) }
+	for file, text := range map[string]string{at("monitor"): processtest.MonitorSecret, at("token"): "a-token-of-the-gateways", at("accounts.yaml"): "accounts: [{user: app, password: " + processtest.AppPassword + "}]\n", accounts + ".had": had, accounts: made + "GRANT ALL ON *.* TO " + account + " WITH GRANT OPTION;\n"} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	processtest.Fetch(t, "mysql-9.7")
-	making := local.Config{Root: filepath.Join(dir, "nodes"), InitSQLFile: accounts + ".had", NodeOptions: []string{"sync-binlog=0", "innodb-flush-log-at-trx-commit=2"}}
+	program := at("windlass-gateway")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "github.com/windlass-db/windlass/cmd/windlass-gateway").CombinedOutput(); err != nil {
+		t.Fatalf("build the gateway: %v: %s", err, out)
+	}
+	making := local.Config{Root: filepath.Join(dir, "nodes"), GatewayProgram: program, GatewayPort: processtest.FreePort(t), AccountsFile: at("accounts.yaml"), MonitorUser: processtest.MonitorUser, MonitorPasswordFile: at("monitor"), AdminTokenFile: at("token"), InitSQLFile: accounts + ".had", NodeOptions: []string{"sync-binlog=0", "innodb-flush-log-at-trx-commit=2"}}
 	olds := local.New(making)
 	making.InitSQLFile = accounts
-	w := &chain{nodes: local.New(making), journal: enginetest.NewMemory(time.Now)}
+	w := &chain{nodes: local.New(making), journal: enginetest.NewMemory(time.Now), gateways: gatewaydriver.New(at("token"), time.Now)}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
@@ -127,7 +130,6 @@ func newChain(t *testing.T) *chain {
 			t.Error(err)
 		}
 	})
-	w.ports(t)
 	blue := fleet.Cell{Name: "blue", Version: "9.7", Owner: "by hand", Nodes: make([]fleet.Node, 2)}
 	var g errgroup.Group
 	for i := range blue.Nodes {
@@ -144,14 +146,23 @@ func newChain(t *testing.T) *chain {
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	w.blue = blue.Nodes
-	w.is(fleet.Cluster{Name: "orders", Env: "qa", Product: "mysql", Cells: []fleet.Cell{blue}})
+	addresses := []string{blue.Nodes[0].Address, blue.Nodes[1].Address}
+	gateway, err := olds.Create(t.Context(), bluegreen.Resource{ID: "qa-orders-blue-gateway", Kind: "gateway", Env: "qa", Cluster: "orders", Cell: "blue", Mark: blue.Owner, Local: addresses, Servers: addresses})
+	if err != nil {
+		t.Fatal(err)
+	}
+	blue.Gateway = gateway.Gateway
+	host, _, _ := strings.Cut(blue.Gateway.Address, ":")
+	names := processtest.BIND(t, "windlass.test.", map[string]string{"orders.qa.windlass.test.": host})
+	w.dns = &dns.Driver{Servers: map[string]dns.Server{"qa": {Address: names.Address(), Zone: names.Zone, KeyFile: names.KeyFile()}}}
+	w.old = []string{blue.Nodes[0].Name, blue.Nodes[1].Name, blue.Gateway.Name}
+	w.c = fleet.Cluster{Name: "orders", Env: "qa", Product: "mysql", Record: "orders.qa.windlass.test.", Cells: []fleet.Cell{blue}}
+	w.ports(t)
 	w.campaign = campaign.Campaign{Name: "raise", Strategy: "bluegreen", Product: "mysql", From: "9.7", To: "9.7", FromCell: "blue", ToCell: "green", Nodes: 1,
-		Switch: campaign.Switch{HoldTTL: 8 * time.Second, Drain: 500 * time.Millisecond, Tries: 3, OnOpenTransaction: "call-off", MaxLag: 10 * time.Second, Timeout: time.Minute}, Verify: campaign.Verify{ChunkRows: 200, MaxLag: 5 * time.Second}}
+		Switch: campaign.Switch{HoldTTL: 8 * time.Second, Drain: 500 * time.Millisecond, Tries: 3, OnOpenTransaction: "call-off", MaxLag: 10 * time.Second, Timeout: time.Minute}, Verify: campaign.Verify{ChunkRows: 200, MaxLag: 5 * time.Second}, Drain: campaign.Drain{}}
 	primary, replica := w.open(t, blue.Nodes[0]), w.open(t, blue.Nodes[1])
-	for _, q := range []string{"SET GLOBAL super_read_only=0", "SET GLOBAL read_only=0", "SET GLOBAL event_scheduler=ON", "CREATE TABLE app.t (id BIGINT NOT NULL PRIMARY KEY, v VARCHAR(40))", "CREATE TABLE app.hours (at DATETIME(6))",
-		"CREATE EVENT app.tick ON SCHEDULE EVERY 1 HOUR STARTS '2035-01-01 00:00:00' DO INSERT INTO app.hours VALUES (NOW(6))",
-		"INSERT INTO app.t SELECT -(a.x * 100 + b.x * 10 + c.x) - 1, 'from before' FROM " + digits("a") + ", " + digits("b") + ", " + digits("c")} {
+	for _, q := range append([]string{"SET GLOBAL super_read_only=0", "SET GLOBAL read_only=0", "SET GLOBAL event_scheduler=ON", "CREATE TABLE app.hours (at DATETIME(6))",
+		"CREATE EVENT app.tick ON SCHEDULE EVERY 1 HOUR STARTS '2035-01-01 00:00:00' DO INSERT INTO app.hours VALUES (NOW(6))"}, inApp(load.Schema)...) {
 		if _, err := primary.Exec(q); err != nil {
 			t.Fatalf("%s: %v", q, err)
 		}
@@ -165,16 +176,21 @@ func newChain(t *testing.T) *chain {
 	return w
 }
 
-func digits(name string) string {
-	return "(SELECT 0 AS x UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9) " + name
+// inApp makes the load's tables in the schema app.
+func inApp(tables []string) []string {
+	out := make([]string, len(tables))
+	for i, stmt := range tables {
+		out[i] = strings.Replace(stmt, "CREATE TABLE IF NOT EXISTS ", "CREATE TABLE app.", 1)
+	}
+	return out
 }
 
 // ports are made as a supervisor makes them.
 func (w *chain) ports(t *testing.T) {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	db, err := mysql.New(mysql.Config{Admin: mysql.Account{User: chainUser, Password: mysql.Fixed(chainPassword)}, WithoutGateways: true,
-		Known: mysql.Known{Users: []string{processtest.AppUser, processtest.AdminUser}}, Log: log})
+	db, err := mysql.New(mysql.Config{Admin: mysql.Account{User: chainUser, Password: mysql.Fixed(chainPassword)}, Gateway: func(g fleet.Gateway) (mysql.Gateway, error) { return w.gateways.Client(g) },
+		Known: mysql.Known{Users: []string{processtest.MonitorUser, processtest.AdminUser}}, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,31 +199,30 @@ func (w *chain) ports(t *testing.T) {
 		c.Net, c.Addr, c.User, c.Passwd = "tcp", n.Address, chainUser, chainPassword
 		return c, nil
 	}
-	seeder, err := seed.New(seed.Config{Access: access, Log: log, Mark: func(ctx context.Context, r bluegreen.SeedRequest) (string, error) {
+	seeder, err := seed.New(seed.Config{Access: access, Reserved: []string{processtest.MonitorUser}, Log: log, Mark: func(ctx context.Context, r bluegreen.SeedRequest) (string, error) {
 		s, err := w.nodes.Observe(ctx, bluegreen.Resource{ID: r.Node.Name, Kind: "node"})
 		return s.Mark, err
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	checker, err := datacheck.New(datacheck.Config{Access: access, Log: log})
+	checker, err := datacheck.New(datacheck.Config{Access: access, Reserved: []string{chainUser, processtest.MonitorUser}, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.storage = seedingDriver{db, seeder}
-	if w.handlers, err = engine.NewHandlers(bluegreen.Handlers(bluegreen.Ports{Provisioner: w.nodes, Storage: w.storage, Switcher: db, DataChecker: checker})...); err != nil {
+	if w.handlers, err = engine.NewHandlers(bluegreen.Handlers(bluegreen.Ports{Provisioner: w.nodes, Storage: w.storage, Switcher: db, DataChecker: checker, Gateways: w.gateways, Records: w.dns})...); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// stage runs a stage's action to its end, without what concerns gateways.
+// stage runs a stage's action to its end.
 func (w *chain) stage(t *testing.T, name string, direction strategy.Direction) {
 	t.Helper()
 	plan, ok := strategy.BlueGreen().Expand(name, direction)
 	if !ok {
 		t.Fatalf("no stage %s", name)
 	}
-	plan.Steps = slices.DeleteFunc(plan.Steps, func(s strategy.Step) bool { return s.Kind == strategy.ProvisionGateway })
 	w.actions++
 	id := w.actions
 	w.journal.Add(engine.Assignment{ActionID: id, LeaseTTL: time.Minute, Campaign: w.campaign, Cluster: w.c, Plan: plan})
@@ -223,7 +238,7 @@ func (w *chain) stage(t *testing.T, name string, direction strategy.Direction) {
 				}
 				t.Fatalf("%s %s: %s: %s", name, direction, outcome, message)
 			}
-			w.is(a.Cluster)
+			w.c = a.Cluster
 			t.Logf("%s %s: %v", name, direction, time.Since(began).Round(time.Millisecond))
 			return
 		}
@@ -299,77 +314,24 @@ func (w *chain) ask(t *testing.T, n fleet.Node, query string) string {
 	return v.String
 }
 
-func (w *chain) acked() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.ids)
-}
-
-// write writes rows to whichever server takes them, as a client without a gateway has to. Every row is tried once.
-func (w *chain) write(t *testing.T) (stop func() []int64) {
+// clients put load on the cluster by its name, as applications do.
+func (w *chain) clients(t *testing.T) (stop func()) {
 	t.Helper()
+	_, port, _ := strings.Cut(w.c.Cells[0].Gateway.Address, ":")
+	w.load = load.New(load.Config{Name: "orders", User: processtest.AppUser, Password: processtest.AppPassword, Schema: "app", Readers: 1, Writers: 2, Pause: 10 * time.Millisecond,
+		Resolve: func(ctx context.Context) (string, error) {
+			host, err := w.dns.Lookup(ctx, "qa", w.c.Record)
+			return net.JoinHostPort(host, port), err
+		}})
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	pools := map[string]*sql.DB{}
-	go func() {
-		defer close(done)
-		defer func() {
-			for _, db := range pools {
-				db.Close()
-			}
-		}()
-		pace := time.NewTicker(10 * time.Millisecond)
-		defer pace.Stop()
-		at := 0
-		for id := int64(1); ctx.Err() == nil; id++ {
-			<-pace.C
-			all := w.addresses()
-			address := all[at%len(all)]
-			db := pools[address]
-			if db == nil {
-				var err error
-				if db, err = sql.Open("mysql", processtest.DSN(address, processtest.AppUser, processtest.AppPassword, "app")); err != nil {
-					t.Error(err)
-					return
-				}
-				db.SetMaxIdleConns(1)
-				pools[address] = db
-			}
-			if _, err := db.ExecContext(context.Background(), "INSERT INTO t VALUES (?, 'a write')", id); err != nil {
-				db.Close()
-				delete(pools, address)
-				at++
-				continue
-			}
-			w.mu.Lock()
-			w.ids = append(w.ids, id)
-			w.mu.Unlock()
+	done := make(chan error, 1)
+	go func() { done <- w.load.Run(ctx) }()
+	end := sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("load: %v", err)
 		}
-	}()
-	var once sync.Once
-	end := func() { once.Do(func() { cancel(); <-done }) }
+	})
 	t.Cleanup(end)
-	return func() []int64 {
-		end()
-		return w.ids
-	}
-}
-
-// addresses are where clients look for a server that takes writes.
-func (w *chain) addresses() []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.where
-}
-
-// is takes the cluster as a stage has left it.
-func (w *chain) is(c fleet.Cluster) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.c, w.where = c, nil
-	for _, cell := range c.Cells {
-		for _, n := range cell.Nodes {
-			w.where = append(w.where, n.Address)
-		}
-	}
+	return end
 }
