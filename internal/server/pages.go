@@ -268,6 +268,10 @@ func (p pages) Cluster(ctx context.Context, ref fleet.ClusterRef) (web.Cluster, 
 	h := p.head(snap, 0)
 	out.Campaign, out.Stages, out.Row = &h, heads(snap.Campaign), row(st, *c.Progress, d)
 	out.Failure, out.Attention, out.WayBack = c.Progress.Failure, c.Progress.Attention, c.Progress.WayBack
+	if a := c.Progress.Action; a != nil && a.Direction == string(strategy.Forward) {
+		stage, i := st.Stage(a.Stage)
+		out.CanAbort = i < 0 || !stage.PointOfNoReturn
+	}
 	if c.Progress.Action == nil {
 		out.Hold = d.Hold
 		_, at := st.Stage(c.Progress.Stage)
@@ -316,7 +320,22 @@ func (p pages) Campaign(ctx context.Context, name string) (web.Campaign, error) 
 			applied = info.AppliedAt
 		}
 	}
-	out := web.Campaign{At: p.s.cfg.Now(), Head: p.head(snap, applied), Envs: snap.Campaign.Environments, Pauses: snap.Pauses, Freezes: append(append([]campaign.Freeze{}, snap.Campaign.Freezes...), snap.Freezes...)}
+	out := web.Campaign{At: p.s.cfg.Now(), Head: p.head(snap, applied), Envs: snap.Campaign.Environments, Pauses: snap.Pauses}
+	for _, f := range snap.Campaign.Freezes {
+		if f.Who = ""; f.To.After(out.At) {
+			out.Freezes = append(out.Freezes, f)
+		}
+	}
+	for _, f := range snap.Freezes {
+		if f.To.After(out.At) {
+			out.Freezes = append(out.Freezes, f)
+		}
+	}
+	for _, o := range snap.Overrides {
+		if o.Expires.After(out.At) {
+			out.Overrides = append(out.Overrides, o)
+		}
+	}
 	if snap.Status == "running" {
 		out.Next = campaign.NextLaunch(snap.Campaign, out.At)
 		f, err := p.s.predict(ctx, snap)
@@ -393,7 +412,14 @@ func (p pages) Operate(ctx context.Context, op web.Operation) error {
 	case "resume":
 		return store.Resume(ctx, op.Campaign, scope)
 	case "abort":
+		if op.Ref.Name != "" {
+			return store.AbortCluster(ctx, op.Campaign, op.Ref, op.Who, op.Why)
+		}
 		return store.Abort(ctx, op.Campaign, op.Who, op.Why)
+	case "thaw":
+		return store.Thaw(ctx, op.Campaign, op.Envs, op.Who, op.Why)
+	case "end-override":
+		return store.EndOverride(ctx, op.Campaign, campaign.Override{Rule: op.Rule, Env: op.Ref.Env, Cluster: op.Ref.Name, Stage: op.Stage, Who: op.Who, Why: op.Why})
 	case "rollback":
 		return store.Rollback(ctx, op.Campaign, op.Ref, op.To, op.Who, op.Why)
 	}

@@ -134,7 +134,7 @@ func (f *fixture) Cluster(_ context.Context, ref fleet.ClusterRef) (Cluster, err
 		Failure:  &campaign.Failure{Stage: "switch-storage", Message: "errant GTID 0-7-12", At: noon.Add(-time.Hour)},
 		Action:   &Action{ID: 7, Stage: "switch-storage", Direction: "forward", Status: "waiting", Holder: "supervisor-qa-1", Term: 4, Started: noon.Add(-2 * time.Hour), Steps: []Step{{Kind: "preflight", Does: "looks at every safety rule", Phase: "waiting", Message: "1 of 22 checks fails", Checks: check.Results{check.Passed("one-primary", "stock-blue-1", noon), check.Failed("errant-gtid", "0-7-12 on stock-green-1", "seed it again", noon)}}, {Kind: "switch-storage", Does: "moves the primary", Phase: "pending"}}},
 		Events:   []Event{event(9, true, "way-back-broken", "replication to 10.11 stopped")},
-		Observed: noon.Add(-4 * time.Second), CanRollback: true, RollbackTo: []string{"", "create"},
+		Observed: noon.Add(-4 * time.Second), CanRollback: true, CanAbort: true, RollbackTo: []string{"", "create"},
 	}, nil
 }
 
@@ -143,7 +143,9 @@ func (f *fixture) Campaign(_ context.Context, name string) (Campaign, error) {
 		return Campaign{}, ErrNotFound
 	}
 	c := Campaign{At: noon, Head: *head(), Envs: []string{"qa", "prod"}, Next: noon.Add(20 * time.Hour), Failures: []FailedCluster{{fleet.ClusterRef{Env: "qa", Name: "stock"}, campaign.Failure{Stage: "switch-storage", Message: "errant GTID"}}},
-		Pauses: []campaign.Pause{{Env: "prod", Who: "mira", Why: "quarter's end", At: noon.Add(-time.Hour)}}, Events: []Event{event(9, false, "launched", "3 clusters started")}}
+		Pauses:    []campaign.Pause{{Env: "prod", Who: "mira", Why: "quarter's end", At: noon.Add(-time.Hour)}},
+		Freezes:   []campaign.Freeze{{From: noon, To: noon.Add(time.Hour), Reason: "audit", Who: "mira", Environments: []string{"qa", "prod"}}},
+		Overrides: []campaign.Override{{Rule: campaign.CodeApproval, Env: "prod", Stage: "tear-down", Who: "noor", Why: "a week without a complaint", Expires: noon.Add(time.Hour)}}, Events: []Event{event(9, false, "launched", "3 clusters started")}}
 	for _, s := range stages {
 		c.Stages = append(c.Stages, CampaignStage{s, []StageCount{{Done: 4, Live: 1, Limit: 2, Total: 5}, {Total: 5, Limit: 2}}})
 	}

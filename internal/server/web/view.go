@@ -116,6 +116,7 @@ type Cluster struct {
 	Events      []Event
 	RollbackTo  []string // stages that it can be rolled back to; "" in front means the beginning
 	CanRollback bool
+	CanAbort    bool      // an action runs that can turn round
 	Observed    time.Time // zero: never
 	RecordNow   string
 }
@@ -155,16 +156,17 @@ type Step struct {
 
 // Campaign is a campaign's page.
 type Campaign struct {
-	At       time.Time
-	Head     CampaignHead
-	Stages   []CampaignStage
-	Envs     []string
-	Pauses   []campaign.Pause
-	Freezes  []campaign.Freeze
-	Failures []FailedCluster
-	Next     time.Time            // when the launcher runs next; zero: it does not
-	Forecast *campaign.Prediction // nil if nothing is to come
-	Events   []Event
+	At        time.Time
+	Head      CampaignHead
+	Stages    []CampaignStage
+	Envs      []string
+	Pauses    []campaign.Pause
+	Freezes   []campaign.Freeze   // those that are over are left out; those of the file have no Who
+	Overrides []campaign.Override // approvals, too; those that have expired are left out
+	Failures  []FailedCluster
+	Next      time.Time            // when the launcher runs next; zero: it does not
+	Forecast  *campaign.Prediction // nil if nothing is to come
+	Events    []Event
 }
 
 // CampaignStage counts the clusters of one stage, by environment.

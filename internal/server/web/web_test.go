@@ -2,6 +2,7 @@ package web
 
 import (
 	"errors"
+	"html"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -119,7 +120,7 @@ func TestOperationAsksAndNeedsTheFormOfThisSession(t *testing.T) {
 }
 
 func TestOperationsThatMakeNoSense(t *testing.T) {
-	for _, q := range []string{"", "verb=explode&campaign=c", "verb=pause", "verb=rollback&campaign=c", "verb=rollback&campaign=c&env=qa", "verb=abort&campaign=c&env=qa&cluster=x"} {
+	for _, q := range []string{"", "verb=explode&campaign=c", "verb=pause", "verb=rollback&campaign=c", "verb=rollback&campaign=c&env=qa", "verb=abort&campaign=c&env=qa", "verb=abort&campaign=c&cluster=x", "verb=thaw&campaign=c&env=qa", "verb=end-override&campaign=c"} {
 		v, err := url.ParseQuery(q)
 		if err != nil {
 			t.Fatal(err)
@@ -127,6 +128,46 @@ func TestOperationsThatMakeNoSense(t *testing.T) {
 		if _, ok := operationOf(v); ok {
 			t.Errorf("%q was taken", q)
 		}
+	}
+}
+
+// TestWhatWasSetIsEndedFromThePage: a freeze and an approval are shown with a link that ends exactly them, and one cluster's action is aborted alone.
+func TestWhatWasSetIsEndedFromThePage(t *testing.T) {
+	f, base := serve(t, true)
+	v := newVisitor(t, base)
+	v.post("/login", url.Values{"token": {"op-token"}, "next": {"/"}})
+	for page, links := range map[string][]string{"/campaigns/mariadb-11.8": {"verb=thaw", "verb=end-override"}, "/clusters/qa/stock": {"verb=abort"}} {
+		_, body := v.get(page)
+		for _, link := range links {
+			m := regexp.MustCompile(`href="(/confirm\?` + link + `[^"]*)"`).FindStringSubmatch(body)
+			if m == nil {
+				t.Fatalf("%s has no link with %s", page, link)
+			}
+			path := html.UnescapeString(m[1])
+			_, body := v.get(path)
+			form := url.Values{"why": {"because"}}
+			for _, in := range regexp.MustCompile(`<input type="hidden" name="([a-z]+)" value="([^"]*)">`).FindAllStringSubmatch(body, -1) {
+				form.Add(in[1], html.UnescapeString(in[2]))
+			}
+			if code, _ := v.post("/confirm", form); code != http.StatusOK {
+				t.Errorf("%s: %d", path, code)
+			}
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	got := map[string]Operation{}
+	for _, op := range f.operations {
+		got[op.Verb] = op
+	}
+	if op := got["thaw"]; strings.Join(op.Envs, ",") != "qa,prod" || op.Who != "mira" {
+		t.Errorf("%+v", op)
+	}
+	if op := got["end-override"]; op.Rule != "approval" || op.Ref.Env != "prod" || op.Stage != "tear-down" || op.Why != "because" {
+		t.Errorf("%+v", op)
+	}
+	if op := got["abort"]; op.Ref.String() != "qa/stock" {
+		t.Errorf("%+v", op)
 	}
 }
 
