@@ -20,7 +20,7 @@ import (
 const postgresURL = "WINDLASS_TEST_POSTGRES"
 
 // onlySQLite are the tests of what only a file can suffer.
-const onlySQLite = "TestOnPostgreSQL|TestADamagedStateIsRefused|TestAStateThatCantBeWrittenIsRefused|TestAFullDisk"
+const onlySQLite = "TestOnPostgreSQL|TestADamagedStateIsRefused|TestAStateThatCantBeWrittenIsRefused|TestAFullDisk|TestServersMakeOneNewStateTogether"
 
 var schemas atomic.Int64
 

@@ -18,6 +18,8 @@ type dialect struct {
 	// begun is called first in every write transaction: it makes them follow one another, and sees how far the database's clock
 	// is ahead, if it has one.
 	begun func(ctx context.Context, tx *sql.Tx, ahead *atomic.Int64) error
+	// alone keeps other servers away until release is called, while the tables are brought up to date; nil: the provider does.
+	alone func(ctx context.Context) (release func() error, err error)
 	// check looks for damage before anything is written.
 	check func(ctx context.Context, db *sql.DB) error
 	// provider makes the migrations ready for the database.

@@ -94,10 +94,7 @@ func Open(ctx context.Context, place string, o Options) (*Store, error) {
 
 // prepare checks the database and brings it up to date.
 func (s *Store) prepare(ctx context.Context) error {
-	if err := s.dialect.check(ctx, s.write); err != nil {
-		return err
-	}
-	if err := s.migrate(ctx); err != nil {
+	if err := s.upToDate(ctx); err != nil {
 		return err
 	}
 	if err := s.update(ctx, func(*sql.Tx) error { return nil }); err != nil { // tells what the database's clock shows
@@ -117,6 +114,21 @@ func (s *Store) Now() time.Time {
 
 // Close closes the database.
 func (s *Store) Close() error { return errors.Join(s.write.Close(), s.read.Close()) }
+
+// upToDate checks the database and migrates it, one server at a time.
+func (s *Store) upToDate(ctx context.Context) (err error) {
+	if s.dialect.alone != nil {
+		release, err := s.dialect.alone(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = release() }() // closing a folder that was opened for reading
+	}
+	if err := s.dialect.check(ctx, s.write); err != nil {
+		return err
+	}
+	return s.migrate(ctx)
+}
 
 func (s *Store) migrate(ctx context.Context) error {
 	sub, err := fs.Sub(migrations, "migrations")
