@@ -6,7 +6,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BIN := bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test race lint bench matrix generate clean setup
+.PHONY: help build demo test test-quick race lint bench matrix generate clean setup
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -21,9 +21,14 @@ demo: build ## raise a local fleet from MariaDB 10.11 to 11.8, on real servers
 setup: ## install the programs that the tests drive
 	./scripts/setup
 
-test: setup build ## all tests, on real servers
+test: setup build ## all tests, on real servers, with every fault at every edge of the storage switch
 	$(GO) vet ./...
-	$(GO) test -timeout 20m ./...
+	$(GO) test -timeout 15m $$($(GO) list ./... | grep -v '/internal/faults$$')
+	WINDLASS_FAULTS=all $(GO) test -timeout 17m ./internal/faults
+
+test-quick: setup build ## the same, with a selection of those faults
+	$(GO) vet ./...
+	$(GO) test -timeout 15m ./...
 
 race: setup ## the concurrent packages under the race detector
 	$(GO) test -race -timeout 30m ./internal/...
@@ -38,7 +43,7 @@ bench: setup build ## the performance claims, as ratios within one run
 	$(GO) run ./internal/bench/plan
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./internal/gateway/... ./internal/driver/gateway/... ./internal/campaign/... ./internal/policy/...
 
-matrix: setup build ## every fault at every edge: more seeds in simulation, and all of them on real servers (an hour and more)
+matrix: setup build ## every fault at every edge once more: more seeds in simulation, and anew on real servers (an hour and more)
 	WINDLASS_SIM_SEEDS=10 $(GO) test -count=1 -timeout 2h ./internal/sim
 	WINDLASS_FAULTS=all $(GO) test -count=1 -timeout 4h ./internal/faults
 
