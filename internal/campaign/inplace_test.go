@@ -46,7 +46,7 @@ func TestInPlaceFile(t *testing.T) {
 
 // The plan is proved by the product's policy, as every strategy's is; go test -update writes its text anew.
 func TestInPlacePlan(t *testing.T) {
-	p := PlanOf(parseFile(t, inPlaceExample), threeNodes(t), planDay)
+	p := PlanOf(parseFile(t, inPlaceExample), exampleFleet(t), planDay)
 	if len(p.Findings) > 0 {
 		t.Errorf("the examples don't fit each other: %v", p.Findings)
 	}

@@ -303,3 +303,21 @@ func (m *model) whole(t *testing.T, what string, cell fleet.Cell) {
 		}
 	}
 }
+
+// No node is taken out while another one is not well: nobody would be left to serve.
+func TestNoNodeIsTakenOutBesideASickOne(t *testing.T) {
+	plan, _ := strategy.InPlace().Expand(strategy.StageUpgradeReplicas, strategy.Forward)
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		died := false
+		outcome, message, _ := runStage(t, m, m.cluster(), plan, func(e engine.Edge) {
+			if e.Kind == strategy.UpgradeReplicas && !died { // after the check has passed
+				died = true
+				m.node("orders-3").running = false
+			}
+		})
+		if n := m.node("orders-2"); outcome == engine.Completed || n.version != "10.11" || n.kept != "" || len(m.local) != 3 {
+			t.Errorf("ended %s (%s) with %s, reads from %v", outcome, message, m.is(), m.local)
+		}
+	})
+}

@@ -180,7 +180,7 @@ func (p modelNodes) Upgrade(_ context.Context, r bluegreen.Resource) (bluegreen.
 		if err := p.refused("upgrade", r.ID); err != nil {
 			return bluegreen.ResourceState{}, err // it stays down
 		}
-		n.version = r.Version
+		n.version, n.source = r.Version, "" // it boots with its replication stopped
 	}
 	n.running, n.changing = true, false
 	p.settle("upgrade " + n.name)
@@ -202,7 +202,7 @@ func (p modelNodes) Restore(_ context.Context, r bluegreen.Resource) (bluegreen.
 	}
 	switch {
 	case n.kept == r.Version:
-		n.version, n.has, n.kept = n.kept, n.keptHas, ""
+		n.version, n.has, n.kept, n.source = n.kept, n.keptHas, "", ""
 	case n.version != r.Version:
 		return bluegreen.ResourceState{}, &engine.Refusal{Err: errors.New("there is no copy")}
 	}

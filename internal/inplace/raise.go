@@ -71,6 +71,11 @@ func (h handlers) fit(ctx context.Context, c *engine.Call, cell fleet.Cell, vers
 	if n == p.Node {
 		all = append(all, check.Failed("not-the-primary", n+" is the primary", "switch the primary first", at))
 	}
+	for i, s := range c.Plan.Steps { // before each node, not only before the first (V5)
+		if s.Kind == c.Step.Kind && c.Campaign.GuardsStep(c.Plan, i) {
+			all = append(all, c.Campaign.BeforeStep(c.Plan, i, seen)...)
+		}
+	}
 	for _, node := range cell.Nodes {
 		o := seenOf(seen, cell.Name, node.Name)
 		if o.Role != fleet.RoleUnknown && node.UUID != "" && o.UUID != node.UUID {
