@@ -69,9 +69,9 @@ func readKinds(cmd *cobra.Command, o *Options, names []string, kinds ...config.K
 }
 
 func checkCommand(o *Options) *cobra.Command {
-	cmd := &cobra.Command{Use: "check", Short: "Check a state of versions, or a policy"}
+	cmd := &cobra.Command{Use: "check", Short: "Check a state of versions, a policy, or a schema"}
 	group(cmd)
-	cmd.AddCommand(checkStateCommand(o), checkPolicyCommand(o))
+	cmd.AddCommand(checkStateCommand(o), checkPolicyCommand(o), checkSchemaCommand(o))
 	return cmd
 }
 

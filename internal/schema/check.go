@@ -80,6 +80,11 @@ func Check(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	c.report.From, c.report.To = End{c.from.kind, c.from.String()}, End{c.to.kind, c.to.String()}
+	if c.from.kind == Folder && c.to.kind == Folder {
+		if _, err := shared(c.from, c.to); err != nil { // before any server is asked
+			return nil, err
+		}
+	}
 	if o.Statements != "" {
 		if c.old, err = readOld(o.Dialect, o.Statements); err != nil {
 			return nil, err
