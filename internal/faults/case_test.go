@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -36,6 +37,11 @@ func victims() []victim {
 // control tells whether the victim is of the control plane, whose death no client may notice.
 func (v victim) control() bool {
 	return v == victimSupervisor || v == victimPaused || v == victimServer
+}
+
+// cell is whose server it is; "" if it is none.
+func (v victim) cell() string {
+	return map[victim]string{victimOld: "blue", victimNew: "green"}[v]
 }
 
 // way is how an action meets an edge.
@@ -202,7 +208,7 @@ func (l *lane) strike(c *child, v victim) (goOn bool, err error) {
 		}
 		l.again(l.gates["blue"].Start)
 	case victimOld, victimNew:
-		cell := map[victim]string{victimOld: "blue", victimNew: "green"}[v]
+		cell := v.cell()
 		spec, err := l.nodes[cell].Spec()
 		if err != nil {
 			return true, err
@@ -231,6 +237,7 @@ func (l *lane) again(start func(context.Context) error) {
 // result is what a case came to.
 type result struct {
 	hit     bool
+	lost    bool // it did not come to pass, for the supervisor lost its lease before it came to the edge or in the write
 	byWatch bool // the primary was restarted when no action was left to open it: the watch did
 	took    time.Duration
 	trace   []string // edges met
@@ -252,18 +259,26 @@ func (l *lane) run(c testCase) (res result, err error) {
 	errorsBefore := l.load.Report().Errors
 	l.mu.Lock()
 	l.f, l.trace = f, nil
+	holder := l.holder
 	l.mu.Unlock()
+	_, logSize, err := logged(holder, 0)
+	if err != nil {
+		return res, err
+	}
 	defer func() {
 		l.mu.Lock()
+		defer l.mu.Unlock()
 		res.trace, res.hit, res.took = l.trace, f.hit, time.Since(began)
-		l.mu.Unlock()
+		if text, _, lerr := logged(holder, logSize); !res.hit && lerr == nil {
+			res.lost = strings.Contains(text, "the lease is lost")
+		}
 	}()
 	if err := l.start(ctx, c.way()); err != nil {
 		return res, err
 	}
 	status, err := l.ended(ctx)
 	if err == nil {
-		err = l.struck(ctx, f)
+		l.struck(ctx, f)
 	}
 	l.pending.Wait()
 	l.mu.Lock()
@@ -290,12 +305,12 @@ func (l *lane) run(c testCase) (res result, err error) {
 	return res, nil
 }
 
-// struck waits for a fault at an action's very last edge: the action has ended when its supervisor comes there.
-func (l *lane) struck(ctx context.Context, f *fault) error {
+// struck waits for a fault at an action's very last edge: the action has ended when its supervisor comes there, if it does.
+func (l *lane) struck(ctx context.Context, f *fault) {
 	if !f.edge.After || f.edge.Write != engine.WriteFinish {
-		return nil
+		return
 	}
-	return until(ctx, patience, "the last edge is met", func() error {
+	_ = until(ctx, patience/3, "the last edge is met", func() error { // else the case says that its edge was not met
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if !f.hit {
@@ -303,6 +318,15 @@ func (l *lane) struck(ctx context.Context, f *fault) error {
 		}
 		return nil
 	})
+}
+
+// logged tells what a supervisor has logged since its log had a size, and the log's size now.
+func logged(c *child, since int) (text string, size int, err error) {
+	b, err := os.ReadFile(c.log)
+	if err != nil {
+		return "", 0, err
+	}
+	return string(b[min(since, len(b)):]), len(b), nil
 }
 
 // wakeAfter spreads the moment at which a sleeper wakes over the first edges of its successor.
@@ -392,21 +416,35 @@ func (l *lane) ended(ctx context.Context) (api.ClusterStatus, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
+		seldom := time.NewTimer(400 * time.Millisecond)
+		select {
+		case <-l.finished:
+		case <-seldom.C:
+		case <-ctx.Done():
+		}
+		seldom.Stop()
 		status, why := l.client.Cluster(ctx, ref)
 		if why == nil {
 			if why = l.still(status); why == nil {
 				return status, nil
 			}
 		}
-		seldom := time.NewTimer(150 * time.Millisecond)
-		select {
-		case <-l.finished:
-		case <-seldom.C:
-		case <-ctx.Done():
+		if ctx.Err() != nil {
 			return status, fmt.Errorf("the action does not end: %w", why)
 		}
-		seldom.Stop()
 	}
+}
+
+// endsAs waits for the end of the action, and sees what it came to.
+func (l *lane) endsAs(ctx context.Context, want engine.Outcome) (api.ClusterStatus, error) {
+	status, err := l.ended(ctx)
+	if err != nil {
+		return status, err
+	}
+	if a := status.Actions[0]; engine.Outcome(a.Outcome) != want {
+		return status, fmt.Errorf("the action came to %q (%s), not %q", a.Outcome, a.Message, want)
+	}
+	return status, nil
 }
 
 // still is an error as long as an action runs.

@@ -71,8 +71,8 @@ func (l *lane) held(t *testing.T, stage, primary string, want ...string) {
 	if writable, one, err := l.roles(); err != nil || one != primary {
 		t.Errorf("writable are the servers of %v, not that of %s: %v", writable, primary, err)
 	}
-	if r := l.load.Report(); r.Errors > 0 {
-		t.Errorf("clients saw %d errors: %s", r.Errors, r.FirstError)
+	if err := l.unhurt(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -81,18 +81,14 @@ func (l *lane) goesOn(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	defer cancel()
-	status, err := l.ended(ctx)
-	if err != nil {
+	if _, err := l.endsAs(ctx, engine.Completed); err != nil {
 		t.Fatal(err)
-	}
-	if got := engine.Outcome(status.Actions[0].Outcome); got != engine.Completed {
-		t.Fatalf("the action came to %q: %s", got, status.Actions[0].Message)
 	}
 	if _, err := l.settle(ctx, testCase{edge: engine.Edge{Direction: strategy.Forward}}); err != nil {
 		t.Fatal(err)
 	}
-	if r := l.load.Report(); r.Errors > 0 {
-		t.Errorf("clients saw %d errors: %s", r.Errors, r.FirstError)
+	if err := l.unhurt(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -161,12 +157,8 @@ func errant(t *testing.T, tm *template) {
 	if err := l.client.Abort(ctx, campaignName, "green has to be rebuilt"); err != nil {
 		t.Fatal(err)
 	}
-	status, err := l.ended(ctx)
-	if err != nil {
+	if _, err := l.endsAs(ctx, engine.Aborted); err != nil {
 		t.Fatal(err)
-	}
-	if got := engine.Outcome(status.Actions[0].Outcome); got != engine.Aborted {
-		t.Fatalf("the action came to %q: %s", got, status.Actions[0].Message)
 	}
 	if _, one, err := l.roles(); err != nil || one != "blue" {
 		t.Fatalf("the primary is in %q: %v", one, err)
@@ -419,15 +411,11 @@ func staleName(t *testing.T, tm *template) {
 		t.Fatalf("the name server answers %s: %v", now, err)
 	}
 	stale.Store(false)
-	status, err := l.ended(ctx)
-	if err != nil {
-		t.Fatal(err)
+	if status, err := l.endsAs(ctx, engine.Completed); err != nil || status.Progress.Stage != strategy.StageSwitchGateway {
+		t.Fatalf("the cluster is at %q: %v", status.Progress.Stage, err)
 	}
-	if got := engine.Outcome(status.Actions[0].Outcome); got != engine.Completed || status.Progress.Stage != strategy.StageSwitchGateway {
-		t.Fatalf("the action came to %q: %s", got, status.Actions[0].Message)
-	}
-	if r := l.load.Report(); r.Errors > 0 {
-		t.Errorf("clients saw %d errors: %s", r.Errors, r.FirstError)
+	if err := l.unhurt(); err != nil {
+		t.Error(err)
 	}
 	if err := l.finish(); err != nil {
 		t.Error(err)

@@ -150,6 +150,12 @@ func (sum *tally) report(t *testing.T) {
 func runLane(t *testing.T, l *lane, c testCase, q *queue, sum *tally) {
 	for n := 1; ; n++ {
 		res, err := l.run(c)
+		// On a machine that is much too slow for leases so short a supervisor may lose its own on the way, go on under the next, and
+		// never come to the edge: that was an action without a fault, and the case is still to be run.
+		for again := 0; err == nil && !res.hit && res.lost && again < 3; again++ {
+			t.Logf("%s: the supervisor lost its lease before the fault; once more", c)
+			res, err = l.run(c)
+		}
 		if err == nil && !res.hit {
 			err = fmt.Errorf("the edge was not met")
 		}

@@ -25,6 +25,21 @@ func (l *lane) roles() (writable []string, one string, err error) {
 	return writable, one, nil
 }
 
+func otherCell(cell string) string {
+	if cell == "blue" {
+		return "green"
+	}
+	return "blue"
+}
+
+// unhurt is an error if a client has seen one.
+func (l *lane) unhurt() error {
+	if r := l.load.Report(); r.Errors > 0 {
+		return fmt.Errorf("clients saw %d errors: %s", r.Errors, r.FirstError)
+	}
+	return nil
+}
+
 // runScheduler has the primary's event scheduler on and the other's off: one that was restarted by an earlier case booted
 // with it off.
 func (l *lane) runScheduler() error {
@@ -63,7 +78,7 @@ func (l *lane) settle(ctx context.Context, c testCase) (byWatch bool, err error)
 	if err != nil {
 		return false, err
 	}
-	hurt := map[victim]string{victimOld: "blue", victimNew: "green"}[c.victim]
+	hurt := c.victim.cell()
 	if len(writable) == 0 && hurt == want {
 		// The primary was restarted when the action had made its last look. Servers boot read-only, and the supervisor's watch
 		// opens it again.
@@ -79,7 +94,7 @@ func (l *lane) settle(ctx context.Context, c testCase) (byWatch bool, err error)
 	} else if one != want {
 		return false, fmt.Errorf("writable are the servers of %v, not that of %s alone", writable, want)
 	}
-	other := map[string]string{"blue": "green", "green": "blue"}[one]
+	other := otherCell(one)
 	acked := l.load.Report().Acked
 	if err := until(ctx, patience/2, "clients write again", func() error {
 		if n := l.load.Report().Acked; n < acked+4 {
@@ -137,7 +152,7 @@ func (l *lane) finish() error {
 	if err != nil || one == "" {
 		return fmt.Errorf("at the end there is not one primary: %w", err)
 	}
-	other := map[string]string{"blue": "green", "green": "blue"}[one]
+	other := otherCell(one)
 	if err := caughtUp(l.dbs[one], l.dbs[other]); err != nil {
 		return err
 	}
