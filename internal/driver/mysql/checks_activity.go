@@ -31,14 +31,14 @@ func (in *inspection) longTransactions(ctx context.Context, f *finding) {
 			continue
 		}
 		if age := seconds(r["age"]); age >= max(drain, time.Second) {
-			f.fail("let it end, or end it", "transaction of connection %s (%s from %s) is open for %v with %s rows changed and %s locked; a hold waits %v", r["id"], r["user"], r["host"], age, r["modified"], r["locked"], drain)
+			f.fail("let it end, or end it", "transaction of connection %s%s is open for %v with %s rows changed and %s locked; a hold waits %v", r["id"], r["who"], age, r["modified"], r["locked"], drain)
 		}
 	}
 	f.pass("no open transaction that wrote or locked is older than %v", drain)
 }
 
 // trx_started is in the server's time zone, whatever the session's is.
-const openTransactions = "SELECT t.trx_mysql_thread_id AS id, TIMESTAMPDIFF(SECOND, t.trx_started, CONVERT_TZ(NOW(), '+00:00', 'SYSTEM')) AS age, t.trx_rows_modified AS modified, t.trx_rows_locked AS locked, p.USER AS user, p.HOST AS host FROM information_schema.INNODB_TRX t LEFT JOIN information_schema.PROCESSLIST p ON p.ID = t.trx_mysql_thread_id"
+const openTransactions = "SELECT t.trx_mysql_thread_id AS id, TIMESTAMPDIFF(SECOND, t.trx_started, CONVERT_TZ(NOW(), '+00:00', 'SYSTEM')) AS age, t.trx_rows_modified AS modified, t.trx_rows_locked AS locked FROM information_schema.INNODB_TRX t"
 
 // listPause is how long nobody may have read a server's list of transactions before it gathers a new one.
 const listPause = 100 * time.Millisecond
@@ -65,12 +65,28 @@ func (d *Driver) transactions(ctx context.Context, p place) ([]row, error) {
 			return nil, err
 		}
 		if i := slices.IndexFunc(rs, func(r row) bool { return r["id"] == own }); i >= 0 {
-			return slices.Delete(rs, i, i+1), nil
+			return slices.Delete(rs, i, i+1), s.whose(ctx, rs)
 		}
 		if sleep(ctx, listPause+rand.N(listPause/2)) != nil { // others may wait for the same
 			return nil, fmt.Errorf("%s: %w", p, errOldList)
 		}
 	}
+}
+
+// whose adds to transactions whose they are.
+func (s *session) whose(ctx context.Context, transactions []row) error {
+	ps, err := s.processes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range transactions {
+		for _, p := range ps {
+			if strconv.FormatUint(p.id, 10) == r["id"] {
+				r["who"] = fmt.Sprintf(" (%s from %s)", p.user, p.host)
+			}
+		}
+	}
+	return nil
 }
 
 var (

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -104,18 +103,21 @@ func (s *session) endHolder(ctx context.Context) error {
 // endPredecessors kills the admin account's other connections that may act, and sees them gone. What does not say that it only looks
 // may act: a connection of a release that could not say so, or of the copying and comparing of data, for two.
 func (s *session) endPredecessors(ctx context.Context) error {
-	rs, err := s.rows(ctx, "SELECT ID, COMMAND, IS_USED_LOCK("+fmt.Sprintf(looking, "ID")+") AS looks FROM information_schema.PROCESSLIST WHERE USER="+quote(s.d.cfg.Admin.User))
+	ps, err := s.processes(ctx)
 	if err != nil {
 		return err
 	}
 	var ids []uint64
-	for _, r := range rs {
-		id, err := strconv.ParseUint(r["ID"], 10, 64)
-		if err != nil {
-			return fmt.Errorf("%s: process list: %w", s.place, err)
+	for _, p := range ps {
+		if p.user != s.d.cfg.Admin.User || p.dump() || s.d.mine(s.node.Address, p.id) {
+			continue
 		}
-		if looks := r["looks"] == r["ID"]; !looks && !strings.HasPrefix(r["COMMAND"], "Binlog Dump") && !s.d.mine(s.node.Address, id) {
-			ids = append(ids, id)
+		rs, err := s.rows(ctx, "SELECT IS_USED_LOCK("+fmt.Sprintf(looking, strconv.FormatUint(p.id, 10))+") AS holder")
+		if err != nil {
+			return err
+		}
+		if len(rs) != 1 || rs[0]["holder"] != strconv.FormatUint(p.id, 10) {
+			ids = append(ids, p.id)
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*s.d.cfg.Query)

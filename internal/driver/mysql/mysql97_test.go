@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +52,26 @@ func fence97(t *testing.T, w *world97) {
 		t.Fatal(err)
 	}
 	defer old.close()
+	// A statement with a character that MySQL's information_schema can't show: any question to its list of processes fails meanwhile.
+	odd := w.s["green"].conn(t, processtest.AdminUser, processtest.AdminPassword)
+	ran := make(chan error, 1)
+	go func() {
+		_, err := odd.ExecContext(bg(t), "DO SLEEP(6) /* 🍣 */")
+		ran <- err
+	}()
+	defer func() { <-ran }()
+	processtest.Until(t, 10*time.Second, "a statement beyond utf8mb3 is seen", func() bool {
+		s, err := w.d.lookTo(bg(t), w.place("green"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.close()
+		ps, err := s.processes(bg(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.ContainsFunc(ps, func(p process) bool { return strings.Contains(p.info, "SLEEP(6) /* 🍣") })
+	})
 	before := w.s["green"].ask(t, "SELECT @@global.gtid_executed")
 	if err := w.d.Fence(bg(t), w.c, 6); err != nil {
 		t.Fatal(err)

@@ -20,18 +20,30 @@ type process struct {
 	age     time.Duration // in its present state
 }
 
+// infoMost is how much of a statement is kept, in bytes.
+const infoMost = 800
+
+// processes lists all other connections. MySQL's information_schema has the statements in utf8mb3: any question to that table fails
+// while somebody's statement has a character beyond it, such as an emoji.
 func (s *session) processes(ctx context.Context) ([]process, error) {
-	rs, err := s.rows(ctx, "SELECT ID, USER, HOST, COMMAND, COALESCE(TIME, 0) AS TIME, STATE, LEFT(INFO, 200) AS INFO FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID()")
+	query := "SELECT ID AS Id, USER AS User, HOST AS Host, COMMAND AS Command, TIME AS Time, STATE AS State, LEFT(INFO, 200) AS Info FROM information_schema.PROCESSLIST"
+	if s.fl.name() == "mysql" {
+		query = "SHOW FULL PROCESSLIST"
+	}
+	rs, err := s.rows(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]process, len(rs))
-	for i, r := range rs {
-		id, err := strconv.ParseUint(r["ID"], 10, 64)
+	out := make([]process, 0, len(rs))
+	for _, r := range rs {
+		id, err := strconv.ParseUint(r["Id"], 10, 64)
 		if err != nil {
 			return nil, fmt.Errorf("%s: process list: %w", s.place, err)
 		}
-		out[i] = process{id: id, user: r["USER"], host: r["HOST"], command: r["COMMAND"], state: r["STATE"], info: r["INFO"], age: max(seconds(r["TIME"]), 0)}
+		if id != s.id {
+			info := r["Info"]
+			out = append(out, process{id: id, user: r["User"], host: r["Host"], command: r["Command"], state: r["State"], info: info[:min(len(info), infoMost)], age: max(seconds(r["Time"]), 0)})
+		}
 	}
 	return out, nil
 }

@@ -1,7 +1,6 @@
 package mysql
 
 import (
-	"strconv"
 	"strings"
 )
 
@@ -21,11 +20,3 @@ func quoteAll(ss []string) string {
 
 // ident quotes a name.
 func ident(s string) string { return "`" + strings.ReplaceAll(s, "`", "``") + "`" }
-
-func joinIDs(ids []uint64) string {
-	out := make([]string, len(ids))
-	for i, id := range ids {
-		out[i] = strconv.FormatUint(id, 10)
-	}
-	return strings.Join(out, ", ")
-}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log"
 	"net"
+	"slices"
 	"time"
 
 	driver "github.com/go-sql-driver/mysql"
@@ -250,10 +251,11 @@ func (s *session) end(ctx context.Context, ids ...uint64) error {
 		}
 	}
 	for {
-		left, err := s.rows(ctx, "SELECT ID FROM information_schema.PROCESSLIST WHERE ID IN ("+joinIDs(ids)+")")
+		ps, err := s.processes(ctx)
 		if err != nil {
 			return err
 		}
+		left := slices.DeleteFunc(ps, func(p process) bool { return !slices.Contains(ids, p.id) })
 		if len(left) == 0 {
 			return nil
 		}
