@@ -154,7 +154,7 @@ func whyCommand(o *Options) *cobra.Command {
 			if err := o.printer(cmd).value(s, func(w io.Writer) error { return printWhy(w, s) }); err != nil {
 				return err
 			}
-			if s.Decision != nil && s.Decision.Hold != nil && (s.Progress == nil || s.Progress.Action == nil) {
+			if s.Forgotten.IsZero() && s.Decision != nil && s.Decision.Hold != nil && (s.Progress == nil || s.Progress.Action == nil) {
 				return &Error{Code: ExitFinding, Err: errSilent}
 			}
 			return nil
@@ -167,6 +167,10 @@ var errSilent = fmt.Errorf("")
 
 func printWhy(w io.Writer, s api.ClusterStatus) error {
 	ref := s.Cluster.Ref()
+	if !s.Forgotten.IsZero() {
+		fmt.Fprintf(w, "%s was forgotten at %s: nothing observes it, and no campaign takes it. `windlass events --cluster %s` shows what happened to it.\n", ref, s.Forgotten.Format(time.RFC3339), ref)
+		return nil
+	}
 	switch {
 	case s.Progress == nil:
 		fmt.Fprintf(w, "%s is in no campaign.\n", ref)
