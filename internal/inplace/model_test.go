@@ -339,11 +339,11 @@ func (p modelSwitcher) Prove(_ context.Context, _ fleet.Cluster, term int64) (ch
 		return nil, err
 	}
 	p.settle("prove")
-	return modelStorage{p.ports}.Replicating(context.Background(), fleet.Cluster{}, "", 0)
+	return modelStorage(p).Replicating(context.Background(), fleet.Cluster{}, "", 0)
 }
 
 func (p modelSwitcher) WayBack(context.Context, fleet.Cluster, string) (fleet.WayBack, check.Results, error) {
-	cs, _ := modelStorage{p.ports}.Replicating(context.Background(), fleet.Cluster{}, "", 0)
+	cs, _ := modelStorage(p).Replicating(context.Background(), fleet.Cluster{}, "", 0)
 	return fleet.WayBack{Open: cs.OK()}, cs, nil
 }
 
