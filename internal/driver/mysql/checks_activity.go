@@ -59,16 +59,19 @@ func (d *Driver) transactions(ctx context.Context, p place) ([]row, error) {
 	own := strconv.FormatUint(s.id, 10)
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Query)
 	defer cancel()
+	last := errOldList
 	for {
 		rs, err := s.rows(ctx, openTransactions)
-		if err != nil {
+		if number(err) == errnoConversion {
+			last = err // MySQL's list has the statements, too, in utf8mb3: it can't be had while one is beyond that
+		} else if err != nil {
 			return nil, err
 		}
 		if i := slices.IndexFunc(rs, func(r row) bool { return r["id"] == own }); i >= 0 {
 			return slices.Delete(rs, i, i+1), s.whose(ctx, rs)
 		}
 		if sleep(ctx, listPause+rand.N(listPause/2)) != nil { // others may wait for the same
-			return nil, fmt.Errorf("%s: %w", p, errOldList)
+			return nil, fmt.Errorf("%s: %w", p, last)
 		}
 	}
 }

@@ -43,6 +43,7 @@ const (
 	errnoFenced       = 31001
 	errnoBusy         = 31002
 	errnoNoSuchThread = 1094
+	errnoConversion   = 3854
 	errnoNoEvent      = 1539
 )
 
