@@ -27,6 +27,7 @@ func Large(n int, seed uint64) (s campaign.Snapshot, open, closed time.Time) {
 	c.Soak.Stages[strategy.StageCreate] = time.Hour
 	c.Budget = campaign.Budget{Campaign: n, Environment: n, Stage: n / 7000}
 	c.Approve = []string{strategy.StageTearDown}
+	c.SeenWithin = campaign.DefaultSeenWithin
 	c.Freezes = []campaign.Freeze{{From: open.Add(20 * 24 * time.Hour), To: open.Add(40 * 24 * time.Hour), Reason: "end of year"}}
 	s = campaign.Snapshot{Campaign: c, Status: campaign.StatusRunning}
 	s.Freezes = []campaign.Freeze{{From: open.Add(-time.Hour), To: open.Add(50 * time.Hour), Reason: "sale", Environments: []string{"prod"}, Who: "mira"}}
@@ -34,6 +35,9 @@ func Large(n int, seed uint64) (s campaign.Snapshot, open, closed time.Time) {
 	for i := range n {
 		ref := fleet.ClusterRef{Env: c.Environments[i%2], Name: fmt.Sprintf("cluster-%06d", (i*7919)%n)}
 		p := campaign.Progress{Ref: ref, WayBack: &fleet.WayBack{Open: r.IntN(50) > 0}, Version: "10.11.18-MariaDB", Observed: open.Add(-2 * time.Hour)}
+		if p.Received = closed; i%100 == 7 { // else seen lately at both times
+			p.Received = open.Add(-time.Hour)
+		}
 		done := r.IntN(len(stages) + 1)
 		for k := range done {
 			p.Stage, p.Since = stages[k], open.Add(-time.Duration(r.IntN(80))*time.Hour).Add(-time.Duration(r.IntN(3_600_000))*time.Millisecond)
