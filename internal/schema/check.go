@@ -144,16 +144,17 @@ func (c *checker) open(ctx context.Context) error {
 		return err
 	}
 	c.report.Server = c.dev.version
-	if c.report.LiveServer != "" && major(c.report.LiveServer) != major(c.dev.version) {
+	if c.report.LiveServer != "" && major(c.Dialect, c.report.LiveServer) != major(c.Dialect, c.dev.version) {
 		return &Error{Where: "--dev", What: fmt.Sprintf("the development server is %s, and the live one %s", c.dev.version, c.report.LiveServer), Hint: "give a development server of the same version: what a statement locks is another thing in each", Usage: true}
 	}
 	return nil
 }
 
 // major is the part of a version that decides how statements work: "15" of PostgreSQL, "11.8-MariaDB", "8.4".
-func major(version string) string {
-	parts := strings.Split(version, ".")
-	if n := len(parts); n < 3 { // PostgreSQL: 15.4 (Debian …)
+func major(d Dialect, version string) string {
+	number, _, _ := strings.Cut(version, " ") // "15.4 (Debian …)"
+	parts := strings.SplitN(number, ".", 3)
+	if d == Postgres || len(parts) < 2 {
 		return parts[0]
 	}
 	m := parts[0] + "." + parts[1]

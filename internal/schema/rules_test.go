@@ -42,3 +42,18 @@ func TestRulesAreListed(t *testing.T) {
 		t.Error("the table of docs/schema.md is not what the code says; write it anew with: go test ./internal/schema -run TestRulesAreListed -update")
 	}
 }
+
+// TestMajor: a minor release does not change what a statement locks; a major one may.
+func TestMajor(t *testing.T) {
+	for _, c := range []struct {
+		d          Dialect
+		said, want string
+	}{
+		{Postgres, "15.20 (Debian 15.20-0+deb12u1)", "15"}, {Postgres, "17.1", "17"}, {Postgres, "18beta1", "18beta1"},
+		{MySQL, "11.8.6-MariaDB-0+deb13u1 from Debian", "11.8-MariaDB"}, {MySQL, "8.4.3", "8.4"}, {MySQL, "9.7.0-1", "9.7"},
+	} {
+		if got := major(c.d, c.said); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.said, got, c.want)
+		}
+	}
+}
