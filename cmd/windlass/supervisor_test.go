@@ -265,7 +265,7 @@ func TestSupervisorOverTLS(t *testing.T) {
 	prod.refused(t, "a token of qa in prod", "for environment prod", "windlass token create --role supervisor --env prod --name prod-1")
 	wrongCA.refused(t, "another authority", "certificate signed by unknown authority", "hint: ", "ca_file")
 	wrongToken.refused(t, "a token that nobody made", "refuses the token in "+filepath.Join(s.dir, "wrong.token"))
-	open.refused(t, "a token that others can read", "can be read by others (mode 0644)", "chmod 600 "+filepath.Join(s.dir, "open.token"), "qa-4.yaml:5:")
+	open.refused(t, "a token that others can read", "can be read by others (mode 0644)", "chmod 600 "+filepath.Join(s.dir, "open.token"), "qa-4.yaml:6:")
 	noTLS.refused(t, "an authority without TLS", "no certificate would be looked at")
 	if observed("prod") {
 		t.Error("the token of qa reported a cluster of prod")

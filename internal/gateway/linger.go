@@ -139,9 +139,11 @@ func (g *Gateway) openTransactions(ctx context.Context, srv *server, retry bool)
 	}
 }
 
+// askTransactions asks once. The running statements come from SHOW FULL PROCESSLIST: MySQL's information_schema has them in
+// utf8mb3, so that any question to that table fails with error 3854 while somebody's statement has an emoji.
 func askTransactions(b *wire.Backend) (map[uint32]transaction, map[uint32]string, error) {
 	res, refused, err := b.QueryMany("SELECT trx_mysql_thread_id, trx_rows_modified, trx_rows_locked, trx_tables_locked FROM information_schema.INNODB_TRX",
-		"SELECT ID, INFO FROM information_schema.PROCESSLIST WHERE INFO IS NOT NULL")
+		"SHOW FULL PROCESSLIST")
 	if err == nil {
 		err = errors.Join(refused...)
 	}
@@ -161,7 +163,9 @@ func askTransactions(b *wire.Backend) (map[uint32]transaction, map[uint32]string
 	for i := range res[1].Rows {
 		var id uint32
 		fmt.Sscan(res[1].Value(i, 0), &id)
-		running[id] = res[1].Value(i, 1)
+		if info := res[1].Value(i, 7); info != "" {
+			running[id] = info
+		}
 	}
 	return list, running, nil
 }

@@ -53,6 +53,15 @@ func (k Connections) Of(ctx context.Context, c fleet.Cluster, n fleet.Node) (cou
 	if err != nil {
 		return 0, "", err
 	}
+	if k.Dialect == MySQL {
+		version := ""
+		if err := k.DB.QueryRowContext(ctx, "SELECT VERSION()").Scan(&version); err != nil {
+			return 0, "", fmt.Errorf("ask the database for its version: %w", err)
+		}
+		if !strings.Contains(version, "MariaDB") { // whose other table fails while somebody's statement has an emoji
+			query = strings.Replace(query, "information_schema.PROCESSLIST", "performance_schema.processlist", 1)
+		}
+	}
 	ok := false
 	if err := k.DB.QueryRowContext(ctx, sees).Scan(&ok); err != nil {
 		return 0, "", fmt.Errorf("ask the database what the account may see: %w", err)

@@ -142,6 +142,32 @@ func TestMariaDB(t *testing.T) {
 	opens(t, Features{DB: db, Dialect: MySQL, Used: map[string]string{"priorities": "SELECT COUNT(*) FROM job WHERE priority IS NOT NULL"}})
 }
 
+// MySQL's own list of connections is asked, also while somebody's statement has a character that the other one can't hold.
+func TestMySQL(t *testing.T) {
+	s := processtest.MySQL(t)
+	s.Exec(t, "SET GLOBAL super_read_only=0, GLOBAL read_only=0")
+	s.Exec(t, "CREATE USER 'n1'@'%' IDENTIFIED BY 'x'", "CREATE TABLE app.job (id INT, priority TEXT)")
+	db := s.Open(t, processtest.AdminUser, processtest.AdminPassword, "app")
+	other, err := db.Conn(ctx)
+	must(t, err)
+	ended := make(chan error, 1)
+	go func() { _, err := other.ExecContext(ctx, "DO SLEEP(600) /* 🐘 */"); ended <- err }()
+	processtest.Until(t, time.Minute, "the statement runs", func() bool {
+		return s.Ask(t, "SELECT COUNT(*) FROM performance_schema.processlist WHERE INFO LIKE 'DO SLEEP%'") == "1"
+	})
+	counts(t, Connections{db, MySQL, ByUser, "{node}"}, func(n fleet.Node) *sql.DB {
+		d, err := sql.Open("mysql", processtest.DSN(s.Address(), n.Name, "x", ""))
+		must(t, err)
+		return d
+	})
+	s.Exec(t, "KILL "+s.Ask(t, "SELECT ID FROM performance_schema.processlist WHERE INFO LIKE 'DO SLEEP%'"))
+	if err := <-ended; err == nil {
+		t.Error("the statement was not ended")
+	}
+	must(t, other.Close())
+	opens(t, Features{DB: db, Dialect: MySQL, Used: map[string]string{"priorities": "SELECT COUNT(*) FROM job WHERE priority IS NOT NULL"}})
+}
+
 func TestConnectionsThatCantBeTold(t *testing.T) {
 	for _, k := range []Connections{{nil, "oracle", ByUser, "x"}, {nil, Postgres, "colour", "x"}, {nil, MySQL, ByUser, "{pod}"}} {
 		if _, _, err := k.Of(ctx, jobs, one); err == nil {
