@@ -9,7 +9,7 @@ const (
 	CodeStatus     = "status"            // the campaign is in a status that is not known here
 	CodeFailed     = "failed"            // an action failed: a person is needed
 	CodeAttention  = "attention"         // a person's word is needed
-	CodeUnknown    = "unknown"           // the environment, stage, strategy or time is not known, or the last look could not read something: nothing is guessed
+	CodeUnknown    = "unknown"           // the environment, stage, strategy or time is not known, or the last look could not read something or is too long ago: nothing is guessed
 	CodeVersion    = "version"           // the cluster was seen on a version that it should not have at this stage
 	CodePolicy     = "policy"            // versions that may not run side by side were seen together
 	CodePaused     = "paused"            // the campaign, environment, stage or cluster is paused

@@ -207,7 +207,7 @@ func (s *Store) Record(ctx context.Context, action, term int64, rec engine.StepR
 		if old := before[rec.Index]; old.Phase == rec.Phase && old.Message == rec.Message {
 			return nil
 		}
-		return s.event(ctx, tx, Event{Kind: "step-" + string(rec.Phase), Loud: rec.Phase == engine.Failed, Campaign: h.campaign, Ref: h.ref, Stage: h.plan.Stage, Step: string(rec.Kind), Action: action, Term: term, Message: rec.Message})
+		return s.event(ctx, tx, Event{Kind: "step-" + string(rec.Phase), Loud: rec.Phase == engine.Failed || rec.Held, Campaign: h.campaign, Ref: h.ref, Stage: h.plan.Stage, Step: string(rec.Kind), Action: action, Term: term, Message: rec.Message})
 	})
 }
 

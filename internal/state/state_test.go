@@ -583,3 +583,29 @@ func TestApplyKeepsCellsThatWereMade(t *testing.T) {
 		t.Errorf("the cells are %+v: green was made, and is forgotten", c.Cells)
 	}
 }
+
+// A step that the policy holds is loud, once for each reason: only a person mends it. One that waits by itself is not. (V5)
+func TestAStepThatIsHeldIsLoudOnce(t *testing.T) {
+	s, _, _ := world(t, 1)
+	_, err := s.Launch(ctx, "c", "", "me", next(1))
+	must(t, err)
+	a := lease(t, s, "h")
+	wait := func(held bool, message string) {
+		t.Helper()
+		must(t, s.Record(ctx, a.ActionID, a.Term, engine.StepRecord{Index: 0, Kind: a.Plan.Steps[0].Kind, Phase: engine.Waiting, Held: held, Message: message}))
+	}
+	wait(false, "lag")
+	wait(true, "10.11 and 12.0 may not meet")
+	wait(true, "10.11 and 12.0 may not meet")
+	all, err := s.Events(ctx, EventFilter{Ref: a.Cluster.Ref()})
+	must(t, err)
+	var loud []string
+	for _, e := range all {
+		if e.Loud {
+			loud = append(loud, e.Kind+": "+e.Message)
+		}
+	}
+	if len(loud) != 1 || loud[0] != "step-waiting: 10.11 and 12.0 may not meet" {
+		t.Errorf("loud: %q", loud)
+	}
+}

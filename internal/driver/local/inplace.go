@@ -180,6 +180,8 @@ func (p *Provisioner) ownNode(ctx context.Context, r bluegreen.Resource) (decide
 			return d, &engine.Refusal{Err: fmt.Errorf("%w: it carries the mark %q, not %q", process.ErrNotOurs, mark, r.Mark)}
 		case d.Resource.Kind != "node" || d.Resource.Product != r.Product:
 			return d, &engine.Refusal{Err: fmt.Errorf("it is a %s of %s, not a node of %s", d.Resource.Kind, d.Resource.Product, r.Product)}
+		case r.Product != "mariadb":
+			return d, &engine.Refusal{Err: fmt.Errorf("the local provisioner raises nodes of mariadb in place, not of %s: take the strategy bluegreen, or give an exec provisioner", r.Product)}
 		}
 		return d, nil
 	}()
