@@ -142,9 +142,12 @@ func (g *Gateway) serverStatus() []adminapi.ServerStatus {
 	now := time.Now()
 	list := make([]adminapi.ServerStatus, 0, len(all))
 	for _, s := range all {
-		st := adminapi.ServerStatus{Address: s.address, Local: slices.Contains(local, s), Role: s.role(now, g.maxAge()), LagMS: -1, SeenMS: -1, Sessions: int(s.sessions.Load())}
+		st := adminapi.ServerStatus{Address: s.address, Local: slices.Contains(local, s), Role: s.role(now, g.maxAge()), LagMS: -1, SeenMS: -1, Sessions: int(s.sessions.Load()), MonitorIDs: g.inspect.connections(s.address)}
 		if o := s.seen.Load(); o != nil {
-			st.Version, st.ServerID, st.UUID, st.MonitorID = o.version, o.serverID, o.uuid, o.monitorID
+			st.Version, st.ServerID, st.UUID = o.version, o.serverID, o.uuid
+			if o.monitorID != 0 {
+				st.MonitorIDs = append(st.MonitorIDs, o.monitorID)
+			}
 			if !o.good.IsZero() {
 				st.SeenMS = now.Sub(o.good).Milliseconds()
 			}

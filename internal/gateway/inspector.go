@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,7 +22,8 @@ type inspector struct {
 
 	mu    sync.Mutex
 	idle  map[string][]*wire.Backend
-	over  bool // keeps none any more
+	ids   map[string]map[uint32]bool // of all its connections, by the server's address
+	over  bool                       // keeps none any more
 	known map[string]*settings
 }
 
@@ -62,7 +65,7 @@ type thread struct {
 type metadataLock struct{ object, schema, name, kind, duration string }
 
 func newInspector(d wire.Dial, timeout time.Duration) *inspector {
-	return &inspector{dial: d, timeout: timeout, idle: map[string][]*wire.Backend{}, known: map[string]*settings{}}
+	return &inspector{dial: d, timeout: timeout, idle: map[string][]*wire.Backend{}, ids: map[string]map[uint32]bool{}, known: map[string]*settings{}}
 }
 
 // isMariaDB tells the two kinds of servers apart.
@@ -88,7 +91,26 @@ func (i *inspector) with(ctx context.Context, address string, do func(*wire.Back
 	if err != nil {
 		return err
 	}
+	i.mu.Lock()
+	if i.ids[address] == nil {
+		i.ids[address] = map[uint32]bool{}
+	}
+	i.ids[address][b.Greeting.ThreadID] = true
+	i.mu.Unlock()
 	return i.try(ctx, address, b, do)
+}
+
+// connections are the ids of its own connections to a server.
+func (i *inspector) connections(address string) []uint32 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.Sorted(maps.Keys(i.ids[address]))
+}
+
+// close closes a connection to a server. mu is held.
+func (i *inspector) close(address string, b *wire.Backend) {
+	delete(i.ids[address], b.Greeting.ThreadID)
+	b.Close()
 }
 
 // answered reports whether the error is something that the server said: its connection is well.
@@ -107,7 +129,7 @@ func (i *inspector) try(ctx context.Context, address string, b *wire.Backend, do
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if err != nil && !answered(err) || len(i.idle[address]) >= movers || i.over {
-		b.Close()
+		i.close(address, b)
 		return err
 	}
 	i.idle[address] = append(i.idle[address], b)
@@ -126,9 +148,9 @@ func (i *inspector) end() {
 func (i *inspector) rest() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for _, list := range i.idle {
+	for address, list := range i.idle {
 		for _, b := range list {
-			b.Close()
+			i.close(address, b)
 		}
 	}
 	clear(i.idle)

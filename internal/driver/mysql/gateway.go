@@ -129,7 +129,9 @@ func (gs gates) threads(ctx context.Context, address string) (map[uint64]bool, e
 		}
 		for _, s := range a.status.Servers {
 			if sameAddress(s.Address, address) {
-				ids[uint64(s.MonitorID)] = true
+				for _, id := range s.MonitorIDs {
+					ids[uint64(id)] = true
+				}
 			}
 		}
 	}

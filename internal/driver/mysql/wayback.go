@@ -193,7 +193,9 @@ func (in *inspection) noClients(ctx context.Context, f *finding) {
 		}
 		for _, srv := range st.Servers {
 			if v := in.sc.at(srv.Address); v != nil && v.cell == in.req.ToCell {
-				monitors[uint64(srv.MonitorID)] = true
+				for _, id := range srv.MonitorIDs {
+					monitors[uint64(id)] = true
+				}
 			}
 		}
 	}

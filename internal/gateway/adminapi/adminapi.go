@@ -111,17 +111,18 @@ type EndpointStatus struct {
 
 // ServerStatus is what the monitor knows of one server.
 type ServerStatus struct {
-	Address   string `json:"address"` // host:port as configured
-	Local     bool   `json:"local"`   // of this gateway's own cell
-	Role      Role   `json:"role"`
-	Version   string `json:"version,omitempty"`   // such as "10.11.18-MariaDB"
-	ServerID  uint32 `json:"server_id,omitempty"` // @@server_id
-	UUID      string `json:"uuid,omitempty"`      // @@server_uid or @@server_uuid
-	LagMS     int64  `json:"lag_ms"`              // behind its source; -1 when unknown or not a replica
-	SeenMS    int64  `json:"seen_ms"`             // age of the last good observation; -1 when there was none
-	Sessions  int    `json:"sessions"`            // client sessions whose backend it is
-	MonitorID uint32 `json:"monitor_id,omitempty"`
-	Error     string `json:"error,omitempty"`
+	Address  string `json:"address"` // host:port as configured
+	Local    bool   `json:"local"`   // of this gateway's own cell
+	Role     Role   `json:"role"`
+	Version  string `json:"version,omitempty"`   // such as "10.11.18-MariaDB"
+	ServerID uint32 `json:"server_id,omitempty"` // @@server_id
+	UUID     string `json:"uuid,omitempty"`      // @@server_uid or @@server_uuid
+	LagMS    int64  `json:"lag_ms"`              // behind its source; -1 when unknown or not a replica
+	SeenMS   int64  `json:"seen_ms"`             // age of the last good observation; -1 when there was none
+	Sessions int    `json:"sessions"`            // client sessions whose backend it is
+	// MonitorIDs are the ids of the gateway's own connections to it, which are no client's.
+	MonitorIDs []uint32 `json:"monitor_ids,omitempty"`
+	Error      string   `json:"error,omitempty"`
 }
 
 // SwitchStatus is where the gateway is in a switch. TTLLeftMS is what remains of the hold on the gateway's clock: demote
