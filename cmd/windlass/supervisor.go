@@ -70,7 +70,7 @@ func runSupervisor(ctx context.Context, file string) error {
 	return supervisor.New(supervisor.Config{
 		Name: f.Name, Env: f.Environment, Server: client.Agent(f.Environment), Handlers: handlers, Slots: f.Slots, Log: log, Now: time.Now,
 		Observer:   supervisor.Looks{Storage: ports.Storage, Switcher: ports.Switcher, Gateways: ports.Gateways, Records: ports.Records, Now: time.Now},
-		WatchEvery: f.WatchEvery,
+		WatchEvery: f.WatchEvery, NoReopen: f.NoReopen,
 		Engine: engine.Options{
 			OnLease: bluegreen.Settle(ports), // a primary that was restarted boots read-only (trap 2)
 			Gate:    supervisor.Guard{Storage: ports.Storage, Now: time.Now}.Before,

@@ -116,7 +116,7 @@ func (l *leases) of(ref fleet.ClusterRef) (engine.Assignment, bool) {
 func (s *Supervisor) mend(ctx context.Context, c fleet.Cluster) bool {
 	settle := s.cfg.Engine.OnLease
 	a, mine := s.leases.of(c.Ref())
-	if settle == nil || mine && a.Plan.MovesPrimary() || !s.tries.due(c.Name, s.cfg.Now()) {
+	if settle == nil || mine && a.Plan.MovesPrimary() || !mine && s.cfg.NoReopen || !s.tries.due(c.Name, s.cfg.Now()) {
 		return false
 	}
 	log := s.cfg.Log.With("env", s.cfg.Env, "cluster", c.Name)

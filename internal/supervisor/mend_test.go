@@ -64,9 +64,10 @@ func (d *duo) tried() int {
 }
 
 // watcher runs a supervisor that watches one cluster, and works if it is given handlers.
-func (w *world) watcher(d *duo, hs engine.Handlers) (stop func()) {
+func (w *world) watcher(d *duo, hs engine.Handlers, leave ...bool) (stop func()) {
 	s := supervisor.New(supervisor.Config{
-		Name: "qa-1", Env: "qa", Server: w.agent("qa"), Log: slog.New(slog.DiscardHandler), Now: time.Now, Handlers: hs,
+		NoReopen: len(leave) > 0,
+		Name:     "qa-1", Env: "qa", Server: w.agent("qa"), Log: slog.New(slog.DiscardHandler), Now: time.Now, Handlers: hs,
 		Poll: 10 * time.Millisecond, WatchEvery: 10 * time.Millisecond, Observer: lookFunc(d.look), Engine: engine.Options{OnLease: d.settle},
 	})
 	run, cancel := context.WithCancel(ctx)
@@ -125,6 +126,17 @@ func TestAClusterThatCantBeMendedIsTold(t *testing.T) {
 	eventually(t, "the outage is told", func() bool { n, _ := w.told("no-primary"); return n == 1 })
 	if n := d.tried(); n > 2 { // the first wait is five seconds
 		t.Errorf("tried %d times", n)
+	}
+}
+
+// Where a failover tool opens primaries, the watch opens none, and still tells of the outage.
+func TestAPrimaryIsLeftToAFailoverTool(t *testing.T) {
+	w := newWorld(t, 1, 15*time.Second, time.Now)
+	d := &duo{}
+	defer w.watcher(d, engine.Handlers{}, true)()
+	eventually(t, "the outage is told", func() bool { n, _ := w.told("no-primary"); return n == 1 })
+	if d.writable() || d.tried() > 0 {
+		t.Error("it was opened")
 	}
 }
 

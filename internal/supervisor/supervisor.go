@@ -51,6 +51,9 @@ type Config struct {
 	Slots      int           // actions at once; 0: 4
 	Poll       time.Duration // between two questions for work; 0: 1 s
 	WatchEvery time.Duration // between two looks at a cluster; 0: 10 s
+	// NoReopen leaves a restarted primary to somebody else while no action has its cluster: a failover tool that promotes another node in
+	// the same moment would make two.
+	NoReopen bool
 	// LookTimeout bounds one look; what has not answered by then is unknown. 0: 20 s
 	LookTimeout time.Duration
 	Engine      engine.Options
