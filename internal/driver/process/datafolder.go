@@ -2,8 +2,6 @@ package process
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"net"
 	"os"
@@ -45,12 +43,6 @@ func fromTemplate(ctx context.Context, b builds.Build, key, data string, make fu
 		return err
 	}
 	return os.Rename(data+".new", data)
-}
-
-// socketOf is a server's socket, in a place short enough for the kernel's limit of 107 bytes.
-func socketOf(dir string) string {
-	sum := sha256.Sum256([]byte(dir))
-	return filepath.Join(os.TempDir(), "windlass-"+hex.EncodeToString(sum[:6])+".sock")
 }
 
 // shareOf is where a build keeps messages, character sets and system tables.

@@ -44,7 +44,7 @@ func (m MariaDB) DataDir() string { return filepath.Join(m.Dir, "data") }
 
 func (m MariaDB) tmpDir() string { return filepath.Join(m.Dir, "tmp") }
 
-// Socket is its socket, in a place short enough for the kernel's limit of 107 bytes.
+// Socket is its socket, in a folder that Init makes for our user alone.
 func (m MariaDB) Socket() string { return socketOf(m.Dir) }
 
 func (m MariaDB) share() string { return shareOf(m.Build) }
@@ -81,6 +81,9 @@ func (m MariaDB) Spec() (Spec, error) {
 func (m MariaDB) Init(ctx context.Context) error {
 	if err := os.MkdirAll(m.tmpDir(), 0o700); err != nil {
 		return err
+	}
+	if err := makeSocketDir(m.Dir); err != nil {
+		return fmt.Errorf("a place for the socket of %s: %w", m.Name, err)
 	}
 	text := "[mariadbd]\n" + strings.Join(m.options(), "\n") + "\n"
 	if err := os.WriteFile(m.config(), []byte(text), 0o600); err != nil {

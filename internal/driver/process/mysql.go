@@ -41,7 +41,7 @@ func (m MySQL) host() string {
 // DataDir is the folder with its data.
 func (m MySQL) DataDir() string { return filepath.Join(m.Dir, "data") }
 
-// Socket is its socket.
+// Socket is its socket, in a folder that Init makes for our user alone.
 func (m MySQL) Socket() string { return socketOf(m.Dir) }
 
 func (m MySQL) config() string { return filepath.Join(m.Dir, "my.cnf") }
@@ -82,6 +82,9 @@ func (m MySQL) Spec() (Spec, error) {
 func (m MySQL) Init(ctx context.Context) error {
 	if err := os.MkdirAll(m.tmpDir(), 0o700); err != nil {
 		return err
+	}
+	if err := makeSocketDir(m.Dir); err != nil {
+		return fmt.Errorf("a place for the socket of %s: %w", m.Name, err)
 	}
 	// An option file, not a command line: that would win over what a promotion persists.
 	if err := os.WriteFile(m.config(), []byte("[mysqld]\n"+strings.Join(m.options(), "\n")+"\n"), 0o600); err != nil {

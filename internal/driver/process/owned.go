@@ -42,6 +42,9 @@ func ReadMark(dir string) (string, error) {
 // does not carry the mark (trap 36). A folder that is gone is fine.
 func Destroy(s Spec, mark string) error {
 	if _, err := os.Stat(s.Dir); errors.Is(err, os.ErrNotExist) {
+		if err := removeSocketDir(s.Dir); err != nil {
+			return err
+		}
 		return os.RemoveAll(s.Dir + ".quarantine") // what a killed delete left
 	}
 	found, err := ReadMark(s.Dir)
@@ -57,6 +60,9 @@ func Destroy(s Spec, mark string) error {
 	}
 	if state == Running {
 		return fmt.Errorf("%s still runs as process %d: stop it first", s.Name, pid)
+	}
+	if err := removeSocketDir(s.Dir); err != nil {
+		return err
 	}
 	if err := os.RemoveAll(s.Dir + ".quarantine"); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -55,6 +56,9 @@ func NewMySQL(t testing.TB, opts ...MySQLOption) *MySQLServer {
 		spec, err := s.Spec()
 		if err == nil {
 			err = spec.Kill(ctx)
+		}
+		if err == nil {
+			err = os.RemoveAll(filepath.Dir(s.Socket())) // it may lie outside of the test's folder
 		}
 		if err != nil {
 			t.Errorf("end %s: %v", s.Name, err)

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -94,6 +95,9 @@ func New(t testing.TB, version string, opts ...Option) *Server {
 		spec, err := s.Spec()
 		if err == nil {
 			err = spec.Kill(ctx)
+		}
+		if err == nil {
+			err = os.RemoveAll(filepath.Dir(s.Socket())) // it may lie outside of the test's folder
 		}
 		if err != nil {
 			t.Errorf("end %s: %v", s.Name, err)
