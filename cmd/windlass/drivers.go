@@ -27,6 +27,8 @@ type storage struct {
 	*seed.Seeder
 }
 
+var _ bluegreen.Resumer = storage{} // looked for by its type: without it an undo would leave an applier stopped
+
 // drivers opens every capability that the steps need.
 func drivers(f settings.File, log *slog.Logger) (bluegreen.Ports, inplace.Ports, error) {
 	account := func(a settings.Account) mysql.Account {
@@ -40,7 +42,7 @@ func drivers(f settings.File, log *slog.Logger) (bluegreen.Ports, inplace.Ports,
 		return bluegreen.Ports{}, inplace.Ports{}, err
 	}
 	gateways := gatewaydriver.New(f.Gateways.AdminTokenFile, time.Now)
-	cfg := mysql.Config{Admin: account(f.MySQL.Admin), Log: log, Now: time.Now, Known: mysql.Known{Users: append([]string{f.Gateways.MonitorUser}, f.MySQL.Known...)},
+	cfg := mysql.Config{NoReopen: f.NoReopen, Admin: account(f.MySQL.Admin), Log: log, Now: time.Now, Known: mysql.Known{Users: append([]string{f.Gateways.MonitorUser}, f.MySQL.Known...)},
 		Gateway: func(g fleet.Gateway) (mysql.Gateway, error) { return gateways.Client(g) },
 	}
 	if f.Local != nil {

@@ -49,8 +49,8 @@ func (s *Store) BeginMend(ctx context.Context, ref fleet.ClusterRef, holder stri
 	return m, err
 }
 
-// EndMend gives the leave back and tells what came of it. A failure is told once for each reason. Under a term that is over it
-// does nothing: whoever has the cluster now tells of it.
+// EndMend gives the leave back and tells what came of it; whoever has an action of the cluster tells under the action's term. A failure is
+// told once for each reason. Under a term that is over it does nothing: whoever has the cluster now tells of it.
 func (s *Store) EndMend(ctx context.Context, ref fleet.ClusterRef, term int64, r Mended) error {
 	return s.update(ctx, func(tx *sql.Tx) error {
 		told := r.Detail
@@ -58,7 +58,7 @@ func (s *Store) EndMend(ctx context.Context, ref fleet.ClusterRef, term int64, r
 			told = ""
 		}
 		var before string
-		err := tx.QueryRowContext(ctx, `SELECT mend_error FROM clusters WHERE env = $1 AND name = $2 AND term = $3 AND mend_until > 0`, ref.Env, ref.Name, term).Scan(&before)
+		err := tx.QueryRowContext(ctx, `SELECT mend_error FROM clusters WHERE env = $1 AND name = $2 AND term = $3`, ref.Env, ref.Name, term).Scan(&before)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
@@ -129,7 +129,7 @@ func moved(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef) (bool, error) 
 		return false, err
 	}
 	p, err := decode[strategy.Plan](text)
-	return p.MovesPrimary(), err
+	return err != nil || p.MovesPrimary(), nil // a plan that can't be read is told of elsewhere, and may move it
 }
 
 // WithoutPrimary counts in each environment the clusters of which it was told that no node is writable.

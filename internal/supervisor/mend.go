@@ -30,21 +30,24 @@ func Mend(ctx context.Context, s MendServer, holder string, ref fleet.ClusterRef
 	if err != nil || m == nil {
 		return false, err
 	}
-	r := func() state.Mended {
-		ctx, cancel := context.WithDeadline(ctx, asked.Add(m.TTL-m.TTL/5))
-		defer cancel()
-		if err := settle(ctx, engine.Assignment{Cluster: m.Cluster, Term: m.Term, LeaseTTL: m.TTL}); err != nil {
-			return state.Mended{Detail: err.Error()}
-		}
-		o := look(ctx, m.Cluster)
-		if p, ok := o.Primary(); ok {
-			return state.Mended{Opened: true, Detail: p.Cell + "/" + p.Node}
-		}
-		return state.Mended{Detail: o.Roles()}
-	}()
+	doing, cancel := context.WithDeadline(ctx, asked.Add(m.TTL-m.TTL/5))
+	r := try(doing, engine.Assignment{Cluster: m.Cluster, Term: m.Term, LeaseTTL: m.TTL}, settle, look)
+	cancel()
 	tell, cancel := lingering(ctx, 30*time.Second)
 	defer cancel()
 	return true, s.EndMend(tell, ref.Name, m.Term, r)
+}
+
+// try puts the cluster right and looks what came of it.
+func try(ctx context.Context, a engine.Assignment, settle func(context.Context, engine.Assignment) error, look func(context.Context, fleet.Cluster) fleet.Observation) state.Mended {
+	if err := settle(ctx, a); err != nil {
+		return state.Mended{Detail: err.Error()}
+	}
+	o := look(ctx, a.Cluster)
+	if p, ok := o.Primary(); ok {
+		return state.Mended{Opened: true, Detail: p.Cell + "/" + p.Node}
+	}
+	return state.Mended{Detail: o.Roles()}
 }
 
 // tries says when a cluster that could not be mended is tried again: each look raises its term, and on a cluster that no note
@@ -95,10 +98,13 @@ func (l *leases) add(a engine.Assignment) {
 	l.all[a.Cluster.Ref()] = a
 }
 
-func (l *leases) remove(ref fleet.ClusterRef) {
+// remove forgets an action, but not one that another slot has leased for the same cluster since.
+func (l *leases) remove(a engine.Assignment) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.all, ref)
+	if l.all[a.Cluster.Ref()].Term == a.Term {
+		delete(l.all, a.Cluster.Ref())
+	}
 }
 
 func (l *leases) of(ref fleet.ClusterRef) (engine.Assignment, bool) {
@@ -116,21 +122,24 @@ func (l *leases) of(ref fleet.ClusterRef) (engine.Assignment, bool) {
 func (s *Supervisor) mend(ctx context.Context, c fleet.Cluster) bool {
 	settle := s.cfg.Engine.OnLease
 	a, mine := s.leases.of(c.Ref())
-	if settle == nil || mine && a.Plan.MovesPrimary() || !mine && s.cfg.NoReopen || !s.tries.due(c.Name, s.cfg.Now()) {
+	if settle == nil || s.cfg.NoReopen || mine && a.Plan.MovesPrimary() || !s.tries.due(c.Name, s.cfg.Now()) {
 		return false
 	}
 	log := s.cfg.Log.With("env", s.cfg.Env, "cluster", c.Name)
-	if mine {
-		ctx, cancel := context.WithTimeout(ctx, s.cfg.LookTimeout)
-		defer cancel()
-		a.Cluster = c // with the cells that the action has made since
-		if err := settle(ctx, a); err != nil {
-			log.Warn("no node is writable, and none could be opened", "term", a.Term, "err", err)
-		}
-		return true
-	}
 	look := func(ctx context.Context, c fleet.Cluster) fleet.Observation {
 		return s.observe(ctx, api.Watched{Cluster: c})
+	}
+	if mine {
+		a.Cluster = c // with the cells that the action has made since
+		doing, cancel := context.WithTimeout(ctx, s.cfg.LookTimeout)
+		r := try(doing, a, settle, look)
+		cancel()
+		tell, cancel := lingering(ctx, 30*time.Second)
+		defer cancel()
+		if err := s.cfg.Server.EndMend(tell, c.Name, a.Term, r); err != nil && ctx.Err() == nil {
+			log.Warn("what came of opening the primary could not be told", "term", a.Term, "result", r.Detail, "err", err)
+		}
+		return true
 	}
 	done, err := Mend(ctx, s.cfg.Server, s.cfg.Name, c.Ref(), settle, look)
 	if err != nil && ctx.Err() == nil {

@@ -171,6 +171,7 @@ func TestARestartedPrimaryIsOpenedInTheMiddleOfAnAct_trap2(t *testing.T) {
 	if len(d.terms) != 1 || d.terms[0] != term {
 		t.Errorf("opened under the terms %v, the action's is %d", d.terms, term)
 	}
+	eventually(t, "it is told", func() bool { n, e := w.told("primary-opened"); return n == 1 && e.Term == term })
 	close(hold[strategy.SeedNodes])
 	at := func(stage string) func() bool {
 		return func() bool {

@@ -51,8 +51,7 @@ type Config struct {
 	Slots      int           // actions at once; 0: 4
 	Poll       time.Duration // between two questions for work; 0: 1 s
 	WatchEvery time.Duration // between two looks at a cluster; 0: 10 s
-	// NoReopen leaves a restarted primary to somebody else while no action has its cluster: a failover tool that promotes another node in
-	// the same moment would make two.
+	// NoReopen leaves a restarted primary to somebody else: a failover tool that promotes another node in the same moment would make two.
 	NoReopen bool
 	// LookTimeout bounds one look; what has not answered by then is unknown. 0: 20 s
 	LookTimeout time.Duration
@@ -129,7 +128,7 @@ func (s *Supervisor) once(ctx context.Context) (bool, error) {
 	o := s.cfg.Engine
 	o.LeasedAt, o.Log = asked, s.cfg.Log
 	s.leases.add(*a)
-	defer s.leases.remove(a.Cluster.Ref())
+	defer s.leases.remove(*a)
 	_, err = engine.Run(ctx, s.cfg.Server, s.cfg.Handlers, *a, o)
 	if errors.Is(err, engine.ErrFenced) || errors.Is(err, engine.ErrLeaseLost) {
 		s.cfg.Log.Warn("somebody else may have the action now", "env", s.cfg.Env, "cluster", a.Cluster.Name, "action", a.ActionID, "term", a.Term, "err", err)

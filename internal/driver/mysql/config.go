@@ -66,6 +66,9 @@ type Config struct {
 	Query time.Duration // for one short statement; 0: 5 s
 	Log   *slog.Logger
 	Now   func() time.Time
+	// NoReopen leaves a primary that was restarted to somebody else, such as a failover tool, which might open another one in the same
+	// moment. A switch still opens what it itself has closed.
+	NoReopen bool
 }
 
 // Known names clients that a switch may leave alone: monitoring, backup, readers of the binary log.

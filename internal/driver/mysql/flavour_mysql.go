@@ -98,11 +98,10 @@ func (mysqlFlavour) errant(ctx context.Context, s *session, primary, other *view
 }
 
 func (mysqlFlavour) bootValue(ctx context.Context, s *session) (bool, error) {
-	var source string
-	if err := s.one(ctx, "SELECT VARIABLE_SOURCE FROM performance_schema.variables_info WHERE VARIABLE_NAME='read_only'", &source); err != nil {
-		return false, err
-	}
-	return source != "DYNAMIC", nil
+	// super_read_only sets read_only without a trace there. Our own guard lifts and sets it.
+	var n int
+	err := s.one(ctx, "SELECT COUNT(*) FROM performance_schema.variables_info WHERE VARIABLE_NAME IN ('read_only', 'super_read_only') AND VARIABLE_SOURCE='DYNAMIC' AND NOT (SET_USER <=> "+quote(s.d.cfg.Admin.User)+")", &n)
+	return n == 0, err
 }
 
 func (mysqlFlavour) stop() string   { return "STOP REPLICA" }

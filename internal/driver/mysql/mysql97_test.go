@@ -378,6 +378,16 @@ func restart97(t *testing.T, w *world97) {
 		}
 	}
 	w.untilReplicating(t, "blue")
+	// A person who closes it by super_read_only had a reason, though that leaves no trace at read_only.
+	w.s["green"].exec(t, "SET GLOBAL super_read_only=1")
+	w.term++
+	if err := w.d.Reopen(bg(t), w.c, w.term); !errors.Is(err, ErrContested) || !strings.Contains(err.Error(), "somebody set read_only=1") {
+		t.Errorf("closed by hand: %v", err)
+	}
+	if got := w.s["green"].ask(t, "SELECT CONCAT(@@global.super_read_only, @@global.read_only)"); got != "11" {
+		t.Errorf("closed by hand, and it has super_read_only and read_only %s", got)
+	}
+	w.s["green"].exec(t, "SET GLOBAL read_only=0")
 	w.switchTo(t, "blue", "restart-back")
 }
 

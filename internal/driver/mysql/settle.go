@@ -15,6 +15,9 @@ func (d *Driver) settled(ctx context.Context, c fleet.Cluster, term int64) (*sce
 		return sc, nil, err
 	}
 	if len(sc.writable()) == 0 {
+		if d.cfg.NoReopen {
+			return sc, nil, fmt.Errorf("%w (no_reopen is set: it is left to your failover tool)", contested(sc, nil))
+		}
 		if err := d.reopen(ctx, sc, term); err != nil {
 			return sc, nil, err
 		}
@@ -31,18 +34,75 @@ func (d *Driver) Reopen(ctx context.Context, c fleet.Cluster, term int64) error 
 	return err
 }
 
-// reopen is for a cluster of which every node was seen read-only.
+// reopen is for a cluster of which every node was seen read-only, and no switch of ours is in the middle of it. The notes say which
+// node was the primary; what else is seen must not speak against it, for somebody else may have moved the primary since: a failover tool
+// writes no notes. Every node is fenced before it is judged, so that nobody of an older term opens another one behind our back.
 func (d *Driver) reopen(ctx context.Context, sc *scene, term int64) error {
 	v := sc.lastPrimary()
 	if v == nil {
 		return contested(sc, nil)
 	}
+	if err := sc.sourceOfAll(v); err != nil {
+		return err
+	}
+	// Before the fence, whose own writes lift super_read_only for a moment.
+	if err := d.booted(ctx, v); err != nil {
+		return err
+	}
+	if err := d.Fence(ctx, sc.cluster, term); err != nil {
+		return err
+	}
+	sc = d.look(ctx, sc.cluster)
+	if err := sc.unknown(); err != nil {
+		return err
+	}
+	if len(sc.writable()) > 0 {
+		return nil // somebody was quicker; whoever asks looks again
+	}
+	now := sc.lastPrimary()
+	if now == nil || now.node.Address != v.node.Address {
+		return contested(sc, nil)
+	}
+	if err := sc.sourceOfAll(now); err != nil {
+		return err
+	}
+	return d.openNoted(ctx, sc, now, term)
+}
+
+// sourceOfAll makes sure that the node replicates from nobody, and that every other node that replicates does so from it, if not at first hand.
+func (sc *scene) sourceOfAll(v *view) error {
+	if len(v.channels) > 0 {
+		return fmt.Errorf("%w: %s was the primary by our note, and is a replica of %s now: somebody moved the primary. Nothing was changed. Open the right node by hand", ErrContested, v.place, v.channels[0].source)
+	}
+	for _, o := range sc.views {
+		for at, hops := o, 0; at != v; hops++ {
+			c, replicates := at.channel()
+			if !replicates && at == o {
+				break // a node that follows nobody claims nothing
+			}
+			next := sc.at(c.source)
+			if !replicates || next == nil || hops > len(sc.views) {
+				return fmt.Errorf("%w: %s was the primary by our note, and %s replicates from %s: somebody may have moved the primary. Nothing was changed. Open the right node by hand", ErrContested, v.place, o.place, sourceOf(o))
+			}
+			at = next
+		}
+	}
+	return nil
+}
+
+func sourceOf(v *view) string {
+	c, _ := v.channel()
+	return c.source
+}
+
+// booted makes sure that the node is read-only because it was restarted. A person or a tool that set it by hand had a reason: only
+// a restart is ours to mend.
+func (d *Driver) booted(ctx context.Context, v *view) error {
 	s, err := d.dialTo(ctx, v.place)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	// A person or a tool that set read_only by hand had a reason. Only a restart is ours to mend.
 	booted, err := s.fl.bootValue(ctx, s)
 	if err != nil {
 		return err
@@ -50,6 +110,16 @@ func (d *Driver) reopen(ctx context.Context, sc *scene, term int64) error {
 	if !booted {
 		return fmt.Errorf("%w: %s was the primary, and somebody set read_only=1 on it since. Set read_only=0 on it by hand if that is over", ErrContested, v.place)
 	}
+	return nil
+}
+
+// openNoted opens the node that the notes name, if no other has what it has not.
+func (d *Driver) openNoted(ctx context.Context, sc *scene, v *view, term int64) error {
+	s, err := d.dialTo(ctx, v.place)
+	if err != nil {
+		return err
+	}
+	defer s.close()
 	if err := s.ahead(ctx, sc, v); err != nil {
 		return err
 	}

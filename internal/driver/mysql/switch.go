@@ -245,8 +245,11 @@ func cellOf(name string) (string, bool) {
 
 // reopenOld opens the old primary again, which a switch that was broken off left read-only, or a restart.
 func (r *run) reopenOld(ctx context.Context, v *view) error {
-	if v.standing.Role == isPrimary {
-		return r.d.reopen(ctx, r.sc, r.req.Term)
+	if v.standing.Role == isPrimary { // restarted; its replicas may follow the elect still
+		if err := r.d.booted(ctx, v); err != nil {
+			return err
+		}
+		return r.d.openNoted(ctx, r.sc, v, r.req.Term)
 	}
 	s, err := r.to(ctx, v.place)
 	if err != nil {

@@ -21,7 +21,7 @@ type File struct {
 	Environment string        `yaml:"environment" rule:"required name" doc:"the one environment that it works in" example:"prod"`
 	Slots       int           `yaml:"slots" rule:"min=0 max=1000" doc:"actions at once; absent: 4" example:"4"`
 	WatchEvery  time.Duration `yaml:"watch_every" rule:"max=5m" doc:"from one look at every cluster to the next; a primary that was restarted waits that long; absent: 10s" example:"10s"`
-	NoReopen    bool          `yaml:"no_reopen" doc:"a failover tool of yours opens primaries that were restarted: between actions no look does; absent: false" example:"true"`
+	NoReopen    bool          `yaml:"no_reopen" doc:"a failover tool of yours opens primaries that were restarted, and Windlass opens none but those that it closed in a switch; absent: false" example:"true"`
 	Server      Server        `yaml:"server" rule:"required" doc:"where the work comes from"`
 	MySQL       MySQL         `yaml:"mysql" rule:"required" doc:"how nodes are reached"`
 	Gateways    Gateways      `yaml:"gateways" rule:"required" doc:"how gateways are reached"`
