@@ -8,8 +8,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -64,8 +67,15 @@ func runServer(ctx context.Context, f serverFlags) error {
 	var sinks notify.Config
 	if f.notifications != "" {
 		if sinks, err = notify.LoadConfig(f.notifications); err != nil {
-			return cli.Failf(cli.ExitUsage, "", "%w", err)
+			hint := ""
+			if errors.Is(err, fs.ErrNotExist) {
+				hint = "look at the path; docs/notifications.md shows such a file, for example: --notifications notifications.yaml"
+			}
+			return cli.Failf(cli.ExitUsage, hint, "--notifications %s: %w", f.notifications, err)
 		}
+	}
+	if err := knownPlace(f.state); err != nil {
+		return err
 	}
 	l, err := listen(f.listen)
 	if err != nil {
@@ -83,7 +93,7 @@ func runServer(ctx context.Context, f serverFlags) error {
 		return errors.Join(err, l.Close())
 	}
 	defer store.Close()
-	if err := operatorToken(ctx, store, f.operatorToken); err != nil {
+	if err := operatorToken(ctx, store, f.operatorToken, log); err != nil {
 		return errors.Join(err, l.Close())
 	}
 	host, err := os.Hostname()
@@ -162,8 +172,21 @@ func (f serverFlags) tls() (*tls.Config, error) {
 	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
 }
 
-// operatorToken makes the operator's token known, and makes it if there is none.
-func operatorToken(ctx context.Context, store *state.Store, path string) error {
+// knownPlace refuses a PostgreSQL address that names no host or no database: the driver would take this user's own, which nobody meant.
+func knownPlace(place string) error {
+	u, err := url.Parse(place)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return nil // a file; of an address that is broken the driver says what is wrong, without its password
+	}
+	if q := u.Query(); u.Host == "" && !q.Has("host") || strings.Trim(u.Path, "/") == "" && !q.Has("dbname") && !q.Has("database") {
+		return cli.Failf(cli.ExitUsage, "write it as postgres://USER@HOST/DATABASE", "--state %s names no host, or no database", state.Redacted(place))
+	}
+	return nil
+}
+
+// operatorToken makes the operator's token known, and makes it if there is none. One that was revoked does not keep the server from starting
+// as long as another operator's is good: what was revoked is not made good again, and nothing needs it.
+func operatorToken(ctx context.Context, store *state.Store, path string, log *slog.Logger) error {
 	token, err := secret.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = secret.CreateFile(path, "wl_"+secret.New()); err == nil || errors.Is(err, fs.ErrExist) { // of several servers one makes it
@@ -173,7 +196,19 @@ func operatorToken(ctx context.Context, store *state.Store, path string) error {
 	if err != nil {
 		return fmt.Errorf("the operator's token: %w", err)
 	}
-	if err := store.AddToken(ctx, token, state.Token{Role: "operator", Name: "operator"}, "server"); err != nil {
+	err = store.AddToken(ctx, token, state.Token{Role: "operator", Name: "operator"}, "server")
+	if errors.Is(err, state.ErrRevoked) {
+		all, listErr := store.Tokens(ctx)
+		if listErr != nil {
+			return fmt.Errorf("the operator's token in %s: %w", path, errors.Join(err, listErr))
+		}
+		if slices.ContainsFunc(all, func(t state.TokenInfo) bool { return t.Role == "operator" && t.RevokedAt.IsZero() }) {
+			log.Warn("the token in the operator's token file was revoked: the server goes on with the other operators' tokens; remove the file, and the next start makes a new one", "file", path)
+			return nil
+		}
+		return cli.Failf(cli.ExitError, "remove "+path+" and start the server again: it makes a new one", "the operator's token in %s: %w, and no other operator's token is good", path, err)
+	}
+	if err != nil {
 		return fmt.Errorf("the operator's token in %s: %w", path, err)
 	}
 	return nil

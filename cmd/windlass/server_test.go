@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -39,7 +41,8 @@ func TestListen(t *testing.T) {
 	}
 }
 
-// TestOperatorToken: the first start makes the file, each later one reads it; a file that others can read, and a token that was revoked, are refused.
+// TestOperatorToken: the first start makes the file, each later one reads it; a file that others can read is refused, and a
+// token that was revoked is not made good again, but does not keep the server away.
 func TestOperatorToken(t *testing.T) {
 	ctx := context.Background()
 	dir := t.TempDir()
@@ -49,8 +52,10 @@ func TestOperatorToken(t *testing.T) {
 	}
 	defer store.Close()
 	path := filepath.Join(dir, "operator.token")
+	var logged bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&logged, nil))
 	for range 2 {
-		if err := operatorToken(ctx, store, path); err != nil {
+		if err := operatorToken(ctx, store, path, log); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -61,7 +66,7 @@ func TestOperatorToken(t *testing.T) {
 	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := operatorToken(ctx, store, path); err == nil || !strings.Contains(err.Error(), "can be read by others (mode 0644)") {
+	if err := operatorToken(ctx, store, path, log); err == nil || !strings.Contains(err.Error(), "can be read by others (mode 0644)") {
 		t.Errorf("%v", err)
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
@@ -73,7 +78,26 @@ func TestOperatorToken(t *testing.T) {
 	if _, err := store.RevokeToken(ctx, all[0].ID, "mira"); err != nil {
 		t.Fatal(err)
 	}
-	if err := operatorToken(ctx, store, path); err == nil || !strings.Contains(err.Error(), "was revoked") || !strings.Contains(err.Error(), path) {
-		t.Errorf("%v", err)
+	if err := operatorToken(ctx, store, path, log); err != nil || !strings.Contains(logged.String(), "was revoked") || !strings.Contains(logged.String(), path) {
+		t.Errorf("another operator's token is good, and the server is to start: %v, it said %q", err, logged.String())
+	}
+	if token, err := os.ReadFile(path); err != nil {
+		t.Error(err)
+	} else if _, err := store.TokenOf(ctx, strings.TrimSpace(string(token))); !errors.Is(err, state.ErrNoToken) {
+		t.Errorf("what was revoked is good again: %v", err)
+	}
+}
+
+// TestKnownPlace: a file is one, a PostgreSQL address names host and database, and a password is never shown.
+func TestKnownPlace(t *testing.T) {
+	for place, good := range map[string]bool{
+		"windlass.db": true, "postgres://u@db.example.test/windlass": true, "postgres:///windlass?host=/run/postgresql": true,
+		"postgres://": false, "postgres://u:geheim@db.example.test": false, "postgres:///windlass": false,
+	} {
+		err := knownPlace(place)
+		var e *cli.Error
+		if good != (err == nil) || err != nil && (!errors.As(err, &e) || !strings.Contains(e.Hint, "postgres://USER@HOST/DATABASE") || strings.Contains(err.Error(), "geheim")) {
+			t.Errorf("%s: %v", place, err)
+		}
 	}
 }

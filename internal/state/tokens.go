@@ -40,6 +40,9 @@ type TokenInfo struct {
 // ErrNoToken means that a token is not known, or was revoked.
 var ErrNoToken = errors.New("this token is not known")
 
+// ErrRevoked means that a token was revoked, and so is never good again.
+var ErrRevoked = errors.New("the token was revoked")
+
 // tokenID is how many hexadecimal digits of the hash name a token.
 const tokenID = 12
 
@@ -55,7 +58,7 @@ func (s *Store) NewToken(ctx context.Context, t Token, who string) (string, erro
 	return token, s.AddToken(ctx, token, t, who)
 }
 
-// AddToken keeps a token that somebody else made. Repeated it is fine, but one that was revoked stays so.
+// AddToken keeps a token that somebody else made. Repeated it is fine, but one that was revoked stays so: ErrRevoked.
 func (s *Store) AddToken(ctx context.Context, token string, t Token, who string) error {
 	if len(token) < 20 {
 		return &Refused{"a token must have 20 characters at least", "make it from random bytes"}
@@ -69,7 +72,7 @@ func (s *Store) AddToken(ctx context.Context, token string, t Token, who string)
 		case err != nil && !errors.Is(err, sql.ErrNoRows):
 			return err
 		case err == nil && revoked != 0:
-			return &Refused{fmt.Sprintf("the token %s (%s) was revoked", hash[:tokenID], old), "a revoked token is never good again: make a new one"}
+			return fmt.Errorf("%w: %w", ErrRevoked, &Refused{fmt.Sprintf("%s, %s", hash[:tokenID], old), "a revoked token is never good again: make a new one"})
 		case err == nil && old == t:
 			return nil
 		}
