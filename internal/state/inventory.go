@@ -122,13 +122,16 @@ func readPlaces(ctx context.Context, tx *sql.Tx, of *fleet.ClusterRef) ([]place,
 func (inv *inventory) lay(f fleet.Fleet, prune bool) *FleetApplied {
 	out := &FleetApplied{Name: f.Name}
 	named := map[fleet.ClusterRef]bool{}
+	var all []laid
 	for i, e := range f.Environments {
 		for j, c := range e.Clusters {
 			out.Clusters++
 			ref := c.Ref()
 			named[ref] = true
 			row := inv.rows[ref]
+			path := fmt.Sprintf("environments[%d].clusters[%d]", i, j)
 			if row == nil {
+				all = append(all, laid{path: path, file: c})
 				inv.rows[ref] = &inventoryRow{now: c, declared: &c, fleet: f.Name, put: true}
 				inv.order = append(inv.order, ref)
 				out.Added = append(out.Added, ref)
@@ -136,7 +139,7 @@ func (inv *inventory) lay(f fleet.Fleet, prune bool) *FleetApplied {
 			}
 			merged, found := row.merge(c)
 			for _, one := range found {
-				one.Path = strings.TrimSuffix(fmt.Sprintf("environments[%d].clusters[%d].%s", i, j, one.Path), ".")
+				one.Path = strings.TrimSuffix(path+"."+one.Path, ".")
 				inv.found = append(inv.found, one)
 			}
 			if len(found) > 0 {
@@ -149,6 +152,7 @@ func (inv *inventory) lay(f fleet.Fleet, prune bool) *FleetApplied {
 			if changed {
 				out.Changed = append(out.Changed, ref)
 			}
+			all = append(all, laid{path: path, file: c, before: row.now})
 			row.put = changed || row.fleet != f.Name || row.declared == nil || text(*row.declared) != text(c)
 			row.now, row.declared, row.fleet = merged, &c, f.Name
 		}
@@ -164,6 +168,7 @@ func (inv *inventory) lay(f fleet.Fleet, prune bool) *FleetApplied {
 		out.Pruned = append(out.Pruned, ref)
 		return true
 	})
+	inv.found = append(inv.found, inv.twice(all, *out)...)
 	return out
 }
 
