@@ -165,6 +165,13 @@ func (h handlers) nodesGone(ctx context.Context, c *engine.Call) (engine.Observa
 	if err != nil {
 		return engine.Observation{}, err
 	}
+	left, err := h.leftStopped(ctx, c)
+	if err != nil {
+		return engine.Observation{}, err
+	}
+	if len(left) > 0 {
+		return missing("the copy to %s has left its source's applier stopped", left[0].Node.Name), nil
+	}
 	for _, r := range rs {
 		s, err := h.look(ctx, r)
 		if err != nil {
@@ -179,10 +186,13 @@ func (h handlers) nodesGone(ctx context.Context, c *engine.Call) (engine.Observa
 	return o, nil
 }
 
-// deleteNodes deletes the nodes that carry our mark. Those that run are asked first whether anything needs them (trap 36).
+// deleteNodes deletes the nodes that carry our mark, after what a killed copy to one of them has left stopped runs again. Those that run are asked first whether anything needs them (trap 36).
 func (h handlers) deleteNodes(ctx context.Context, c *engine.Call) (engine.Result, error) {
 	rs, err := h.nodes(c)
 	if err != nil {
+		return engine.Result{}, err
+	}
+	if err := h.resume(ctx, c); err != nil {
 		return engine.Result{}, err
 	}
 	running := fleet.Cell{Name: c.Campaign.ToCell, Version: c.Campaign.To, Owner: mark(c)}

@@ -76,6 +76,15 @@ type Reopener interface {
 	Reopen(ctx context.Context, c fleet.Cluster, term int64) error
 }
 
+// Resumer is a Storage whose copy stops something on a server of the old cell for a moment, and notes it in its status first. A copy that
+// was killed in that moment, and is not gone on with, is put right by the undo.
+type Resumer interface {
+	// Resumed tells whether nothing that the status of a copy names is left stopped. What can't be read is an error.
+	Resumed(ctx context.Context, s SeedRequest, status json.RawMessage) (bool, error)
+	// Resume starts again what the status names, and nothing else.
+	Resume(ctx context.Context, s SeedRequest, status json.RawMessage) error
+}
+
 // SeedRequest says which node gets its data from where.
 type SeedRequest struct {
 	Cluster  fleet.Cluster

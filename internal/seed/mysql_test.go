@@ -126,6 +126,25 @@ func copied97(t *testing.T, w *world97) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Nobody goes on with it: the undo starts the applier that the status names, and no other.
+	for _, x := range []struct {
+		status  string
+		resumed bool
+	}{{"", true}, {`{}`, true}, {`{"stopped":"blue-1"}`, true}, {`{"stopped":"blue-9"}`, true}, {string(status), false}} {
+		if done, err := seeder(t, nil).Resumed(t.Context(), r, json.RawMessage(x.status)); err != nil || done != x.resumed {
+			t.Errorf("resumed, by %q: %v %v", x.status, done, err)
+		}
+		if err := seeder(t, nil).Resume(t.Context(), r, json.RawMessage(x.status)); err != nil {
+			t.Error(err)
+		}
+		if runs := w.replica.Ask(t, "SELECT SERVICE_STATE FROM performance_schema.replication_applier_status") == "ON"; runs == x.resumed {
+			t.Errorf("by %q, the applier runs: %v", x.status, runs)
+		}
+	}
+	if done, err := seeder(t, nil).Resumed(t.Context(), r, status); err != nil || !done {
+		t.Errorf("after it was started again: %v %v", done, err)
+	}
+	w.replica.Exec(t, "STOP REPLICA SQL_THREAD")
 	var stopped []string
 	err = seeder(t, nil).Seed(t.Context(), r, status, func(_ context.Context, st any, _ float64, _ string) error {
 		if s := st.(Status); len(stopped) == 0 || stopped[len(stopped)-1] != s.Stopped {

@@ -165,7 +165,7 @@ func (s *Seeder) Seeded(ctx context.Context, r bluegreen.SeedRequest) (bool, che
 
 // Seed copies the data. Done already, it does nothing; half done, it wipes what it made and starts anew.
 func (s *Seeder) Seed(ctx context.Context, r bluegreen.SeedRequest, status json.RawMessage, save bluegreen.Save) error {
-	if err := s.restart(ctx, r, status); err != nil {
+	if err := s.Resume(ctx, r, status); err != nil {
 		return err
 	}
 	if done, _, err := s.Seeded(ctx, r); err != nil || done {
@@ -206,31 +206,6 @@ func (j *job) opened(ctx context.Context, fill func() error) (err error) {
 		return fmt.Errorf("open %s for administrators: %w", j.r.Node.Name, err)
 	}
 	return fill()
-}
-
-// restart starts the applier that an earlier try has stopped, and was killed before it could start it again.
-func (s *Seeder) restart(ctx context.Context, r bluegreen.SeedRequest, status json.RawMessage) error {
-	var st Status
-	if len(status) == 0 {
-		return nil
-	}
-	if err := json.Unmarshal(status, &st); err != nil {
-		return fmt.Errorf("the status of the copy is unreadable: %w", err)
-	}
-	for _, cell := range r.Cluster.Cells {
-		for _, n := range cell.Nodes {
-			if n.Name != st.Stopped {
-				continue
-			}
-			c, err := node.Open(ctx, s.cfg.Access, n)
-			if err != nil {
-				return fmt.Errorf("start the applier that an earlier try may have stopped: %w", err)
-			}
-			defer c.Close()
-			return apply(ctx, c)
-		}
-	}
-	return nil
 }
 
 // job is one copy.
