@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"os"
 	"os/user"
 	"strings"
@@ -32,6 +33,23 @@ func (o *Options) connect() (*api.Client, error) {
 		return nil, Failf(ExitUsage, "give it with --server, or in WINDLASS_SERVER", "%w", err)
 	}
 	return c, nil
+}
+
+// explain makes every verb say which token was refused: the server knows only that it came.
+func (o *Options) explain(cmd *cobra.Command) {
+	if run := cmd.RunE; run != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			err := run(cmd, args)
+			var refused *api.Error
+			if o.TokenFile != "" && errors.As(err, &refused) && refused.Code == api.CodeUnauthorized {
+				return Failf(ExitError, "an operator makes a new one: windlass token create --role ROLE --name NAME; is --server the right server?", "the server does not know the token in %s, or it was revoked", o.TokenFile)
+			}
+			return err
+		}
+	}
+	for _, c := range cmd.Commands() {
+		o.explain(c)
+	}
 }
 
 // campaignName takes the campaign that was named, or the only one that there is.

@@ -14,9 +14,8 @@ import (
 func fleetCommand(o *Options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "fleet", Short: "Look at the inventory",
-		Args: exactly(0, "a verb, such as export,"),
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	group(cmd)
 	cmd.AddCommand(fleetExportCommand(o))
 	return cmd
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -148,6 +149,9 @@ func whyCommand(o *Options) *cobra.Command {
 				return err
 			}
 			s, err := c.Cluster(cmd.Context(), ref)
+			if errors.Is(err, state.ErrNotFound) {
+				return unknownCluster(cmd, c, ref)
+			}
 			if err != nil {
 				return err
 			}
@@ -160,6 +164,21 @@ func whyCommand(o *Options) *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// unknownCluster says which cluster was most likely meant; if the fleet can't be read, where they are listed.
+func unknownCluster(cmd *cobra.Command, c *api.Client, ref fleet.ClusterRef) error {
+	var names []string
+	if all, err := c.Fleets(cmd.Context()); err == nil {
+		for _, f := range all {
+			for _, env := range f.Environments {
+				for _, one := range env.Clusters {
+					names = append(names, env.Name+"/"+one.Name)
+				}
+			}
+		}
+	}
+	return Failf(ExitError, meant(ref.String(), names, "`windlass status` lists the clusters"), "there is no cluster %s", ref)
 }
 
 // errSilent ends the command with its exit code and no further word.

@@ -3,10 +3,12 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/windlass-db/windlass/internal/api"
 	"github.com/windlass-db/windlass/internal/state"
 )
 
@@ -24,6 +26,9 @@ func tokenCreateCommand(o *Options) *cobra.Command {
 		Long:    "Prints the secret, which nobody can show again: the server keeps only its hash.",
 		Example: "  (umask 077; windlass token create --role supervisor --env prod --name prod-1 > token)",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := fitting(t); err != nil {
+				return err
+			}
 			c, err := o.connect()
 			if err != nil {
 				return err
@@ -39,6 +44,21 @@ func tokenCreateCommand(o *Options) *cobra.Command {
 	cmd.Flags().StringVar(&t.Env, "env", "", "a supervisor's `ENVIRONMENT`")
 	cmd.Flags().StringVar(&t.Name, "name", "", "whom it is for")
 	return cmd
+}
+
+// fitting says what a token lacks before the server is asked.
+func fitting(t state.Token) error {
+	switch roles := []string{"operator", "viewer", "supervisor"}; {
+	case !slices.Contains(roles, t.Role):
+		return Failf(ExitUsage, "roles are operator, viewer, and supervisor, which needs --env ENV, too", "--role %q is no role", t.Role)
+	case t.Role == "supervisor" && t.Env == "":
+		return Failf(ExitUsage, "say which with --env ENV", "a supervisor's token is for one environment")
+	case t.Role != "supervisor" && t.Env != "":
+		return Failf(ExitUsage, "leave --env out; only a supervisor's token is for one environment", "%s's token is for every environment", t.Role)
+	case t.Name == "":
+		return Failf(ExitUsage, "say with --name whom it is for", "a token needs a name")
+	}
+	return nil
 }
 
 func tokenListCommand(o *Options) *cobra.Command {
@@ -85,6 +105,25 @@ func printTokens(w io.Writer, tokens []state.TokenInfo) error {
 	return table(w, []string{"ID", "ROLE", "ENV", "FOR", "MADE", "LAST USED"}, rows)
 }
 
+// knownToken refuses before it is asked what no good token is named.
+func knownToken(cmd *cobra.Command, c *api.Client, named string) error {
+	all, err := c.Tokens(cmd.Context())
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, t := range all {
+		if !t.RevokedAt.IsZero() {
+			continue
+		}
+		if t.ID == named || t.Name == named {
+			return nil
+		}
+		names = append(names, t.ID, t.Name)
+	}
+	return Failf(ExitUsage, meant(named, names, "`windlass token list` lists them"), "no good token is %q", named)
+}
+
 func tokenRevokeCommand(o *Options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "revoke ID|NAME", Short: "End a token, at once and for good", Args: exactly(1, "the id of one token, or whom it is for"),
@@ -93,6 +132,9 @@ func tokenRevokeCommand(o *Options) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := o.connect()
 			if err != nil {
+				return err
+			}
+			if err := knownToken(cmd, c, args[0]); err != nil {
 				return err
 			}
 			ok, err := confirm(cmd, o, fmt.Sprintf("Revoke the token %s: whoever comes with it is refused from now on, and it is never good again.", args[0]))

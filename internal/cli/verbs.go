@@ -50,6 +50,14 @@ func knownVerb(cmd *cobra.Command, args []string) error {
 	return Failf(ExitUsage, hint, "%s has no verb %q", cmd.CommandPath(), args[0])
 }
 
+// meant is a hint for a word that is none of these: the nearest of them, or else where they are listed.
+func meant(got string, words []string, list string) string {
+	if s := config.Suggest(got, words); strings.HasPrefix(s, "did") {
+		return s
+	}
+	return list
+}
+
 // exactly is cobra.ExactArgs with an error that says what is wanted.
 func exactly(n int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
