@@ -39,7 +39,7 @@ func (t *tick) mixedState(c *candidate, at time.Time) (Reason, bool) {
 	if t.noPolicy != nil && c.next >= 0 {
 		return Reason{Code: CodePolicy, Message: "nothing can be judged: " + t.noPolicy.Error(), Release: "the campaign is applied with a policy that this release can read"}, true
 	}
-	if t.product == nil || c.next < 0 || len(c.Seen) == 0 || !c.Looked.After(c.Since) {
+	if t.product == nil || c.next < 0 || len(c.Seen) == 0 || !c.looked().After(c.Since) {
 		return Reason{}, false
 	}
 	moves := t.strat.PrimaryMoves()

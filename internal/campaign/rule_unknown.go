@@ -21,8 +21,8 @@ func (t *tick) unknownPlace(c *candidate, _ time.Time) (Reason, bool) {
 		return Reason{}, false // arrived, and held by what came before
 	}
 	// A look that is older than the end of the last stage says nothing: the stage's own steps have looked since.
-	if c.Unknown != "" && c.Looked.After(c.Since) {
-		return Reason{Code: CodeUnknown, Message: "the last look, at " + c.Looked.In(t.zone()).Format("15:04:05 MST") + ", could not read " + c.Unknown, Release: "a later look reads everything; " + c.name + " starts on nothing that is unknown"}, true
+	if c.Unknown != "" && c.looked().After(c.Since) {
+		return Reason{Code: CodeUnknown, Message: "the last look, at " + c.looked().In(t.zone()).Format("15:04:05 MST") + ", could not read " + c.Unknown, Release: "a later look reads everything; " + c.name + " starts on nothing that is unknown"}, true
 	}
 	return t.unseen(c)
 }

@@ -19,10 +19,21 @@ type Progress struct {
 	Rehearsed []string         `json:"rehearsed,omitempty"` // stages that it has gone through and back, in this campaign
 	Seen      []Seen           `json:"seen,omitempty"`      // roles and versions that the last look saw together
 	Version   string           `json:"version,omitempty"`   // version of the cell that has the primary, as it was last seen
-	Observed  time.Time        `json:"observed,omitzero"`   // when Version was seen; it judges nothing that is newer
+	Observed  time.Time        `json:"observed,omitzero"`   // when Version was seen, by the state's clock; it judges nothing that is newer
 	Unknown   string           `json:"unknown,omitempty"`   // what the last look could not read, and why; "" if it read everything
-	Looked    time.Time        `json:"looked,omitzero"`     // when the last look was
+	Looked    time.Time        `json:"looked,omitzero"`     // when the last look was, by the clock of who looked
 	Received  time.Time        `json:"received,omitzero"`   // when it was told, by the state's clock: its age is counted from then
+}
+
+// lateLook is how long after its time a look is told at most. What says of itself that it is older was dated by a clock that is behind.
+const lateLook = time.Minute
+
+// looked is when the last look was, by the state's clock: it is held against when a stage ended, and a supervisor's clock may be wrong.
+func (p *Progress) looked() time.Time {
+	if !p.Looked.IsZero() && p.Received.Sub(p.Looked) > lateLook {
+		return p.Received
+	}
+	return p.Looked
 }
 
 // StageEnd is when a cluster completed a stage.

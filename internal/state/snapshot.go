@@ -179,15 +179,16 @@ func (s *Store) Switchovers(ctx context.Context, name string) (all []Switchover,
 // by now is left out. A way back that broke is a loud event, once; the first sign of it freezes tear-down (trap 19).
 //
 // Its age is counted from when it comes in, by the state's clock. Its own time is a supervisor's, whose clock may be wrong: one that is still
-// to come is now, or it would be newer than every look of tomorrow.
+// to come is now, or it would be newer than every look of tomorrow; one long ago is taken all the same when nobody else looks.
 func (s *Store) Observe(ctx context.Context, ref fleet.ClusterRef, o fleet.Observation) error {
 	return s.update(ctx, func(tx *sql.Tx) error {
 		now := s.Now()
-		if ahead := o.At.Sub(now); ahead > 0 {
+		ahead := o.At.Sub(now)
+		if err := s.tellClock(ctx, tx, ref.Env, ahead, now); err != nil {
+			return err
+		}
+		if ahead > 0 {
 			o.At = now
-			if err := s.tellClock(ctx, tx, ref.Env, ahead, now); err != nil {
-				return err
-			}
 		}
 		stored, err := storeObservation(ctx, tx, ref, o, now)
 		if err != nil || !stored {
@@ -209,7 +210,11 @@ func putObservation(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef, o fle
 	return storeObservation(ctx, tx, ref, o, time.Time{})
 }
 
-// storeObservation stores an observation that is not older than the one that is there. The version stays as it was last seen
+// lateLook is how long after its time a look is told at most.
+const lateLook = time.Minute
+
+// storeObservation stores an observation that is not older than the one that is there. One that says it is older is late only as long as
+// others are told; when none was for a while it is of a supervisor whose clock is behind, and all that there is. The version stays as it was last seen
 // when this one does not tell it: a failed read is unknown, never empty.
 func storeObservation(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef, o fleet.Observation, received time.Time) (stored bool, err error) {
 	c, err := cluster(ctx, tx, ref)
@@ -221,14 +226,20 @@ func storeObservation(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef, o f
 	var seen int64
 	if n, ok := o.Primary(); ok {
 		version, seen = n.Version, micros(o.At)
+		if received.Sub(o.At) > lateLook { // by a clock that is behind
+			seen = micros(received)
+		}
 	}
 	res, err := tx.ExecContext(ctx, `INSERT INTO observations (env, cluster, at, spec, version, version_at, unknown, seen, received_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 		ON CONFLICT (env, cluster) DO UPDATE SET at = excluded.at, spec = excluded.spec, unknown = excluded.unknown, seen = excluded.seen,
 			received_at = CASE WHEN excluded.received_at = 0 THEN observations.received_at ELSE excluded.received_at END,
 			version = CASE WHEN excluded.version = '' THEN observations.version ELSE excluded.version END,
-			version_at = CASE WHEN excluded.version = '' THEN observations.version_at ELSE excluded.version_at END
-		WHERE excluded.at >= observations.at OR observations.at > excluded.received_at AND excluded.received_at > 0`, // one that was to come was no time
-		ref.Env, ref.Name, micros(o.At), text(o), version, seen, o.Unknown(), text(campaign.SeenIn(o)), micros(received))
+			version_at = CASE WHEN excluded.version = '' THEN observations.version_at
+				WHEN excluded.received_at = 0 AND observations.received_at - excluded.at > $10 THEN observations.received_at ELSE excluded.version_at END
+		WHERE excluded.at >= observations.at
+			OR excluded.received_at > 0 AND observations.at > excluded.received_at -- one that was to come was no time
+			OR excluded.received_at > 0 AND excluded.received_at - observations.received_at > $10`,
+		ref.Env, ref.Name, micros(o.At), text(o), version, seen, o.Unknown(), text(campaign.SeenIn(o)), micros(received), lateLook.Microseconds())
 	if err != nil {
 		return false, err
 	}
