@@ -37,21 +37,53 @@ type hold struct {
 	toldStage   string
 	toldCode    string
 	toldAt      time.Time
+	earlier     string // []telling as JSON: those before it, of other stages or codes, that are not to be told again yet
+}
+
+// telling is what was told of a cluster, and when.
+type telling struct {
+	Stage string    `json:"stage"`
+	Code  string    `json:"code"`
+	At    time.Time `json:"at"`
+}
+
+// tellings are all that are remembered: a cluster that goes to and fro between two reasons is told of each once in a while, not at each turn.
+func (h hold) tellings() ([]telling, error) {
+	var all []telling
+	if h.earlier != "" {
+		var err error
+		if all, err = decode[[]telling](h.earlier); err != nil {
+			return nil, err
+		}
+	}
+	if h.toldCode != "" {
+		all = append(all, telling{h.toldStage, h.toldCode, h.toldAt})
+	}
+	return all, nil
+}
+
+// tell takes what holds now as told.
+func (h *hold) tell(before []telling, now time.Time) {
+	before = slices.DeleteFunc(before, func(t telling) bool { return t.Stage == h.stage && t.Code == h.code || now.Sub(t.At) >= again })
+	if h.earlier = ""; len(before) > 0 {
+		h.earlier = text(before)
+	}
+	h.toldStage, h.toldCode, h.toldAt = h.stage, h.code, now
 }
 
 func (h hold) told() bool {
 	return h.code != "" && h.stage == h.toldStage && h.code == h.toldCode && !h.toldAt.Before(h.since)
 }
 
-// due tells whether the hold is to be told now.
-func (h hold) due(now time.Time) bool {
+// due tells whether the hold is to be told now, after what was told before.
+func (h hold) due(before []telling, now time.Time) bool {
 	switch {
 	case h.code == "" || h.told():
 		return false
 	case slices.Contains(fromLooks, h.code) && now.Sub(h.since) < unsure:
 		return false
 	}
-	return h.stage != h.toldStage || h.code != h.toldCode || now.Sub(h.toldAt) >= again
+	return !slices.ContainsFunc(before, func(t telling) bool { return t.Stage == h.stage && t.Code == h.code && now.Sub(t.At) < again })
 }
 
 // TellHolds writes an event for each hold that needs a person and that nobody was told of yet, and one when it is over. It may be called
@@ -86,14 +118,14 @@ func (s *Store) tellHolds(ctx context.Context, tx *sql.Tx, snap campaign.Snapsho
 	if err != nil || len(news.rows)+len(news.events) == 0 {
 		return err
 	}
-	put, err := tx.PrepareContext(ctx, `INSERT INTO holds (campaign, env, cluster, stage, code, since, told_stage, told_code, told_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-		ON CONFLICT (campaign, env, cluster) DO UPDATE SET stage = excluded.stage, code = excluded.code, since = excluded.since, told_stage = excluded.told_stage, told_code = excluded.told_code, told_at = excluded.told_at`)
+	put, err := tx.PrepareContext(ctx, `INSERT INTO holds (campaign, env, cluster, stage, code, since, told_stage, told_code, told_at, earlier) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+		ON CONFLICT (campaign, env, cluster) DO UPDATE SET stage = excluded.stage, code = excluded.code, since = excluded.since, told_stage = excluded.told_stage, told_code = excluded.told_code, told_at = excluded.told_at, earlier = excluded.earlier`)
 	if err != nil {
 		return err
 	}
 	defer put.Close()
 	for _, h := range news.rows {
-		if _, err := put.ExecContext(ctx, snap.Campaign.Name, h.ref.Env, h.ref.Name, h.stage, h.code, micros(h.since), h.toldStage, h.toldCode, micros(h.toldAt)); err != nil {
+		if _, err := put.ExecContext(ctx, snap.Campaign.Name, h.ref.Env, h.ref.Name, h.stage, h.code, micros(h.since), h.toldStage, h.toldCode, micros(h.toldAt), h.earlier); err != nil {
 			return err
 		}
 	}
@@ -115,19 +147,27 @@ type news struct {
 func holdNews(ctx context.Context, tx *sql.Tx, snap campaign.Snapshot, decisions []campaign.Decision, now time.Time) (news, error) {
 	kept, err := rows(ctx, tx, func(r *sql.Rows) (h hold, err error) {
 		var since, told int64
-		err = r.Scan(&h.ref.Env, &h.ref.Name, &h.stage, &h.code, &since, &h.toldStage, &h.toldCode, &told)
+		err = r.Scan(&h.ref.Env, &h.ref.Name, &h.stage, &h.code, &since, &h.toldStage, &h.toldCode, &told, &h.earlier)
 		h.since, h.toldAt = fromMicros(since), fromMicros(told)
 		return h, err
-	}, `SELECT env, cluster, stage, code, since, told_stage, told_code, told_at FROM holds WHERE campaign = $1`, snap.Campaign.Name)
+	}, `SELECT env, cluster, stage, code, since, told_stage, told_code, told_at, earlier FROM holds WHERE campaign = $1`, snap.Campaign.Name)
 	if err != nil {
 		return news{}, err
 	}
 	old := make(map[fleet.ClusterRef]hold, len(kept))
+	told := make(map[fleet.ClusterRef][]telling, len(kept))
 	last := map[holdGroup]time.Time{} // when the group was told of last
 	for _, h := range kept {
 		old[h.ref] = h
-		if g := (holdGroup{h.ref.Env, h.toldStage, h.toldCode}); h.toldAt.After(last[g]) {
-			last[g] = h.toldAt
+		tellings, err := h.tellings()
+		if err != nil {
+			return news{}, err
+		}
+		told[h.ref] = tellings
+		for _, t := range tellings {
+			if g := (holdGroup{h.ref.Env, t.Stage, t.Code}); t.At.After(last[g]) {
+				last[g] = t.At
+			}
 		}
 	}
 	var out news
@@ -148,9 +188,9 @@ func holdNews(ctx context.Context, tx *sql.Tx, snap campaign.Snapshot, decisions
 			over.add(before, campaign.Reason{Code: d.Hold.Reasons[0].Code, Message: d.Hold.Reasons[0].Message})
 		}
 		g := holdGroup{d.Ref.Env, h.stage, h.code}
-		if h.due(now) && (last[g].IsZero() || now.Sub(last[g]) >= gather) {
+		if h.due(told[d.Ref], now) && (last[g].IsZero() || now.Sub(last[g]) >= gather) {
 			begun.add(h, reason)
-			h.toldStage, h.toldCode, h.toldAt = h.stage, h.code, now
+			h.tell(told[d.Ref], now)
 		}
 		if h != before {
 			out.rows = append(out.rows, h)

@@ -117,6 +117,41 @@ func TestAFlappingHoldIsToldRarely(t *testing.T) {
 	}
 }
 
+// A cluster that goes to and fro between two reasons is told of each once in an hour; clusters that do so by turns are gathered.
+func TestHoldsThatAlternateAreToldRarely(t *testing.T) {
+	s, c, path := world(t, 2)
+	_, last := holdEvents(t, s, 0)
+	told := map[string]int{}
+	for i := range 5 * 75 { // a look every 12 s, for 75 minutes
+		codes := map[string]string{"c00": campaign.CodeApproval, "c01": campaign.CodeLimit}
+		if i%12 >= 6 {
+			codes["c00"] = campaign.CodeUnknown
+		}
+		if i >= 30 { // the other begins in the sixth minute
+			codes["c01"] = codes["c00"]
+		}
+		if i%50 == 0 {
+			s = openAt(t, path, c) // a restart forgets nothing
+		}
+		must(t, s.TellHolds(ctx, "c", holding(codes)))
+		c.add(12 * time.Second)
+	}
+	all, _ := holdEvents(t, s, last)
+	for _, e := range all {
+		if e.Kind == "held" {
+			told[e.Ref.Name+" "+strings.Split(strings.TrimPrefix(e.Message, "2 clusters: c00, c01: "), ":")[0]]++
+		}
+	}
+	for of, n := range told {
+		if n > 2 {
+			t.Errorf("%q was told %d times in 75 minutes", of, n)
+		}
+	}
+	if told["c00 approval"] == 0 || told["c00 unknown"] == 0 || told["c01 approval"] == 0 || told["c01 unknown"] == 0 {
+		t.Errorf("told: %v", told)
+	}
+}
+
 // Clusters that come to a hold one after the other are told together.
 func TestHoldsAreGathered(t *testing.T) {
 	s, c, _ := world(t, 60)
