@@ -202,7 +202,12 @@ func chosen(t *testing.T) []testCase {
 	vs := victims()
 	var cases []testCase
 	turn := map[way]int{turning: 2, back: 3} // so that an edge's victim back is another than its victim forward
+	sides := os.Getenv(allEnv) == "sides"
+	nth := 0 // of the writes and points; the two sides of a write are one
 	for _, e := range edges(t) {
+		if !e.After {
+			nth++
+		}
 		for i, v := range vs {
 			c := testCase{e, v}
 			switch w := c.way(); {
@@ -211,6 +216,10 @@ func chosen(t *testing.T) []testCase {
 					continue
 				}
 			case all:
+			case sides:
+				if !oneSide(nth, i, e) {
+					continue
+				}
 			case !selected(e) || turn[w]%len(vs) != i:
 				continue
 			}
@@ -221,6 +230,16 @@ func chosen(t *testing.T) []testCase {
 		}
 	}
 	return cases
+}
+
+// oneSide tells whether the victim is killed at an edge of the nth write or point when each write is met from one side: before it is made
+// or after it, in turn from victim to victim and from write to write. A point is met by every other victim, in turn.
+func oneSide(nth, victim int, e engine.Edge) bool {
+	odd := (nth+victim)%2 == 1
+	if e.Point != "" {
+		return odd
+	}
+	return e.After == odd
 }
 
 // selected tells whether an edge is of the selection that is run without being asked for: every point of the switch and of its
