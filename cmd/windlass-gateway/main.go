@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -25,9 +26,22 @@ SIGHUP reads the accounts again. SIGTERM takes no new client, lets transactions 
 
 `
 
+// errUsage means that the command line is wrong.
+var errUsage = errors.New("name the configuration: windlass-gateway --config FILE")
+
+// errNoFile means that the configuration's file, or one that it names, is not there.
+var errNoFile = errors.New("the configuration can't be read")
+
 func main() {
 	if err := run(os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "windlass-gateway:", err)
+		switch {
+		case errors.Is(err, errUsage):
+			os.Exit(2)
+		case errors.Is(err, errNoFile):
+			fmt.Fprintln(os.Stderr, "  hint: look at the path and the name")
+			os.Exit(2)
+		}
 		os.Exit(1)
 	}
 }
@@ -44,6 +58,9 @@ func run(args []string) error {
 	level := slog.LevelInfo
 	flags.TextVar(&level, "log-level", level, "debug, info, warn or error")
 	if err := flags.Parse(args); err != nil {
+		if !errors.Is(err, flag.ErrHelp) {
+			os.Exit(2) // the flag's error and the usage are printed
+		}
 		return err
 	}
 	if *version {
@@ -55,9 +72,12 @@ func run(args []string) error {
 		*path, rest = rest[0], nil
 	}
 	if *path == "" || len(rest) > 0 {
-		return errors.New("name the configuration: windlass-gateway --config FILE")
+		return errUsage
 	}
 	cfg, err := gateway.LoadConfig(*path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %w", errNoFile, err)
+	}
 	if err != nil {
 		return err
 	}
