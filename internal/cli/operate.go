@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/windlass-db/windlass/internal/api"
+	"github.com/windlass-db/windlass/internal/config"
 	"github.com/windlass-db/windlass/internal/fleet"
 )
 
@@ -42,6 +44,9 @@ func (op *operation) do(cmd *cobra.Command, o *Options, what func(campaign strin
 	if err != nil {
 		return err
 	}
+	if err := op.known(cmd, c, name); err != nil {
+		return err
+	}
 	ok, err := confirm(cmd, o, what(name))
 	if err != nil || !ok {
 		return err
@@ -50,6 +55,25 @@ func (op *operation) do(cmd *cobra.Command, o *Options, what func(campaign strin
 		return err
 	}
 	return o.printer(cmd).value(map[string]bool{"done": true}, func(w io.Writer) error { _, err := fmt.Fprintln(w, "Done."); return err })
+}
+
+// known refuses an environment, a stage or a cluster that the campaign does not have, before it is asked. If the campaign can't be read
+// just now, the server is to judge: no look may keep an operator from a pause.
+func (op *operation) known(cmd *cobra.Command, c *api.Client, name string) error {
+	if op.scope == (api.ScopeRequest{Why: op.scope.Why}) {
+		return nil
+	}
+	s, err := c.Campaign(cmd.Context(), name)
+	if err != nil {
+		return nil
+	}
+	if envs := s.Snapshot.Campaign.Environments; op.scope.Env != "" && !slices.Contains(envs, op.scope.Env) {
+		return Failf(ExitUsage, config.Suggest(op.scope.Env, envs), "campaign %s has no environment %q", name, op.scope.Env)
+	}
+	if op.scope.Stage != "" && len(s.Stages) > 0 && !slices.Contains(s.Stages, op.scope.Stage) {
+		return Failf(ExitUsage, config.Suggest(op.scope.Stage, s.Stages), "campaign %s has no stage %q", name, op.scope.Stage)
+	}
+	return nil
 }
 
 func (op *operation) target(args []string) error {
@@ -199,7 +223,10 @@ func launchCommand(o *Options) *cobra.Command {
 				for _, d := range out.Started {
 					fmt.Fprintf(w, "%s: %s\n", d.Ref, d.Start)
 				}
-				_, err := fmt.Fprintf(w, "%d started, %d held, %d arrived\n", len(out.Started), out.Held, out.Arrived)
+				if _, err := fmt.Fprintf(w, "%d started, %d held, %d arrived\n", len(out.Started), out.Held, out.Arrived); err != nil || out.Held == 0 {
+					return err
+				}
+				_, err := fmt.Fprintln(w, "What holds a cluster: windlass why ENV/CLUSTER; of all of them: windlass status")
 				return err
 			})
 		},
