@@ -44,7 +44,11 @@ func applyCommand(o *Options) *cobra.Command {
 			}
 			out, err := c.Apply(cmd.Context(), req)
 			if err != nil {
-				return d.located(cmd, o, err)
+				located := d.located(cmd, o, err)
+				if all, listErr := c.Fleets(cmd.Context()); d.fleet == nil && listErr == nil && len(all) == 0 {
+					return Failf(ExitUsage, "apply the fleet first, or both together: windlass apply -f fleet.yaml -f campaign.yaml", "the server knows no fleet yet: %w", located)
+				}
+				return located
 			}
 			if err := o.printer(cmd).value(out, func(w io.Writer) error { return printApplied(w, out) }); err != nil {
 				return err

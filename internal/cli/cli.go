@@ -69,6 +69,7 @@ func Run(ctx context.Context, root *cobra.Command, s Streams) int {
 	root.SetIn(s.In)
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
+	completeVerbs(root)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return ExitOK

@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"errors"
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Version is the release's version.
@@ -41,7 +43,15 @@ Why it does not move:        windlass why ENV/CLUSTER`,
 				return err
 			}
 		}
-		return Failf(ExitUsage, cmd.CommandPath()+" --help lists the flags", "%w", err)
+		list := cmd.CommandPath() + " --help lists the flags"
+		var bad *pflag.InvalidValueError
+		if errors.As(err, &bad) {
+			wanted := map[string]string{"bool": "a yes or no (true, false)", "int": "a number", "duration": "a duration, such as 90s or 2h,"}[bad.GetFlag().Value.Type()]
+			if wanted != "" {
+				return Failf(ExitUsage, list, "--%s can't be %q: %s is wanted", bad.GetFlag().Name, bad.GetValue(), wanted)
+			}
+		}
+		return Failf(ExitUsage, list, "%w", err)
 	})
 	root.AddCommand(applyCommand(o), planCommand(o), checkCommand(o), statusCommand(o), whyCommand(o), forecastCommand(o), launchCommand(o), pauseCommand(o), resumeCommand(o), abortCommand(o),
 		rollbackCommand(o), approveCommand(o), overrideCommand(o), freezeCommand(o), thawCommand(o), eventsCommand(o), tokenCommand(o))

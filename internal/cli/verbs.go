@@ -50,6 +50,29 @@ func knownVerb(cmd *cobra.Command, args []string) error {
 	return Failf(ExitUsage, hint, "%s has no verb %q", cmd.CommandPath(), args[0])
 }
 
+// completeVerbs makes the library's own verbs, help and completion, refuse what there is not like every other.
+func completeVerbs(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "completion":
+			group(c)
+		case "help":
+			c.Args = func(_ *cobra.Command, args []string) error {
+				found, left, err := root.Find(args)
+				if err != nil {
+					return err
+				}
+				if found.HasSubCommands() {
+					return knownVerb(found, left)
+				}
+				return nil
+			}
+		}
+	}
+}
+
 // meant is a hint for a word that is none of these: the nearest of them, or else where they are listed.
 func meant(got string, words []string, list string) string {
 	if s := config.Suggest(got, words); strings.HasPrefix(s, "did") {
