@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/windlass-db/windlass/internal/api"
+	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/config"
 	"github.com/windlass-db/windlass/internal/fleet"
 )
@@ -18,6 +20,7 @@ type operation struct {
 	campaign string
 	scope    api.ScopeRequest
 	why      string
+	result   string // what is said in the end; empty: "Done."
 }
 
 func (op *operation) flags(cmd *cobra.Command, o *Options, scoped bool) {
@@ -54,7 +57,7 @@ func (op *operation) do(cmd *cobra.Command, o *Options, what func(campaign strin
 	if err := act(cmd.Context(), c, name); err != nil {
 		return err
 	}
-	return o.printer(cmd).value(map[string]bool{"done": true}, func(w io.Writer) error { _, err := fmt.Fprintln(w, "Done."); return err })
+	return o.printer(cmd).value(map[string]bool{"done": true}, func(w io.Writer) error { _, err := fmt.Fprintln(w, cmp.Or(op.result, "Done.")); return err })
 }
 
 // known refuses an environment, a stage or a cluster that the campaign does not have, before it is asked. If the campaign can't be read
@@ -140,7 +143,15 @@ func resumeCommand(o *Options) *cobra.Command {
 			return op.do(cmd, o, func(n string) string {
 				return "Resume " + scopeText(n, op.scope) + ": the launcher may start its next stage again."
 			},
-				func(ctx context.Context, c *api.Client, n string) error { return c.Resume(ctx, n, op.scope) })
+				func(ctx context.Context, c *api.Client, n string) error {
+					before, err := c.Campaign(ctx, n)
+					if err == nil && op.scope.Cluster == "" && !slices.ContainsFunc(before.Snapshot.Pauses, func(p campaign.Pause) bool {
+						return p.Env == op.scope.Env && p.Cluster == "" && p.Stage == op.scope.Stage
+					}) {
+						op.result = "Nothing was paused there. `windlass status` lists the pauses, and each is ended in its own scope."
+					}
+					return c.Resume(ctx, n, op.scope)
+				})
 		},
 	}
 	op.flags(cmd, o, true)
