@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -54,15 +55,25 @@ func With(options ...string) Option {
 	return func(m *process.MariaDB) { m.Extra = append(m.Extra, options...) }
 }
 
-// FreePort takes a port of 127.0.0.1 from the kernel.
+// ports are those that FreePort has given: the kernel may give one again, of which the server has not started yet.
+var ports sync.Map
+
+// FreePort takes a port of 127.0.0.1 from the kernel, never one twice.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		l.Close()
+		if _, twice := ports.LoadOrStore(port, true); !twice {
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("the kernel gives no port that was not given before")
+	return 0
 }
 
 // Fetch gets a build, into the cache that all tests share.
