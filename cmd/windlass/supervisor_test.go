@@ -231,7 +231,7 @@ func TestSupervisorOverTLS(t *testing.T) {
 	var clusters []fleet.Environment
 	for _, env := range []string{"qa", "prod"} {
 		clusters = append(clusters, fleet.Environment{Name: env, Clusters: []fleet.Cluster{{Name: "orders", Env: env, Product: "mariadb", Record: "orders." + env + ".db.example.",
-			Cells: []fleet.Cell{{Name: "blue", Version: "10.11", Nodes: []fleet.Node{{Name: "orders-1", Address: "127.0.0.1:1"}}}}}}})
+			Cells: []fleet.Cell{{Name: "blue", Version: "10.11", Nodes: []fleet.Node{{Name: "orders-1", Address: map[string]string{"qa": "127.0.0.1:1", "prod": "127.0.0.1:2"}[env]}}}}}}})
 	}
 	if _, err := s.operator.Apply(context.Background(), api.ApplyRequest{Fleet: &fleet.Fleet{Name: "shop", Environments: clusters}}); err != nil {
 		t.Fatal(err)
