@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/windlass-db/windlass/internal/check"
@@ -122,7 +121,7 @@ func (h handlers) nodesThere(ctx context.Context, c *engine.Call) (engine.Observ
 		switch {
 		case n.Role == fleet.RoleUnknown:
 			return engine.Observation{}, fmt.Errorf("%s can't be asked: %s", n.Node, n.Error)
-		case !isVersion(n.Version, c.Campaign.To):
+		case !fleet.HasVersion(n.Version, c.Campaign.To):
 			return engine.Observation{}, refuse("%s runs version %s, not %s: the provisioner made the wrong one", n.Node, n.Version, c.Campaign.To)
 		case n.Role == fleet.RolePrimary:
 			return missing("%s is writable, and a new node must not be: start it with read_only=1", n.Node), nil
@@ -135,12 +134,6 @@ func (h handlers) nodesThere(ctx context.Context, c *engine.Call) (engine.Observ
 	o.Output = &engine.Outputs{Cells: []fleet.Cell{cell}}
 	o.Checks = check.Results{check.Passed("new-nodes", o.Message+"; each is read-only", seen.At)}
 	return o, nil
-}
-
-// isVersion tells whether a full version is of the wanted prefix: "11.8.6-MariaDB" is of "11.8", "11.80" is not.
-func isVersion(full, prefix string) bool {
-	rest, ok := strings.CutPrefix(full, prefix)
-	return ok && (rest == "" || rest[0] < '0' || rest[0] > '9')
 }
 
 func (h handlers) makeNodes(ctx context.Context, c *engine.Call) (engine.Result, error) {

@@ -142,7 +142,7 @@ func (c Campaign) checkCells(selected []fleet.Cluster, add adder) {
 			noCell.add(name)
 			continue
 		}
-		if !hasVersion(from.Version, c.From) {
+		if !fleet.HasVersion(from.Version, c.From) {
 			version.add(name + " (" + from.Version + ")")
 		}
 		if from.Gateway == nil {

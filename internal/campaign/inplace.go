@@ -47,14 +47,14 @@ func (c Campaign) checkInPlace(selected []fleet.Cluster, add adder) {
 			noCell.add(name)
 			continue
 		}
-		raised := hasVersion(cell.Version, c.To)
+		raised := fleet.HasVersion(cell.Version, c.To)
 		for _, n := range cell.Nodes {
-			raised = raised || n.Version != "" && hasVersion(n.Version, c.To)
+			raised = raised || n.Version != "" && fleet.HasVersion(n.Version, c.To)
 		}
 		if raised {
 			continue
 		}
-		if !hasVersion(cell.Version, c.From) {
+		if !fleet.HasVersion(cell.Version, c.From) {
 			version.add(name + " (" + cell.Version + ")")
 		}
 		switch g := cell.Gateway; {

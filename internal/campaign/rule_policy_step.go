@@ -109,7 +109,7 @@ func (c Campaign) ahead(p strategy.Plan, step int, o fleet.Observation) []aheadS
 // target tells whether the node is where the primary goes: in the new cell, or on the new version if the cell is raised in place.
 func (c Campaign) target(n fleet.NodeObservation) bool {
 	if c.InPlace() {
-		return n.Cell == c.ToCell && hasVersion(n.Version, c.To)
+		return n.Cell == c.ToCell && fleet.HasVersion(n.Version, c.To)
 	}
 	return n.Cell == c.ToCell
 }

@@ -2,8 +2,9 @@ package campaign
 
 import (
 	"fmt"
-	"strings"
 	"time"
+
+	"github.com/windlass-db/windlass/internal/fleet"
 )
 
 // unknownPlace holds a cluster of which it can't be told what comes next, or what it is like now.
@@ -64,7 +65,7 @@ func (t *tick) wrongVersion(c *candidate, _ time.Time) (Reason, bool) {
 	if i := t.strat.PrimaryMoves(); i >= 0 && c.next > i {
 		want = t.Campaign.To
 	}
-	if hasVersion(c.Version, want) || t.switched(c) {
+	if fleet.HasVersion(c.Version, want) || t.switched(c) {
 		return Reason{}, false
 	}
 	return Reason{Code: CodeVersion, Message: fmt.Sprintf("its primary runs %s; before %s it should be %s", c.Version, c.name, want),
@@ -74,11 +75,5 @@ func (t *tick) wrongVersion(c *candidate, _ time.Time) (Reason, bool) {
 // switched tells whether the cluster is before the stage that moves the primary, and that was seen on the new version.
 func (t *tick) switched(c *candidate) bool {
 	i := t.strat.PrimaryMoves()
-	return i >= 0 && c.next == i && c.Observed.After(c.Since) && hasVersion(c.Version, t.Campaign.To)
-}
-
-// hasVersion reports whether the full version, such as "10.11.18-MariaDB", begins with the numbers of the prefix "10.11".
-func hasVersion(full, prefix string) bool {
-	rest, ok := strings.CutPrefix(full, prefix)
-	return ok && (rest == "" || rest[0] < '0' || rest[0] > '9')
+	return i >= 0 && c.next == i && c.Observed.After(c.Since) && fleet.HasVersion(c.Version, t.Campaign.To)
 }

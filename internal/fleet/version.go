@@ -1,6 +1,9 @@
 package fleet
 
-import "regexp"
+import (
+	"regexp"
+	"strings"
+)
 
 var shortVersion = regexp.MustCompile(`^[0-9]+(\.[0-9]+)*(-MariaDB)?`)
 
@@ -11,4 +14,10 @@ func ShortVersion(full string) string {
 		return s
 	}
 	return full
+}
+
+// HasVersion reports whether the full version, such as "10.11.18-MariaDB", begins with the numbers of the prefix "10.11"; "10.1" is none of its prefixes.
+func HasVersion(full, prefix string) bool {
+	rest, ok := strings.CutPrefix(full, prefix)
+	return ok && (rest == "" || rest[0] < '0' || rest[0] > '9')
 }

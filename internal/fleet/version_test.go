@@ -13,3 +13,17 @@ func TestShortVersion(t *testing.T) {
 		}
 	}
 }
+
+func TestHasVersion(t *testing.T) {
+	for _, c := range []struct {
+		full, prefix string
+		want         bool
+	}{
+		{"10.11.18-MariaDB", "10.11", true}, {"10.11", "10.11", true}, {"10.11-log", "10.11", true}, {"11.8.6", "11", true},
+		{"10.11.18-MariaDB", "10.1", false}, {"11.80.1", "11.8", false}, {"10.11", "10.11.18", false}, {"", "11.8", false}, {"10.11.18", "11.8", false},
+	} {
+		if got := HasVersion(c.full, c.prefix); got != c.want {
+			t.Errorf("%q of %q: %v, want %v", c.full, c.prefix, got, c.want)
+		}
+	}
+}

@@ -97,13 +97,7 @@ func (h handlers) look(ctx context.Context, r bluegreen.Resource) (bluegreen.Res
 
 // runs tells whether the node is whole, on that version.
 func runs(s bluegreen.ResourceState, version string) bool {
-	return s.Running && hasVersion(s.Version, version)
-}
-
-// hasVersion reports whether the full version, such as "10.11.18-MariaDB", begins with the numbers of the prefix "10.11".
-func hasVersion(full, prefix string) bool {
-	rest, ok := strings.CutPrefix(full, prefix)
-	return ok && (rest == "" || rest[0] < '0' || rest[0] > '9')
+	return s.Running && fleet.HasVersion(s.Version, version)
 }
 
 // seenOf is what was observed of one node.

@@ -29,7 +29,7 @@ func primaryOn(o fleet.Observation, cell, version string) (fleet.NodeObservation
 		return p, fmt.Errorf("the primary can't be told: %s", roles(o))
 	case p.Cell != cell:
 		return p, fmt.Errorf("the primary %s is in cell %s, not in %s", p.Node, p.Cell, cell)
-	case !hasVersion(p.Version, version):
+	case !fleet.HasVersion(p.Version, version):
 		return p, fmt.Errorf("the primary %s runs %s, not %s", p.Node, p.Version, version)
 	}
 	return p, nil
@@ -42,7 +42,7 @@ func follows(n, primary fleet.NodeObservation, version string) string {
 		return fmt.Sprintf("%s is %s, not a replica of %s%s", n.Node, n.Role, primary.Node, because(n.Error))
 	case n.Error != "":
 		return fmt.Sprintf("%s does not replicate: %s", n.Node, n.Error)
-	case version != "" && !hasVersion(n.Version, version):
+	case version != "" && !fleet.HasVersion(n.Version, version):
 		return fmt.Sprintf("%s runs %s, not %s", n.Node, n.Version, version)
 	}
 	return ""
@@ -217,7 +217,7 @@ func (h handlers) raise(ctx context.Context, c *engine.Call, cell fleet.Cell, no
 			switch {
 			case !s.Running && st.Out != n.Name:
 				return engine.Result{Wait: true, Status: status(st), Progress: before, Message: fmt.Sprintf("%s does not run, and it is not this step that stopped it: start it", n.Name)}, nil
-			case s.Running && !hasVersion(s.Version, c.Campaign.From):
+			case s.Running && !fleet.HasVersion(s.Version, c.Campaign.From):
 				return engine.Result{}, refuse("%s runs %s, which is neither %s nor %s", n.Name, s.Version, c.Campaign.From, to)
 			case s.Running:
 				seen, cs, err := h.fit(ctx, c, cell, primaryVersion, n.Name)

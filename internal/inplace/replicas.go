@@ -98,7 +98,7 @@ func (h handlers) back(ctx context.Context, c *engine.Call, cell fleet.Cell, n f
 	switch {
 	case !s.Running:
 		return false, n.Name + " does not run", nil
-	case !hasVersion(s.Version, c.Campaign.From):
+	case !fleet.HasVersion(s.Version, c.Campaign.From):
 		return false, fmt.Sprintf("%s is on %s", n.Name, s.Version), nil
 	case s.Kept != "":
 		return false, fmt.Sprintf("the copy of %s's data is still beside it", n.Name), nil

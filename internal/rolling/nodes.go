@@ -26,7 +26,7 @@ func (s seen) serves() bool { return s.is.Healthy && s.lb.Up && s.lb.Admitted &&
 
 // whole tells whether the node serves its full share on that version.
 func (s seen) whole(version string) bool {
-	return s.serves() && s.lb.Weight >= 100 && hasVersion(s.is.Version, version)
+	return s.serves() && s.lb.Weight >= 100 && fleet.HasVersion(s.is.Version, version)
 }
 
 func (s seen) String() string {
@@ -101,12 +101,6 @@ func refuse(format string, args ...any) error {
 	return &engine.Refusal{Err: fmt.Errorf(format, args...)}
 }
 
-// hasVersion reports whether the full version, such as "2.1.4", begins with the numbers of the prefix "2.1".
-func hasVersion(full, prefix string) bool {
-	rest, ok := strings.CutPrefix(full, prefix)
-	return ok && (rest == "" || rest[0] < '0' || rest[0] > '9')
-}
-
 // settings are the campaign's, with the group's size and the least serving nodes counted.
 func settings(c *engine.Call, nodes int) (size, least int, err error) {
 	if size, err = Size(c.Campaign.Rolling.Group).Of(nodes); err != nil {
@@ -131,7 +125,7 @@ func (h handlers) nodesFit(ctx context.Context, c *engine.Call) (engine.Observat
 	var cs check.Results
 	for _, s := range all {
 		switch {
-		case s.is.Version != "" && !hasVersion(s.is.Version, c.Campaign.From):
+		case s.is.Version != "" && !fleet.HasVersion(s.is.Version, c.Campaign.From):
 			cs = append(cs, check.Failed("version", fmt.Sprintf("%s runs %s, not %s", s.Name, s.is.Version, c.Campaign.From), "find out who changed it; bring it to "+c.Campaign.From, c.Now()))
 		case !s.whole(c.Campaign.From):
 			cs = append(cs, check.Failed("serves", s.String(), "mend it first: with a node out by itself there is less to spare", c.Now()))

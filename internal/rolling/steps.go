@@ -85,7 +85,7 @@ func (h handlers) canaryWatched(ctx context.Context, c *engine.Call) (engine.Obs
 		return engine.Observation{}, err
 	}
 	for _, s := range all {
-		if hasVersion(s.is.Version, c.Campaign.To) && !s.whole(c.Campaign.To) {
+		if fleet.HasVersion(s.is.Version, c.Campaign.To) && !s.whole(c.Campaign.To) {
 			return engine.Observation{}, refuse("the first node fell ill: %s", s)
 		}
 	}
@@ -145,7 +145,7 @@ func (h handlers) openFeatures(ctx context.Context, c *engine.Call) (engine.Resu
 		return engine.Result{}, err
 	}
 	for _, s := range all {
-		if !hasVersion(s.is.Version, c.Campaign.To) {
+		if !fleet.HasVersion(s.is.Version, c.Campaign.To) {
 			return engine.Result{Wait: true, Message: fmt.Sprintf("the features stay shut: %s", s)}, nil
 		}
 	}

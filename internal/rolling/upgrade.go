@@ -148,9 +148,9 @@ func choose(c *engine.Call, all []seen, st status, version string, want, size, l
 	done := 0
 	for _, s := range all {
 		switch {
-		case s.is.Version != "" && !hasVersion(s.is.Version, c.Campaign.From) && !hasVersion(s.is.Version, c.Campaign.To):
+		case s.is.Version != "" && !fleet.HasVersion(s.is.Version, c.Campaign.From) && !fleet.HasVersion(s.is.Version, c.Campaign.To):
 			return nil, "", refuse("%s runs %s, which is neither %s nor %s: somebody changed it by hand", s.Name, s.is.Version, c.Campaign.From, c.Campaign.To)
-		case slices.Contains(st.Out, s.Name) && (!s.serves() || hasVersion(s.is.Version, version)):
+		case slices.Contains(st.Out, s.Name) && (!s.serves() || fleet.HasVersion(s.is.Version, version)):
 			group = append(group, s.Node)
 		case s.whole(version):
 			done++
@@ -197,7 +197,7 @@ func (h handlers) replace(ctx context.Context, c *engine.Call, group []fleet.Nod
 	}
 	var change []fleet.Node
 	for _, s := range all {
-		if slices.ContainsFunc(group, func(n fleet.Node) bool { return n.Name == s.Name }) && !(s.is.Running && hasVersion(s.is.Version, version)) {
+		if slices.ContainsFunc(group, func(n fleet.Node) bool { return n.Name == s.Name }) && !(s.is.Running && fleet.HasVersion(s.is.Version, version)) {
 			change = append(change, s.Node)
 		}
 	}
@@ -323,7 +323,7 @@ func (h handlers) healthy(ctx context.Context, c *engine.Call, group []fleet.Nod
 				return "", err
 			case !s.Running || !s.Healthy:
 				return fmt.Sprintf("%s: %s", n.Name, or(s.Detail, "it does not say that it is healthy")), nil
-			case !hasVersion(s.Version, version):
+			case !fleet.HasVersion(s.Version, version):
 				return fmt.Sprintf("%s says that it runs %s, not %s", n.Name, or(s.Version, "no version"), version), nil
 			}
 			return "", nil

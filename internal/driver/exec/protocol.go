@@ -147,7 +147,7 @@ func (a Answer) check(v Verb, r bluegreen.Resource) error {
 		return fmt.Errorf("it says that it is done, and the state is exists %t, running %t: answer when the resource takes connections, or exit with 1", a.State.Exists, a.State.Running)
 	case v == Create && a.State.Mark != r.Mark:
 		return fmt.Errorf("it says that it is done, and the mark is %q, not %q: store the mark before anything else", a.State.Mark, r.Mark)
-	case (v == Upgrade || v == Restore) && !hasVersion(a.State.Version, r.Version):
+	case (v == Upgrade || v == Restore) && !fleet.HasVersion(a.State.Version, r.Version):
 		return fmt.Errorf("it says that it is done, and the version is %q, not one of %s", a.State.Version, r.Version)
 	case v == Upgrade && a.State.Kept == "":
 		return errors.New("it says that it is done, and kept is empty: without a copy of the data there is no way back from a newer version")
@@ -185,10 +185,4 @@ func (s *State) checkAddresses(r bluegreen.Resource) error {
 		return errors.Join(errs...)
 	}
 	return errors.New("a running node needs state.node, and a running gateway state.gateway, one of the two alone")
-}
-
-// hasVersion reports whether the full version, such as "10.11.18-MariaDB", begins with the numbers of the prefix "10.11".
-func hasVersion(full, prefix string) bool {
-	rest, ok := strings.CutPrefix(full, prefix)
-	return ok && (rest == "" || rest[0] < '0' || rest[0] > '9')
 }
