@@ -5,7 +5,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,6 +15,7 @@ import (
 	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/config"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/state"
 )
 
 // operation is a verb that changes something: it says what it will do, asks, and does it.
@@ -21,6 +24,8 @@ type operation struct {
 	scope    api.ScopeRequest
 	why      string
 	result   string // what is said in the end; empty: "Done."
+	// allowed, unless nil, refuses what the campaign as it is now does not allow, before anybody is asked.
+	allowed func(s campaign.Snapshot) error
 }
 
 func (op *operation) flags(cmd *cobra.Command, o *Options, scoped bool) {
@@ -60,10 +65,10 @@ func (op *operation) do(cmd *cobra.Command, o *Options, what func(campaign strin
 	return o.printer(cmd).value(map[string]bool{"done": true}, func(w io.Writer) error { _, err := fmt.Fprintln(w, cmp.Or(op.result, "Done.")); return err })
 }
 
-// known refuses an environment, a stage or a cluster that the campaign does not have, before it is asked. If the campaign can't be read
+// known refuses an environment, a stage or a cluster that the campaign does not have, before anybody is asked. If the campaign can't be read
 // just now, the server is to judge: no look may keep an operator from a pause.
 func (op *operation) known(cmd *cobra.Command, c *api.Client, name string) error {
-	if op.scope == (api.ScopeRequest{Why: op.scope.Why}) {
+	if op.allowed == nil && op.scope == (api.ScopeRequest{Why: op.scope.Why}) {
 		return nil
 	}
 	s, err := c.Campaign(cmd.Context(), name)
@@ -76,7 +81,19 @@ func (op *operation) known(cmd *cobra.Command, c *api.Client, name string) error
 	if op.scope.Stage != "" && len(s.Stages) > 0 && !slices.Contains(s.Stages, op.scope.Stage) {
 		return Failf(ExitUsage, config.Suggest(op.scope.Stage, s.Stages), "campaign %s has no stage %q", name, op.scope.Stage)
 	}
-	return nil
+	if op.scope.Cluster != "" {
+		var refs []string
+		for _, p := range s.Snapshot.Clusters {
+			refs = append(refs, p.Ref.String())
+		}
+		if ref := (fleet.ClusterRef{Env: op.scope.Env, Name: op.scope.Cluster}).String(); !slices.Contains(refs, ref) {
+			return Failf(ExitUsage, config.Suggest(ref, refs), "campaign %s has no cluster %s", name, ref)
+		}
+	}
+	if op.allowed == nil {
+		return nil
+	}
+	return op.allowed(s.Snapshot)
 }
 
 func (op *operation) target(args []string) error {
@@ -198,6 +215,11 @@ func rollbackCommand(o *Options) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			op.scope.Env, op.scope.Cluster = ref.Env, ref.Name
+			op.allowed = func(s campaign.Snapshot) error {
+				i := slices.IndexFunc(s.Clusters, func(p campaign.Progress) bool { return p.Ref == ref })
+				return state.RollbackAllowed(s.Campaign, s.Clusters[i], to)
+			}
 			end := "the end of " + to
 			if to == "" {
 				end = "the beginning"
@@ -237,11 +259,20 @@ func launchCommand(o *Options) *cobra.Command {
 				if _, err := fmt.Fprintf(w, "%d started, %d held, %d arrived\n", len(out.Started), out.Held, out.Arrived); err != nil || out.Held == 0 {
 					return err
 				}
-				_, err := fmt.Fprintln(w, "What holds a cluster: windlass why ENV/CLUSTER; of all of them: windlass status")
+				_, err := fmt.Fprintf(w, "Held by %s. What holds a cluster: windlass why ENV/CLUSTER; of all of them: windlass status\n", counted(out.Holds))
 				return err
 			})
 		},
 	}
 	campaignFlag(cmd, &name)
 	return cmd
+}
+
+// counted lists codes with how often each holds, the most frequent first.
+func counted(holds map[string]int) string {
+	codes := slices.SortedFunc(maps.Keys(holds), func(a, b string) int { return cmp.Or(cmp.Compare(holds[b], holds[a]), cmp.Compare(a, b)) })
+	for i, code := range codes {
+		codes[i] = fmt.Sprintf("%s (%d)", code, holds[code])
+	}
+	return strings.Join(codes, ", ")
 }

@@ -153,7 +153,7 @@ func (s *Store) Rollback(ctx context.Context, name string, ref fleet.ClusterRef,
 		if p == nil {
 			return fmt.Errorf("campaign %s has no cluster %s: %w", name, ref, ErrNotFound)
 		}
-		if err := rollbackAllowed(c, *p, to); err != nil {
+		if err := RollbackAllowed(c, *p, to); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `UPDATE progress SET rollback_to = $1, failure = NULL, attention = '' WHERE campaign = $2 AND env = $3 AND cluster = $4`, to, name, ref.Env, ref.Name); err != nil {
@@ -181,7 +181,9 @@ func movesPrimary(s strategy.Strategy, stage string) bool {
 	return st.MovesPrimary
 }
 
-func rollbackAllowed(c campaign.Campaign, p campaign.Progress, to string) error {
+// RollbackAllowed says whether that cluster of the campaign can be rolled back to the end of the stage to, "" for the beginning: nil, or a
+// *Refused. It only reads, so that whoever asks can know before anybody is asked to confirm.
+func RollbackAllowed(c campaign.Campaign, p campaign.Progress, to string) error {
 	st, ok := strategy.ByName(c.Strategy)
 	if !ok {
 		return fmt.Errorf("unknown strategy %q", c.Strategy)

@@ -19,6 +19,8 @@ type Launched struct {
 	Started []campaign.Decision `json:"started"`
 	Held    int                 `json:"held"`
 	Arrived int                 `json:"arrived"`
+	// Holds counts the held clusters by the code of what holds each first; a cluster that an action has is held by "running".
+	Holds map[string]int `json:"holds,omitempty"`
 }
 
 // Launch decides and starts, in one transaction. It first updates the campaign's row, so that two launches follow one
@@ -28,7 +30,7 @@ type Launched struct {
 func (s *Store) Launch(ctx context.Context, name, key, who string, decide DecideFunc) (out Launched, err error) {
 	err = s.update(ctx, func(tx *sql.Tx) error {
 		now := s.Now()
-		out = Launched{Key: key}
+		out = Launched{Key: key, Holds: map[string]int{}}
 		res, err := tx.ExecContext(ctx, `UPDATE campaigns SET rev = rev + 1 WHERE name = $1`, name)
 		if err != nil {
 			return err
@@ -59,6 +61,9 @@ func (s *Store) Launch(ctx context.Context, name, key, who string, decide Decide
 				out.Arrived++
 			case d.Start == "":
 				out.Held++
+				if d.Hold != nil && len(d.Hold.Reasons) > 0 {
+					out.Holds[d.Hold.Reasons[0].Code]++
+				}
 			default:
 				if _, err := s.insertAction(ctx, tx, snap.Campaign, d.Ref, d.Start, strategy.Forward, who); err != nil {
 					return fmt.Errorf("start %s of %s: %w", d.Start, d.Ref, err)
