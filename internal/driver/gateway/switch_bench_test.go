@@ -17,17 +17,18 @@ import (
 	"github.com/windlass-db/windlass/internal/campaign"
 )
 
-// worstHold is what a switch may hold at the 99th percentile. A machine that is busy with other work needs longer for
-// everything, and so it is judged by what it needed for the least that a switch consists of, in the same run: at most so many times that.
+// worstHold is what a switch may hold at the 99th percentile, and worstRatio what it may hold at the 50th, as a multiple of the least that
+// a switch consists of, measured in the same run. Both always bind: on a machine that is busy with other work the first can be missed, and
+// then the message says so, but a claim that was not seen is not made.
 const (
 	worstHold  = 250 * time.Millisecond
 	worstRatio = 12
-	busy       = worstHold / worstRatio // a least above this: the machine is too busy for the absolute bounds
+	busy       = worstHold / worstRatio // a least above this: the machine is too busy to keep the absolute bound
 )
 
 // BenchmarkSwitch moves the primary fifty times between MariaDB 10.11 and 11.8, each with a gateway in a process of its own, under
 // 500 writes a second and readers through one of them. It reports how long the gateways held, beside the least that those servers
-// could need at that moment on that machine, and fails when the 99th percentile is above 250 ms, on a busy machine above 12 times that least.
+// could need at that moment on that machine, and fails when the 99th percentile is above 250 ms, or the median of their ratio above 12.
 func BenchmarkSwitch(b *testing.B) {
 	for b.Loop() {
 		benchSwitch(b, switches())
@@ -86,20 +87,18 @@ func benchSwitch(b *testing.B, n int) {
 	b.ReportMetric(rate, "writes/s")
 	b.ReportMetric(ms(time.Duration(l.longest.Load())), "longest-write-ms")
 	b.ReportMetric(0, "ns/op") // the time of all the switches together says nothing
-	floor50 := percentile(least, 50)
-	bound := max(worstHold, worstRatio*floor50)
-	if p99 > bound {
-		b.Errorf("%d switches held for %v at the 99th percentile (and %v at the 50th), want ≤ %v; the least that this machine needed meanwhile was %v (50th) and %v (99th)", n, p99, percentile(held, 50), bound, floor50, percentile(least, 99))
+	floor50, ratio50, advice := percentile(least, 50), percentile(ratios, 50), ""
+	if floor50 > busy {
+		advice = fmt.Sprintf("; this machine is too busy for a judgement: the least that a switch needs took %v (50th), %v and less is wanted: run it again when nothing else runs", floor50, busy)
+	}
+	if p99 > worstHold {
+		b.Errorf("%d switches held for %v at the 99th percentile (and %v at the 50th), want ≤ %v; the least that this machine needed meanwhile was %v (50th) and %v (99th)%s", n, p99, percentile(held, 50), worstHold, floor50, percentile(least, 99), advice)
+	}
+	if ratio50 > worstRatio {
+		b.Errorf("%d switches held %.1f times the least that they consist of (50th), want ≤ %d%s", n, ratio50, worstRatio, advice)
 	}
 	if rate < 450 {
-		say := b.Errorf
-		if floor50 > busy {
-			say = b.Logf
-		}
-		say("only %.0f writes a second were made: the switches were not tried under the load that the claim names", rate)
-	}
-	if floor50 > busy {
-		b.Logf("this machine was busy: the least that a switch needs took %v (50th), so the bound was %v", floor50, bound)
+		b.Errorf("only %.0f writes a second were made: the switches were not tried under the load that the claim names%s", rate, advice)
 	}
 }
 
