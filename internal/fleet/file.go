@@ -3,6 +3,7 @@ package fleet
 import (
 	"fmt"
 	"net/url"
+	"strings"
 
 	"github.com/windlass-db/windlass/internal/config"
 )
@@ -35,11 +36,46 @@ func build(f *Fleet, r *config.Report) Fleet {
 			c.Env = env.Name
 			at := envAt.At("clusters", j)
 			clusters.add(c.Name, at.At("name"), "give it another name")
+			kindOf(c, at)
 			records.add(c.Record, at.At("record"), "every cluster has a record of its own: the switch of its gateway moves it")
 			checkCells(c, at, &addresses)
 		}
 	}
 	return *f
+}
+
+// kindOf looks whether the cluster has what its product asks for: a database is reached under a record, an engine behind a load balancer.
+func kindOf(c *Cluster, at config.Spot) {
+	switch {
+	case c.Product == "" || at.At("product").Bad():
+		return // nothing is known of it
+	case c.Database():
+		if !at.At("record").Given() {
+			at.At("record").Problem(config.CodeMissing, fmt.Sprintf("the key \"record\" is missing: clients reach a database of %s by it", c.Product), "add \"record: orders.prod.example.test.\": the DNS name that clients resolve, with its final dot")
+		}
+		return
+	}
+	var wrong []config.Spot
+	if spot := at.At("record"); spot.Given() {
+		wrong = append(wrong, spot)
+	}
+	for i := range c.Cells {
+		for _, key := range []string{"gateway", "owner"} {
+			if spot := at.At("cells", i, key); spot.Given() {
+				wrong = append(wrong, spot)
+			}
+		}
+	}
+	if meant := config.Suggest(c.Product, databases); len(wrong) > 0 && strings.HasPrefix(meant, "did") {
+		at.At("product").Problem(config.CodeValue, fmt.Sprintf("%q is no database, and the cluster has what only a database has", c.Product), meant)
+		return
+	}
+	for _, spot := range wrong {
+		spot.KeyProblem(config.CodeContradiction, fmt.Sprintf("%q is an engine behind a load balancer: only a database (%s) has this", c.Product, strings.Join(databases, ", ")), "remove it, or correct the product")
+	}
+	if len(c.Cells) > 1 {
+		at.At("cells", 1).Problem(config.CodeContradiction, fmt.Sprintf("%q is an engine: all of its nodes serve alike, in one cell", c.Product), "put every node into the first cell; what fails together is a node's zone")
+	}
 }
 
 // checkCells looks at names and addresses inside one cluster.

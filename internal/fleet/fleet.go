@@ -6,7 +6,10 @@
 // the step that made them, with Owner set to the campaign's mark.
 package fleet
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Fleet is everything that Windlass is told about.
 type Fleet struct {
@@ -29,15 +32,26 @@ type ClusterRef struct {
 // String is "env/name", as it is written in the CLI, in logs and on pages.
 func (r ClusterRef) String() string { return r.Env + "/" + r.Name }
 
-// Cluster is one primary with its replicas, served under one DNS record.
+// Cluster is one primary with its replicas, served under one DNS record; or, if its product is no database, the nodes of an engine behind a
+// load balancer over one database: then it has one cell, no gateway and no record.
 type Cluster struct {
-	Name    string            `json:"name" yaml:"name" rule:"required name" doc:"the cluster's name, unique in its environment" example:"orders"`                                // unique in its environment
-	Env     string            `json:"env"`                                                                                                                                       // the environment's name
-	Product string            `json:"product" yaml:"product" rule:"required oneof=mariadb|mysql" doc:"what its servers run" example:"mariadb"`                                   // "mariadb" or "mysql"
-	Record  string            `json:"record" yaml:"record" rule:"required fqdn" doc:"the DNS name that clients resolve, with its final dot" example:"orders.prod.example.test."` // DNS name that clients resolve, fully qualified
+	Name    string            `json:"name" yaml:"name" rule:"required name" doc:"the cluster's name, unique in its environment" example:"orders"`                                      // unique in its environment
+	Env     string            `json:"env"`                                                                                                                                             // the environment's name
+	Product string            `json:"product" yaml:"product" rule:"required name" doc:"what its servers run: mariadb, mysql, or an engine behind a load balancer" example:"mariadb"`   // "mariadb", "mysql"; any other is an engine
+	Record  string            `json:"record" yaml:"record" rule:"fqdn" doc:"of a database: the DNS name that clients resolve, with its final dot" example:"orders.prod.example.test."` // DNS name that clients resolve, fully qualified
 	Labels  map[string]string `json:"labels,omitempty" yaml:"labels" doc:"anything that is worth knowing about the cluster" example:"{team: checkout}"`
 	Cells   []Cell            `json:"cells" yaml:"cells" rule:"required nonempty" doc:"the cells that exist today, mostly one"`
 }
+
+// databases are the products whose clusters are a primary with replicas, behind gateways and a DNS record.
+var databases = []string{"mariadb", "mysql"}
+
+// IsDatabase tells whether clusters of the product are databases. Those of any other product are engines: their nodes serve alike behind a
+// load balancer, over one database that is not theirs alone.
+func IsDatabase(product string) bool { return slices.Contains(databases, product) }
+
+// Database tells whether the cluster is a database, and not the nodes of an engine.
+func (c Cluster) Database() bool { return IsDatabase(c.Product) }
 
 // Ref returns the cluster's name with its environment.
 func (c Cluster) Ref() ClusterRef { return ClusterRef{Env: c.Env, Name: c.Name} }
@@ -57,14 +71,14 @@ type Cell struct {
 	Name    string   `json:"name" yaml:"name" rule:"required name" doc:"the cell's name" example:"blue"`                                                                                                   // "blue", "green", or any other
 	Version string   `json:"version" yaml:"version" rule:"required version" doc:"the version that its nodes run" example:"10.11"`                                                                          // the version that its nodes are meant to run, such as "10.11"
 	Owner   string   `json:"owner,omitempty" yaml:"owner" rule:"nonempty max=200" doc:"mark under which a provisioner made the cell: tear-down may delete it; absent: it is only released" example:"shop"` // mark of who made it; empty: not made by Windlass, so only ever released, never deleted
-	Nodes   []Node   `json:"nodes" yaml:"nodes" rule:"required nonempty" doc:"the cell's database servers"`
+	Nodes   []Node   `json:"nodes" yaml:"nodes" rule:"required nonempty" doc:"the cell's servers"`
 	Gateway *Gateway `json:"gateway,omitempty" yaml:"gateway" doc:"the cell's entry for clients"`
 }
 
-// Node is one database server.
+// Node is one server, of a database or of an engine.
 type Node struct {
 	Name    string `json:"name" yaml:"name" rule:"required name" doc:"the server's name, unique in its cluster" example:"orders-1"`
-	Address string `json:"address" yaml:"address" rule:"required hostport" doc:"host and port of the server's SQL port" example:"10.0.1.1:3306"` // host:port of the SQL port
+	Address string `json:"address" yaml:"address" rule:"required hostport" doc:"host and port of the server; of a database its SQL port" example:"10.0.1.1:3306"` // host:port; of a database the SQL port
 	Zone    string `json:"zone,omitempty" yaml:"zone" rule:"nonempty max=100" doc:"what fails together with it, such as an availability zone; groups are spread over zones" example:"eu-1a"`
 	Version string `json:"version,omitempty"` // the version that it is meant to run while its cell is raised in place; empty: its cell's
 	UUID    string `json:"uuid,omitempty"`    // the server's own identity once observed; tear-down compares it

@@ -23,11 +23,14 @@ type Observation struct {
 // Role is what a node is seen to do.
 type Role string
 
-// A node is the one writable server, a read-only replica, read-only with no source, or unknown.
+// A node of a database is the one writable server, a read-only replica, or read-only with no source; one of an engine is given requests and is
+// fit for them, or is not. Either may be unknown.
 const (
 	RolePrimary  Role = "primary"
 	RoleReplica  Role = "replica"
 	RoleDetached Role = "detached"
+	RoleServing  Role = "serving"
+	RoleOut      Role = "out"
 	RoleUnknown  Role = "unknown"
 )
 
@@ -42,6 +45,7 @@ type NodeObservation struct {
 	Source   string        `json:"source,omitempty"` // host:port that it replicates from
 	Lag      time.Duration `json:"lag"`              // behind its source; -1 when unknown
 	Position string        `json:"position,omitempty"`
+	Detail   string        `json:"detail,omitempty"` // why a node of an engine is out, or has less than its share
 	Error    string        `json:"error,omitempty"`
 }
 
