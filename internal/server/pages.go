@@ -233,7 +233,7 @@ func (p pages) Cluster(ctx context.Context, ref fleet.ClusterRef) (web.Cluster, 
 	if err != nil {
 		return web.Cluster{}, err
 	}
-	out := web.Cluster{At: p.s.cfg.Now(), Ref: ref, Product: c.Cluster.Product, Record: c.Cluster.Record}
+	out := web.Cluster{At: p.s.cfg.Now(), Ref: ref, Forgotten: c.Forgotten, Product: c.Cluster.Product, Record: c.Cluster.Record}
 	for _, cell := range c.Cluster.Cells {
 		wc := web.Cell{Name: cell.Name, Version: cell.Version, Owner: cell.Owner}
 		if c.Observation != nil {
@@ -405,7 +405,7 @@ func (p pages) Role(ctx context.Context, token string) (string, string, error) {
 // Operate does what an operator confirmed.
 func (p pages) Operate(ctx context.Context, op web.Operation) error {
 	store := p.s.cfg.Store
-	scope := campaign.Pause{Env: op.Ref.Env, Cluster: op.Ref.Name, Who: op.Who, Why: op.Why}
+	scope := campaign.Pause{Env: op.Ref.Env, Cluster: op.Ref.Name, Stage: op.Stage, Who: op.Who, Why: op.Why}
 	switch op.Verb {
 	case "pause":
 		return store.Pause(ctx, op.Campaign, scope)

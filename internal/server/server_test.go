@@ -260,6 +260,48 @@ func TestMetricsAndPagesAreServed(t *testing.T) {
 	}
 }
 
+// TestTheForgottenAndThePausedOnPages: a cluster that was taken out of the inventory says so, and the pause of a stage is ended in its own scope.
+func TestTheForgottenAndThePausedOnPages(t *testing.T) {
+	f := start(t, true)
+	fl, c := demoFleet(), demoCampaign()
+	operator := f.client("operator")
+	if _, err := operator.Apply(ctx, api.ApplyRequest{Fleet: &fl, Campaign: &c}); err != nil {
+		t.Fatal(err)
+	}
+	page := func(path string) string {
+		t.Helper()
+		resp, err := http.Get(f.url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %d, %v", path, resp.StatusCode, err)
+		}
+		return string(b)
+	}
+	if err := operator.Pause(ctx, "c", api.ScopeRequest{Env: "qa", Stage: "tear-down", Why: "audit"}); err != nil {
+		t.Fatal(err)
+	}
+	if body := page("/campaigns/c"); !strings.Contains(body, "verb=resume&amp;campaign=c&amp;env=qa&amp;cluster=&amp;stage=tear-down") {
+		t.Error("the campaign's page has no link that ends the pause of the stage")
+	}
+	ref := fleet.ClusterRef{Env: "qa", Name: "a"}
+	if strings.Contains(page("/clusters/qa/a"), "Forgotten") {
+		t.Error("a cluster of the inventory is called forgotten")
+	}
+	if err := operator.Abort(ctx, "c", "over"); err != nil {
+		t.Fatal(err)
+	}
+	if err := operator.Forget(ctx, ref, api.ForgetRequest{Why: "it is gone"}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(page("/clusters/qa/a"), "<b>Forgotten</b>") {
+		t.Error("the page of a forgotten cluster does not say so")
+	}
+}
+
 func TestBadBodiesAndUnknownFields(t *testing.T) {
 	f := start(t, false)
 	for _, body := range []string{"{", `{"fleat": {}}`, `[]`, `{}`} {

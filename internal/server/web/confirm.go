@@ -16,7 +16,7 @@ type Operation struct {
 	Ref      fleet.ClusterRef // empty: the whole campaign
 	Envs     []string         // thaw: the freeze's environments; none: all
 	Rule     string           // end-override: the rule that it lets pass
-	Stage    string           // end-override: its stage; "" is every one
+	Stage    string           // pause, resume, end-override: the stage; "" is every one
 	To       string           // rollback: the stage to be back at; "" is the beginning
 	Who      string
 	Why      string
@@ -61,11 +61,9 @@ func (op Operation) scope() string {
 	case op.Verb == "thaw" && len(op.Envs) > 0:
 		return "environment " + strings.Join(op.Envs, " and ")
 	case op.Verb == "end-override":
-		where := Operation{Campaign: op.Campaign, Ref: op.Ref}.scope()
-		if op.Stage != "" {
-			where = "stage " + op.Stage + " in " + where
-		}
-		return "of " + op.Rule + " for " + where
+		return "of " + op.Rule + " for " + Operation{Campaign: op.Campaign, Ref: op.Ref, Stage: op.Stage}.scope()
+	case op.Stage != "":
+		return "stage " + op.Stage + " in " + Operation{Campaign: op.Campaign, Ref: op.Ref}.scope()
 	case op.Ref.Name != "":
 		return "cluster " + op.Ref.String()
 	case op.Ref.Env != "":
@@ -75,7 +73,7 @@ func (op Operation) scope() string {
 }
 
 func (op Operation) page() string {
-	if op.Ref.Name != "" && op.Verb != "end-override" { // overrides are on the campaign's page
+	if op.Ref.Name != "" && op.Verb != "end-override" && op.Stage == "" { // overrides and stages are on the campaign's page
 		return "/clusters/" + url.PathEscape(op.Ref.Env) + "/" + url.PathEscape(op.Ref.Name)
 	}
 	return "/campaigns/" + url.PathEscape(op.Campaign)

@@ -143,7 +143,7 @@ func (f *fixture) Campaign(_ context.Context, name string) (Campaign, error) {
 		return Campaign{}, ErrNotFound
 	}
 	c := Campaign{At: noon, Head: *head(), Envs: []string{"qa", "prod"}, Next: noon.Add(20 * time.Hour), Failures: []FailedCluster{{fleet.ClusterRef{Env: "qa", Name: "stock"}, campaign.Failure{Stage: "switch-storage", Message: "errant GTID"}}},
-		Pauses:    []campaign.Pause{{Env: "prod", Who: "mira", Why: "quarter's end", At: noon.Add(-time.Hour)}},
+		Pauses:    []campaign.Pause{{Env: "prod", Stage: "tear-down", Who: "mira", Why: "quarter's end", At: noon.Add(-time.Hour)}},
 		Freezes:   []campaign.Freeze{{From: noon, To: noon.Add(time.Hour), Reason: "audit", Who: "mira", Environments: []string{"qa", "prod"}}},
 		Overrides: []campaign.Override{{Rule: campaign.CodeApproval, Env: "prod", Stage: "tear-down", Who: "noor", Why: "a week without a complaint", Expires: noon.Add(time.Hour)}}, Events: []Event{event(9, false, "launched", "3 clusters started")}}
 	for _, s := range stages {

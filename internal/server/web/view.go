@@ -103,6 +103,7 @@ type Cluster struct {
 	At          time.Time
 	Campaign    *CampaignHead
 	Ref         fleet.ClusterRef
+	Forgotten   time.Time // when it was taken out of the inventory; zero: it is there
 	Product     string
 	Record      string
 	Row         Row

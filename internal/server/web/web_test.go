@@ -136,7 +136,7 @@ func TestWhatWasSetIsEndedFromThePage(t *testing.T) {
 	f, base := serve(t, true)
 	v := newVisitor(t, base)
 	v.post("/login", url.Values{"token": {"op-token"}, "next": {"/"}})
-	for page, links := range map[string][]string{"/campaigns/mariadb-11.8": {"verb=thaw", "verb=end-override"}, "/clusters/qa/stock": {"verb=abort"}} {
+	for page, links := range map[string][]string{"/campaigns/mariadb-11.8": {"verb=thaw", "verb=end-override", "verb=resume"}, "/clusters/qa/stock": {"verb=abort"}} {
 		_, body := v.get(page)
 		for _, link := range links {
 			m := regexp.MustCompile(`href="(/confirm\?` + link + `[^"]*)"`).FindStringSubmatch(body)
@@ -145,6 +145,9 @@ func TestWhatWasSetIsEndedFromThePage(t *testing.T) {
 			}
 			path := html.UnescapeString(m[1])
 			_, body := v.get(path)
+			if link == "verb=resume" && !strings.Contains(body, "<h1>Resume stage tear-down in environment prod?</h1>") {
+				t.Errorf("%s asks for another scope:\n%s", path, body)
+			}
 			form := url.Values{"why": {"because"}}
 			for _, in := range regexp.MustCompile(`<input type="hidden" name="([a-z]+)" value="([^"]*)">`).FindAllStringSubmatch(body, -1) {
 				form.Add(in[1], html.UnescapeString(in[2]))
@@ -164,6 +167,9 @@ func TestWhatWasSetIsEndedFromThePage(t *testing.T) {
 		t.Errorf("%+v", op)
 	}
 	if op := got["end-override"]; op.Rule != "approval" || op.Ref.Env != "prod" || op.Stage != "tear-down" || op.Why != "because" {
+		t.Errorf("%+v", op)
+	}
+	if op := got["resume"]; op.Ref.Env != "prod" || op.Ref.Name != "" || op.Stage != "tear-down" {
 		t.Errorf("%+v", op)
 	}
 	if op := got["abort"]; op.Ref.String() != "qa/stock" {
