@@ -21,7 +21,7 @@ func (h handlers) nodes(c *engine.Call) ([]Resource, error) {
 		return nil, err
 	}
 	if green, ok := c.Cluster.Cell(c.Campaign.ToCell); ok && green.Owner != mark(c) {
-		return nil, refuse("cluster %s has a cell %q already, which this campaign did not make (owner %q): name another to_cell", c.Cluster.Ref(), green.Name, green.Owner)
+		return nil, engine.Refuse("cluster %s has a cell %q already, which this campaign did not make (owner %q): name another to_cell", c.Cluster.Ref(), green.Name, green.Owner)
 	}
 	n := c.Campaign.Nodes
 	if n <= 0 {
@@ -44,7 +44,7 @@ func (h handlers) look(ctx context.Context, r Resource) (ResourceState, error) {
 		return s, fmt.Errorf("observe %s: %w", r.ID, err)
 	}
 	if s.Mark != r.Mark && (s.Exists || s.Mark != "") {
-		return s, refuse("%s exists and carries the mark %q, not %q: it is not ours, so it is not touched", r.ID, s.Mark, r.Mark)
+		return s, engine.Refuse("%s exists and carries the mark %q, not %q: it is not ours, so it is not touched", r.ID, s.Mark, r.Mark)
 	}
 	return s, nil
 }
@@ -105,7 +105,7 @@ func (h handlers) nodesThere(ctx context.Context, c *engine.Call) (engine.Observ
 			return engine.Observation{}, err
 		}
 		if !s.Exists || !s.Running {
-			return missing("%s does not run yet", r.ID), nil
+			return engine.Missing("%s does not run yet", r.ID), nil
 		}
 		n, err := nodeOf(r, s)
 		if err != nil {
@@ -122,15 +122,15 @@ func (h handlers) nodesThere(ctx context.Context, c *engine.Call) (engine.Observ
 		case n.Role == fleet.RoleUnknown:
 			return engine.Observation{}, fmt.Errorf("%s can't be asked: %s", n.Node, n.Error)
 		case !fleet.HasVersion(n.Version, c.Campaign.To):
-			return engine.Observation{}, refuse("%s runs version %s, not %s: the provisioner made the wrong one", n.Node, n.Version, c.Campaign.To)
+			return engine.Observation{}, engine.Refuse("%s runs version %s, not %s: the provisioner made the wrong one", n.Node, n.Version, c.Campaign.To)
 		case n.Role == fleet.RolePrimary:
-			return missing("%s is writable, and a new node must not be: start it with read_only=1", n.Node), nil
+			return engine.Missing("%s is writable, and a new node must not be: start it with read_only=1", n.Node), nil
 		}
 		if i < len(cell.Nodes) {
 			cell.Nodes[i].UUID = n.UUID
 		}
 	}
-	o := there("%d nodes of %s %s run: %s", len(cell.Nodes), c.Campaign.Product, c.Campaign.To, few(addresses(cell)))
+	o := engine.There("%d nodes of %s %s run: %s", len(cell.Nodes), c.Campaign.Product, c.Campaign.To, few(addresses(cell)))
 	o.Output = &engine.Outputs{Cells: []fleet.Cell{cell}}
 	o.Checks = check.Results{check.Passed("new-nodes", o.Message+"; each is read-only", seen.At)}
 	return o, nil
@@ -163,7 +163,7 @@ func (h handlers) nodesGone(ctx context.Context, c *engine.Call) (engine.Observa
 		return engine.Observation{}, err
 	}
 	if len(left) > 0 {
-		return missing("the copy to %s has left its source's applier stopped", left[0].Node.Name), nil
+		return engine.Missing("the copy to %s has left its source's applier stopped", left[0].Node.Name), nil
 	}
 	for _, r := range rs {
 		s, err := h.look(ctx, r)
@@ -171,10 +171,10 @@ func (h handlers) nodesGone(ctx context.Context, c *engine.Call) (engine.Observa
 			return engine.Observation{}, err
 		}
 		if s.present() {
-			return missing("%s is still there", r.ID), nil
+			return engine.Missing("%s is still there", r.ID), nil
 		}
 	}
-	o := there("no node of cell %s is left", c.Campaign.ToCell)
+	o := engine.There("no node of cell %s is left", c.Campaign.ToCell)
 	o.Output = &engine.Outputs{RemoveCell: c.Campaign.ToCell}
 	return o, nil
 }
@@ -278,12 +278,12 @@ func (h handlers) seeded(ctx context.Context, c *engine.Call) (engine.Observatio
 		}
 		all = append(all, cs...)
 		if !ok {
-			o := missing("%s has no complete copy yet", n.Name)
+			o := engine.Missing("%s has no complete copy yet", n.Name)
 			o.Checks, o.Progress = all, float64(i)/float64(len(green.Nodes))
 			return o, nil
 		}
 	}
-	o := there("%d nodes have a complete copy", len(green.Nodes))
+	o := engine.There("%d nodes have a complete copy", len(green.Nodes))
 	o.Checks = all
 	return o, nil
 }
@@ -293,7 +293,7 @@ func (h handlers) seed(ctx context.Context, c *engine.Call) (engine.Result, erro
 	if err != nil {
 		return engine.Result{}, err
 	}
-	st, err := statusOf[seedStatus](c)
+	st, err := engine.StatusOf[seedStatus](c)
 	if err != nil {
 		return engine.Result{}, err
 	}
@@ -340,9 +340,8 @@ func (h handlers) replicating(ctx context.Context, c *engine.Call) (engine.Obser
 	if err != nil {
 		return engine.Observation{}, fmt.Errorf("look at the replication of cell %s: %w", c.Campaign.ToCell, err)
 	}
-	o := engine.Observation{There: cs.OK(), Checks: cs}
+	o := engine.Judged(cs, "both replication threads run on every node of cell %s", c.Campaign.ToCell)
 	if o.There {
-		o.Message = "both replication threads run on every node of cell " + c.Campaign.ToCell
 		o.Output, err = h.identified(ctx, c)
 	}
 	return o, err
@@ -389,9 +388,9 @@ func (h handlers) forgotten(ctx context.Context, c *engine.Call) (engine.Observa
 		return engine.Observation{}, err
 	}
 	if len(left) > 0 {
-		return missing("%s still replicate", few(left)), nil
+		return engine.Missing("%s still replicate", few(left)), nil
 	}
-	return there("no node of cell %s replicates", c.Campaign.ToCell), nil
+	return engine.There("no node of cell %s replicates", c.Campaign.ToCell), nil
 }
 
 // replicas names the nodes of a cell that have a source. A node that runs and can't be asked is an error.
@@ -451,9 +450,5 @@ func (h handlers) caughtUp(ctx context.Context, c *engine.Call) (engine.Observat
 	if err != nil {
 		return engine.Observation{}, fmt.Errorf("look at the lag of cell %s: %w", c.Campaign.ToCell, err)
 	}
-	o := engine.Observation{There: cs.OK(), Checks: cs}
-	if o.There {
-		o.Message = fmt.Sprintf("every node of cell %s is at most %v behind", c.Campaign.ToCell, c.Campaign.Switch.MaxLag)
-	}
-	return o, nil
+	return engine.Judged(cs, "every node of cell %s is at most %v behind", c.Campaign.ToCell, c.Campaign.Switch.MaxLag), nil
 }

@@ -3,7 +3,6 @@ package bluegreen
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
@@ -21,7 +20,7 @@ func (h handlers) newGateway(c *engine.Call) (Resource, fleet.Cell, fleet.Cell, 
 		return Resource{}, blue, green, err
 	}
 	if green.Owner != mark(c) {
-		return Resource{}, blue, green, refuse("cell %s of %s was not made by this campaign (owner %q)", green.Name, c.Cluster.Ref(), green.Owner)
+		return Resource{}, blue, green, engine.Refuse("cell %s of %s was not made by this campaign (owner %q)", green.Name, c.Cluster.Ref(), green.Owner)
 	}
 	r := owned(c, green, gatewayID(c, green.Name), "gateway")
 	r.Local, r.Servers = addresses(green), addresses(blue, green)
@@ -38,17 +37,17 @@ func (h handlers) gatewayThere(ctx context.Context, c *engine.Call) (engine.Obse
 	if err != nil {
 		return engine.Observation{}, err
 	}
-	st, err := statusOf[toldStatus](c)
+	st, err := engine.StatusOf[toldStatus](c)
 	if err != nil {
 		return engine.Observation{}, err
 	}
 	switch {
 	case !s.Exists || !s.Running:
-		return missing("gateway %s does not run yet", r.ID), nil
+		return engine.Missing("gateway %s does not run yet", r.ID), nil
 	case s.Gateway == nil || s.Gateway.Address == "":
 		return engine.Observation{}, fmt.Errorf("the provisioner does not tell the address of %s", r.ID)
 	case !st.Told:
-		return missing("the gateways are not told of every node yet"), nil
+		return engine.Missing("the gateways are not told of every node yet"), nil
 	}
 	g := *s.Gateway
 	g.Name = r.ID
@@ -67,16 +66,16 @@ func (h handlers) gatewayThere(ctx context.Context, c *engine.Call) (engine.Obse
 	}
 	primary, ok := seen.Primary()
 	if !ok {
-		return engine.Observation{}, fmt.Errorf("the primary of %s can't be told: %s", c.Cluster.Ref(), roles(seen))
+		return engine.Observation{}, fmt.Errorf("the primary of %s can't be told: %s", c.Cluster.Ref(), seen.Roles())
 	}
 	routes, err := h.routeOf(ctx, cl, g)
 	if err != nil {
 		return engine.Observation{}, err
 	}
 	if routes != primary.Address {
-		return missing("gateway %s routes writes to %q, the primary is %s", g.Name, routes, primary.Address), nil
+		return engine.Missing("gateway %s routes writes to %q, the primary is %s", g.Name, routes, primary.Address), nil
 	}
-	o := there("gateway %s at %s routes writes to %s", g.Name, g.Address, primary.Address)
+	o := engine.There("gateway %s at %s routes writes to %s", g.Name, g.Address, primary.Address)
 	o.Checks, o.Output = cs, &engine.Outputs{Cells: []fleet.Cell{green}}
 	return o, nil
 }
@@ -97,18 +96,6 @@ func (h handlers) routeOf(ctx context.Context, cl fleet.Cluster, g fleet.Gateway
 		return o.Primary, nil
 	}
 	return "", fmt.Errorf("gateway %s was not observed", g.Name)
-}
-
-func roles(o fleet.Observation) string {
-	var parts []string
-	for _, n := range o.Nodes {
-		p := fmt.Sprintf("%s is %s", n.Node, n.Role)
-		if n.Error != "" {
-			p += " (" + n.Error + ")"
-		}
-		parts = append(parts, p)
-	}
-	return strings.Join(parts, ", ")
 }
 
 func (h handlers) makeGateway(ctx context.Context, c *engine.Call) (engine.Result, error) {
@@ -137,7 +124,7 @@ func (h handlers) makeGateway(ctx context.Context, c *engine.Call) (engine.Resul
 		}
 	}
 	c.Point("old-gateway-told")
-	return engine.Result{Status: status(toldStatus{Told: true})}, nil
+	return engine.Result{Status: engine.Status(toldStatus{Told: true})}, nil
 }
 
 func (h handlers) tell(ctx context.Context, c *engine.Call, g fleet.Gateway, local, all []string) error {
@@ -150,7 +137,7 @@ func (h handlers) tell(ctx context.Context, c *engine.Call, g fleet.Gateway, loc
 func (h handlers) gatewayGone(ctx context.Context, c *engine.Call) (engine.Observation, error) {
 	green, ok := c.Cluster.Cell(c.Campaign.ToCell)
 	if !ok {
-		return there("there is no cell %s", c.Campaign.ToCell), nil
+		return engine.There("there is no cell %s", c.Campaign.ToCell), nil
 	}
 	r, _, _, err := h.newGateway(c)
 	if err != nil {
@@ -160,18 +147,18 @@ func (h handlers) gatewayGone(ctx context.Context, c *engine.Call) (engine.Obser
 	if err != nil {
 		return engine.Observation{}, err
 	}
-	st, err := statusOf[toldStatus](c)
+	st, err := engine.StatusOf[toldStatus](c)
 	if err != nil {
 		return engine.Observation{}, err
 	}
 	switch {
 	case s.present():
-		return missing("gateway %s is still there", r.ID), nil
+		return engine.Missing("gateway %s is still there", r.ID), nil
 	case !st.Forgot:
-		return missing("the old gateway is not told to forget the new nodes yet"), nil
+		return engine.Missing("the old gateway is not told to forget the new nodes yet"), nil
 	}
 	green.Gateway = nil
-	o := there("gateway %s is gone", r.ID)
+	o := engine.There("gateway %s is gone", r.ID)
 	o.Output = &engine.Outputs{Cells: []fleet.Cell{green}}
 	return o, nil
 }
@@ -200,7 +187,7 @@ func (h handlers) deleteGateway(ctx context.Context, c *engine.Call) (engine.Res
 		return engine.Result{}, fmt.Errorf("delete %s: %w", r.ID, err)
 	}
 	c.Point("gateway-deleted")
-	return engine.Result{Status: status(toldStatus{Forgot: true})}, nil
+	return engine.Result{Status: engine.Status(toldStatus{Forgot: true})}, nil
 }
 
 // unused is false, with a wait, while the record points at the gateway or clients are on it (trap 32).

@@ -2,7 +2,6 @@ package bluegreen
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
 	"slices"
@@ -101,16 +100,11 @@ func gatewayID(c *engine.Call, cell string) string {
 	return fmt.Sprintf("%s-%s-%s-gateway", c.Cluster.Env, c.Cluster.Name, cell)
 }
 
-// refuse is an error that no waiting will mend.
-func refuse(format string, args ...any) error {
-	return &engine.Refusal{Err: fmt.Errorf(format, args...)}
-}
-
 // oldCell is the cell that the campaign leaves. A cluster without it can't be worked on.
 func oldCell(c *engine.Call) (fleet.Cell, error) {
 	cell, ok := c.Cluster.Cell(c.Campaign.FromCell)
 	if !ok {
-		return cell, refuse("cluster %s has no cell %q: the campaign's from_cell must be one of its cells", c.Cluster.Ref(), c.Campaign.FromCell)
+		return cell, engine.Refuse("cluster %s has no cell %q: the campaign's from_cell must be one of its cells", c.Cluster.Ref(), c.Campaign.FromCell)
 	}
 	return cell, nil
 }
@@ -119,7 +113,7 @@ func oldCell(c *engine.Call) (fleet.Cell, error) {
 func newCell(c *engine.Call) (fleet.Cell, error) {
 	cell, ok := c.Cluster.Cell(c.Campaign.ToCell)
 	if !ok {
-		return cell, refuse("cluster %s has no cell %q yet: the create stage makes it", c.Cluster.Ref(), c.Campaign.ToCell)
+		return cell, engine.Refuse("cluster %s has no cell %q yet: the create stage makes it", c.Cluster.Ref(), c.Campaign.ToCell)
 	}
 	return cell, nil
 }
@@ -158,38 +152,9 @@ func addresses(cells ...fleet.Cell) []string {
 func host(g fleet.Gateway) (string, error) {
 	h, _, err := net.SplitHostPort(g.Address)
 	if err != nil {
-		return "", refuse("gateway %s: the address %q is not host:port", g.Name, g.Address)
+		return "", engine.Refuse("gateway %s: the address %q is not host:port", g.Name, g.Address)
 	}
 	return h, nil
-}
-
-// statusOf decodes what the handler kept; nothing kept is the zero value.
-func statusOf[T any](c *engine.Call) (T, error) {
-	var v T
-	if len(c.Status) == 0 {
-		return v, nil
-	}
-	if err := json.Unmarshal(c.Status, &v); err != nil {
-		return v, fmt.Errorf("the status of %s is unreadable: %w", c.Step.Kind, err)
-	}
-	return v, nil
-}
-
-func status(v any) json.RawMessage {
-	b, err := json.Marshal(v)
-	if err != nil { // our own plain structs
-		panic(err)
-	}
-	return b
-}
-
-// there and missing are the usual answers of a look.
-func there(format string, args ...any) engine.Observation {
-	return engine.Observation{There: true, Message: fmt.Sprintf(format, args...)}
-}
-
-func missing(format string, args ...any) engine.Observation {
-	return engine.Observation{Message: fmt.Sprintf(format, args...)}
 }
 
 // few names the first of many.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/windlass-db/windlass/internal/engine"
-	"github.com/windlass-db/windlass/internal/fleet"
 )
 
 // Settle is for engine.Options.OnLease: if every node of the cluster is seen read-only, the primary may have been restarted,
@@ -21,12 +20,7 @@ func Settle(p Ports) func(ctx context.Context, a engine.Assignment) error {
 		if err != nil {
 			return err
 		}
-		for _, n := range seen.Nodes {
-			if n.Role == fleet.RolePrimary || n.Role == fleet.RoleUnknown {
-				return nil
-			}
-		}
-		if len(seen.Nodes) == 0 {
+		if !seen.ReadOnly() {
 			return nil
 		}
 		if err := r.Reopen(ctx, a.Cluster, a.Term); err != nil {

@@ -18,7 +18,7 @@ func gateways(c *engine.Call) (blue, green fleet.Gateway, from, to string, err e
 	}
 	for _, cell := range []fleet.Cell{b, g} {
 		if cell.Gateway == nil {
-			return blue, green, "", "", refuse("cell %s of %s has no gateway, so its record can't be switched", cell.Name, c.Cluster.Ref())
+			return blue, green, "", "", engine.Refuse("cell %s of %s has no gateway, so its record can't be switched", cell.Name, c.Cluster.Ref())
 		}
 	}
 	blue, green = *b.Gateway, *g.Gateway
@@ -29,7 +29,7 @@ func gateways(c *engine.Call) (blue, green fleet.Gateway, from, to string, err e
 		return blue, green, "", "", err
 	}
 	if from == to {
-		return blue, green, "", "", refuse("gateways %s and %s have the same address %s: a record can't tell them apart", blue.Name, green.Name, from)
+		return blue, green, "", "", engine.Refuse("gateways %s and %s have the same address %s: a record can't tell them apart", blue.Name, green.Name, from)
 	}
 	return blue, green, from, to, nil
 }
@@ -43,11 +43,7 @@ func (h handlers) gatewayFit(ctx context.Context, c *engine.Call) (engine.Observ
 	if err != nil {
 		return engine.Observation{}, fmt.Errorf("check gateway %s: %w", green.Name, err)
 	}
-	o := engine.Observation{There: cs.OK(), Checks: cs}
-	if o.There {
-		o.Message = fmt.Sprintf("gateway %s is fit: all %d checks pass", green.Name, len(cs))
-	}
-	return o, nil
+	return engine.Judged(cs, "gateway %s is fit: all %d checks pass", green.Name, len(cs)), nil
 }
 
 // recordAt looks whether the name server itself answers that address. A failed question is unknown, never "elsewhere".
@@ -57,9 +53,9 @@ func (h handlers) recordAt(ctx context.Context, c *engine.Call, want string) (en
 		return engine.Observation{}, fmt.Errorf("ask for record %s: %w", c.Cluster.Record, err)
 	}
 	if now != want {
-		return missing("record %s is at %s", c.Cluster.Record, now), nil
+		return engine.Missing("record %s is at %s", c.Cluster.Record, now), nil
 	}
-	o := there("record %s is at %s", c.Cluster.Record, now)
+	o := engine.There("record %s is at %s", c.Cluster.Record, now)
 	o.Checks = check.Results{check.Passed("record", "the name server answers "+now+" for "+c.Cluster.Record, c.Now())}
 	return o, nil
 }
@@ -107,7 +103,7 @@ func (h handlers) swapRecordBack(ctx context.Context, c *engine.Call) (engine.Re
 func (h handlers) swap(ctx context.Context, c *engine.Call, from, to, fromCell, toCell string) (engine.Result, error) {
 	err := h.Records.Swap(ctx, c.Cluster.Env, c.Cluster.Record, from, to, c.Campaign.Drain.TTL, c.Term)
 	if errors.Is(err, ErrRecordMoved) {
-		return engine.Result{}, refuse("set record %s from %s to %s: %w", c.Cluster.Record, from, to, err)
+		return engine.Result{}, engine.Refuse("set record %s from %s to %s: %w", c.Cluster.Record, from, to, err)
 	}
 	if err != nil {
 		return engine.Result{}, fmt.Errorf("set record %s from %s to %s: %w", c.Cluster.Record, from, to, err)
@@ -131,9 +127,9 @@ func (h handlers) drained(ctx context.Context, c *engine.Call) (engine.Observati
 		return engine.Observation{}, fmt.Errorf("count the clients of gateway %s: %w", blue.Name, err)
 	}
 	if n > 0 {
-		return missing("%s", laggards(n, blue.Name, who)), nil
+		return engine.Missing("%s", laggards(n, blue.Name, who)), nil
 	}
-	o := there("no client is left on gateway %s", blue.Name)
+	o := engine.There("no client is left on gateway %s", blue.Name)
 	o.Checks = check.Results{check.Passed("old-gateway-empty", o.Message, c.Now())}
 	return o, nil
 }

@@ -19,14 +19,14 @@ type verifyStatus struct {
 
 // verified looks whether this action has compared the data: the world does not keep the proof, the status does.
 func (h handlers) verified(_ context.Context, c *engine.Call) (engine.Observation, error) {
-	st, err := statusOf[verifyStatus](c)
+	st, err := engine.StatusOf[verifyStatus](c)
 	if err != nil {
 		return engine.Observation{}, err
 	}
 	if !st.Equal.OK() {
-		return missing("the rows are not compared yet"), nil
+		return engine.Missing("the rows are not compared yet"), nil
 	}
-	o := there("the rows of %s and %s are equal", c.Campaign.FromCell, c.Campaign.ToCell)
+	o := engine.There("the rows of %s and %s are equal", c.Campaign.FromCell, c.Campaign.ToCell)
 	o.Checks = st.Equal
 	return o, nil
 }
@@ -35,7 +35,7 @@ func (h handlers) verify(ctx context.Context, c *engine.Call) (engine.Result, er
 	if _, _, err := bothCells(c); err != nil {
 		return engine.Result{}, err
 	}
-	st, err := statusOf[verifyStatus](c)
+	st, err := engine.StatusOf[verifyStatus](c)
 	if err != nil {
 		return engine.Result{}, err
 	}
@@ -59,7 +59,7 @@ func (h handlers) verify(ctx context.Context, c *engine.Call) (engine.Result, er
 	if !cs.OK() {
 		return engine.Result{Wait: true, Checks: cs, Message: "the rows could not all be compared: " + cs.Bad().String()}, nil
 	}
-	return engine.Result{Checks: cs, Progress: 1, Status: status(verifyStatus{Equal: cs})}, nil
+	return engine.Result{Checks: cs, Progress: 1, Status: engine.Status(verifyStatus{Equal: cs})}, nil
 }
 
 // request is a switch of the primary. Its id stays the same after a kill.
@@ -79,17 +79,13 @@ func (h handlers) preflight(ctx context.Context, c *engine.Call) (engine.Observa
 		return engine.Observation{}, err
 	}
 	if arrived(seen, c.Campaign.ToCell) == "" { // nothing is left to be checked before
-		return there("the primary is in cell %s already", c.Campaign.ToCell), nil
+		return engine.There("the primary is in cell %s already", c.Campaign.ToCell), nil
 	}
 	cs, err := h.Switcher.Preflight(ctx, h.request(c, c.Campaign.ToCell, false))
 	if err != nil {
 		return engine.Observation{}, fmt.Errorf("preflight: %w", err)
 	}
-	o := engine.Observation{There: cs.OK(), Checks: cs}
-	if o.There {
-		o.Message = fmt.Sprintf("all %d checks pass", len(cs))
-	}
-	return o, nil
+	return engine.Judged(cs, "all %d checks pass", len(cs)), nil
 }
 
 // switchStatus remembers a try, and what it measured: the servers do not keep it for the next holder.
@@ -106,7 +102,7 @@ type switchStatus struct {
 func arrived(o fleet.Observation, cell string) string {
 	p, ok := o.Primary()
 	if !ok {
-		return "there is not one primary: " + roles(o)
+		return "there is not one primary: " + o.Roles()
 	}
 	if p.Cell != cell {
 		return fmt.Sprintf("the primary is %s, in cell %s", p.Node, p.Cell)
@@ -139,7 +135,7 @@ func known(o fleet.Observation, address string) bool {
 }
 
 func (h handlers) switched(ctx context.Context, c *engine.Call) (engine.Observation, error) {
-	st, err := statusOf[switchStatus](c)
+	st, err := engine.StatusOf[switchStatus](c)
 	if err != nil {
 		return engine.Observation{}, err
 	}
@@ -148,10 +144,10 @@ func (h handlers) switched(ctx context.Context, c *engine.Call) (engine.Observat
 		return engine.Observation{}, err
 	}
 	if lack := arrived(seen, c.Campaign.ToCell); lack != "" {
-		return missing("%s", lack), nil
+		return engine.Missing("%s", lack), nil
 	}
 	p, _ := seen.Primary()
-	o := there("%s (%s) is the primary, and every other node replicates from it", p.Node, p.Version)
+	o := engine.There("%s (%s) is the primary, and every other node replicates from it", p.Node, p.Version)
 	o.Output = &engine.Outputs{Observed: &seen, Switchover: st.Switchover}
 	return o, nil
 }
@@ -190,7 +186,7 @@ func (h handlers) doSwitch(ctx context.Context, c *engine.Call, req SwitchReques
 	}
 	return engine.Result{
 		Message: fmt.Sprintf("moved the primary from %s to %s; gateways held for %.0f ms", out.From, out.To, out.HoldMS),
-		Status:  status(st), Output: &engine.Outputs{Switchover: &out},
+		Status:  engine.Status(st), Output: &engine.Outputs{Switchover: &out},
 	}, nil
 }
 
@@ -198,7 +194,7 @@ func (h handlers) doSwitch(ctx context.Context, c *engine.Call, req SwitchReques
 // is none of its business. If it did, one that was broken off may have left more than roles tell, such as a scheduler
 // that is stopped or a gateway that holds: only a switch back that has come to its end says that nothing is left.
 func (h handlers) switchedBack(ctx context.Context, c *engine.Call) (engine.Observation, error) {
-	st, err := statusOf[switchStatus](c)
+	st, err := engine.StatusOf[switchStatus](c)
 	if err != nil {
 		return engine.Observation{}, err
 	}
@@ -210,12 +206,12 @@ func (h handlers) switchedBack(ctx context.Context, c *engine.Call) (engine.Obse
 	begun := st.Begun || st.BackBegun
 	untouched := ok && p.Cell == c.Campaign.FromCell && !begun
 	if lack := arrived(seen, c.Campaign.FromCell); lack != "" && !untouched {
-		return missing("%s", lack), nil
+		return engine.Missing("%s", lack), nil
 	}
 	if begun && !st.BackEnded {
-		return missing("%s is the primary, and what a switch that was broken off may have left is not put right yet", p.Node), nil
+		return engine.Missing("%s is the primary, and what a switch that was broken off may have left is not put right yet", p.Node), nil
 	}
-	o := there("%s (%s) is the primary", p.Node, p.Version)
+	o := engine.There("%s (%s) is the primary", p.Node, p.Version)
 	o.Output = &engine.Outputs{Observed: &seen, ClearWayBack: true}
 	if st.BackBegun {
 		o.Output.Switchover = st.Switchover
@@ -228,7 +224,7 @@ func (h handlers) switchedBack(ctx context.Context, c *engine.Call) (engine.Obse
 // that a server was restarted a moment ago; when the step's deadline passes, a person is needed. A switch that was broken
 // off before its promotion is taken back by the same call.
 func (h handlers) switchStorageBack(ctx context.Context, c *engine.Call) (engine.Result, error) {
-	st, err := statusOf[switchStatus](c)
+	st, err := engine.StatusOf[switchStatus](c)
 	if err != nil {
 		return engine.Result{}, err
 	}
@@ -255,7 +251,7 @@ func (h handlers) switchStorageBack(ctx context.Context, c *engine.Call) (engine
 	stayed := ok && p.Cell == c.Campaign.FromCell && !st.BackBegun
 	res, err := h.doSwitch(ctx, c, req, switchStatus{Begun: st.Begun, BackBegun: true})
 	if err == nil && stayed { // it was put right where it is, and has not moved
-		res.Output, res.Status, res.Message = nil, status(switchStatus{Begun: st.Begun, BackBegun: true, BackEnded: true}), "nothing is left of the switch that was broken off"
+		res.Output, res.Status, res.Message = nil, engine.Status(switchStatus{Begun: st.Begun, BackBegun: true, BackEnded: true}), "nothing is left of the switch that was broken off"
 	}
 	return res, err
 }
@@ -266,14 +262,14 @@ type proofStatus struct {
 }
 
 func (h handlers) proved(_ context.Context, c *engine.Call) (engine.Observation, error) {
-	st, err := statusOf[proofStatus](c)
+	st, err := engine.StatusOf[proofStatus](c)
 	if err != nil {
 		return engine.Observation{}, err
 	}
 	if !st.Proved.OK() {
-		return missing("no row was written and seen on every replica yet"), nil
+		return engine.Missing("no row was written and seen on every replica yet"), nil
 	}
-	o := there("a row written on the new primary arrived on every replica")
+	o := engine.There("a row written on the new primary arrived on every replica")
 	o.Checks = st.Proved
 	return o, nil
 }
@@ -290,7 +286,7 @@ func (h handlers) prove(ctx context.Context, c *engine.Call) (engine.Result, err
 	if !cs.OK() {
 		return engine.Result{Wait: true, Checks: cs, Message: cs.Bad().String()}, nil
 	}
-	return engine.Result{Checks: cs, Status: status(proofStatus{Proved: cs})}, nil
+	return engine.Result{Checks: cs, Status: engine.Status(proofStatus{Proved: cs})}, nil
 }
 
 // wayBackOpen looks at replication to the old version, and makes what it sees known whether it is good or not.

@@ -32,11 +32,7 @@ func (h handlers) tearDownSafe(ctx context.Context, c *engine.Call) (engine.Obse
 		all = append(all, h.gatewayUnused(ctx, c, *blue.Gateway)...)
 	}
 	all = append(all, ownership(blue, c))
-	o := engine.Observation{There: all.OK(), Checks: all}
-	if o.There {
-		o.Message = fmt.Sprintf("nothing needs cell %s any more: all %d checks pass", blue.Name, len(all))
-	}
-	return o, nil
+	return engine.Judged(all, "nothing needs cell %s any more: all %d checks pass", blue.Name, len(all)), nil
 }
 
 func primaryIn(seen fleet.Observation, cell string) check.Result {
@@ -44,7 +40,7 @@ func primaryIn(seen fleet.Observation, cell string) check.Result {
 	p, ok := seen.Primary()
 	switch {
 	case !ok:
-		return check.Unknowable(name, fmt.Errorf("there is not one primary: %s", roles(seen)), seen.At)
+		return check.Unknowable(name, fmt.Errorf("there is not one primary: %s", seen.Roles()), seen.At)
 	case p.Cell != cell:
 		return check.Failed(name, fmt.Sprintf("the primary is %s, in cell %s", p.Node, p.Cell), "switch the storage first", seen.At)
 	}
@@ -115,9 +111,9 @@ func (h handlers) wayBackClosed(ctx context.Context, c *engine.Call) (engine.Obs
 		return engine.Observation{}, err
 	}
 	if len(left) > 0 {
-		return missing("%s still replicate", few(left)), nil
+		return engine.Missing("%s still replicate", few(left)), nil
 	}
-	o := there("no node of cell %s replicates: the way back is closed", blue.Name)
+	o := engine.There("no node of cell %s replicates: the way back is closed", blue.Name)
 	o.Output = &engine.Outputs{WayBack: &fleet.WayBack{Closed: true, Detail: "closed by the tear-down: there is no way back to cell " + blue.Name, Since: c.Now()}}
 	return o, nil
 }
@@ -145,13 +141,13 @@ func (h handlers) closeWayBack(ctx context.Context, c *engine.Call) (engine.Resu
 func (h handlers) oldGatewayGone(ctx context.Context, c *engine.Call) (engine.Observation, error) {
 	blue, ok := c.Cluster.Cell(c.Campaign.FromCell)
 	if !ok || blue.Gateway == nil {
-		return there("cell %s has no gateway", c.Campaign.FromCell), nil
+		return engine.There("cell %s has no gateway", c.Campaign.FromCell), nil
 	}
 	g := *blue.Gateway
 	blue.Gateway = nil
 	out := &engine.Outputs{Cells: []fleet.Cell{blue}}
 	if blue.Owner == "" {
-		o := there("gateway %s is released: Windlass did not make it, so it is not deleted", g.Name)
+		o := engine.There("gateway %s is released: Windlass did not make it, so it is not deleted", g.Name)
 		o.Output = out
 		return o, nil
 	}
@@ -160,9 +156,9 @@ func (h handlers) oldGatewayGone(ctx context.Context, c *engine.Call) (engine.Ob
 		return engine.Observation{}, err
 	}
 	if s.present() {
-		return missing("gateway %s is still there", g.Name), nil
+		return engine.Missing("gateway %s is still there", g.Name), nil
 	}
-	o := there("gateway %s is gone", g.Name)
+	o := engine.There("gateway %s is gone", g.Name)
 	o.Output = out
 	return o, nil
 }
@@ -194,18 +190,18 @@ func (h handlers) removeGateway(ctx context.Context, c *engine.Call) (engine.Res
 func (h handlers) oldNodesGone(ctx context.Context, c *engine.Call) (engine.Observation, error) {
 	blue, ok := c.Cluster.Cell(c.Campaign.FromCell)
 	if !ok {
-		return there("there is no cell %s any more", c.Campaign.FromCell), nil
+		return engine.There("there is no cell %s any more", c.Campaign.FromCell), nil
 	}
-	st, err := statusOf[toldStatus](c)
+	st, err := engine.StatusOf[toldStatus](c)
 	if err != nil {
 		return engine.Observation{}, err
 	}
 	if !st.Told {
-		return missing("the new gateway still knows the nodes of cell %s", blue.Name), nil
+		return engine.Missing("the new gateway still knows the nodes of cell %s", blue.Name), nil
 	}
 	out := &engine.Outputs{RemoveCell: blue.Name}
 	if blue.Owner == "" {
-		o := there("the %d nodes of cell %s are released, read-only and without a source: Windlass did not make them, so it does not delete them", len(blue.Nodes), blue.Name)
+		o := engine.There("the %d nodes of cell %s are released, read-only and without a source: Windlass did not make them, so it does not delete them", len(blue.Nodes), blue.Name)
 		o.Output = out
 		return o, nil
 	}
@@ -215,10 +211,10 @@ func (h handlers) oldNodesGone(ctx context.Context, c *engine.Call) (engine.Obse
 			return engine.Observation{}, err
 		}
 		if s.present() {
-			return missing("%s is still there", n.Name), nil
+			return engine.Missing("%s is still there", n.Name), nil
 		}
 	}
-	o := there("the %d nodes of cell %s are deleted", len(blue.Nodes), blue.Name)
+	o := engine.There("the %d nodes of cell %s are deleted", len(blue.Nodes), blue.Name)
 	o.Output = out
 	return o, nil
 }
@@ -234,7 +230,7 @@ func (h handlers) removeNodes(ctx context.Context, c *engine.Call) (engine.Resul
 		}
 	}
 	c.Point("new-gateway-told")
-	told := status(toldStatus{Told: true})
+	told := engine.Status(toldStatus{Told: true})
 	if blue.Owner == "" {
 		return engine.Result{Status: told}, nil
 	}

@@ -2,7 +2,6 @@ package inplace
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,16 +11,11 @@ import (
 	"github.com/windlass-db/windlass/internal/fleet"
 )
 
-// refuse is an error that no waiting will mend.
-func refuse(format string, args ...any) error {
-	return &engine.Refusal{Err: fmt.Errorf(format, args...)}
-}
-
 // cellOf is the cell that the campaign raises.
 func cellOf(c *engine.Call) (fleet.Cell, error) {
 	cell, ok := c.Cluster.Cell(c.Campaign.FromCell)
 	if !ok {
-		return cell, refuse("cluster %s has no cell %q: the campaign's cells.from must be one of its cells", c.Cluster.Ref(), c.Campaign.FromCell)
+		return cell, engine.Refuse("cluster %s has no cell %q: the campaign's cells.from must be one of its cells", c.Cluster.Ref(), c.Campaign.FromCell)
 	}
 	return cell, nil
 }
@@ -45,7 +39,7 @@ func split(c *engine.Call) (cell fleet.Cell, raised []string, old string, err er
 	}
 	raised, olds := halves(c, cell)
 	if len(raised) == 0 || len(olds) != 1 {
-		return cell, nil, "", refuse("of the nodes of cell %s, %d are raised (%s) and %d are not (%s): all but the primary have to be", cell.Name, len(raised), strings.Join(raised, ", "), len(olds), strings.Join(olds, ", "))
+		return cell, nil, "", engine.Refuse("of the nodes of cell %s, %d are raised (%s) and %d are not (%s): all but the primary have to be", cell.Name, len(raised), strings.Join(raised, ", "), len(olds), strings.Join(olds, ", "))
 	}
 	return cell, raised, olds[0], nil
 }
@@ -87,9 +81,9 @@ func (h handlers) look(ctx context.Context, r bluegreen.Resource) (bluegreen.Res
 	case err != nil:
 		return r, s, fmt.Errorf("observe %s: %w", r.ID, err)
 	case !s.Exists:
-		return r, s, refuse("the provisioner does not know the node %s: it raises only what it can start and stop", r.ID)
+		return r, s, engine.Refuse("the provisioner does not know the node %s: it raises only what it can start and stop", r.ID)
 	case r.Mark != "" && s.Mark != r.Mark:
-		return r, s, refuse("%s carries the mark %q, not %q: it is not the node that we know, so it is not touched", r.ID, s.Mark, r.Mark)
+		return r, s, engine.Refuse("%s carries the mark %q, not %q: it is not the node that we know, so it is not touched", r.ID, s.Mark, r.Mark)
 	}
 	r.Mark = s.Mark
 	return r, s, nil
@@ -108,47 +102,6 @@ func seenOf(o fleet.Observation, cell, name string) fleet.NodeObservation {
 		}
 	}
 	return fleet.NodeObservation{Cell: cell, Node: name, Role: fleet.RoleUnknown, Error: "it was not observed"}
-}
-
-func roles(o fleet.Observation) string {
-	var parts []string
-	for _, n := range o.Nodes {
-		p := fmt.Sprintf("%s is %s", n.Node, n.Role)
-		if n.Error != "" {
-			p += " (" + n.Error + ")"
-		}
-		parts = append(parts, p)
-	}
-	return strings.Join(parts, ", ")
-}
-
-// statusOf decodes what the handler kept; nothing kept is the zero value.
-func statusOf[T any](c *engine.Call) (T, error) {
-	var v T
-	if len(c.Status) == 0 {
-		return v, nil
-	}
-	if err := json.Unmarshal(c.Status, &v); err != nil {
-		return v, fmt.Errorf("the status of %s is unreadable: %w", c.Step.Kind, err)
-	}
-	return v, nil
-}
-
-func status(v any) json.RawMessage {
-	b, err := json.Marshal(v)
-	if err != nil { // our own plain structs
-		panic(err)
-	}
-	return b
-}
-
-// there and missing are the usual answers of a look.
-func there(format string, args ...any) engine.Observation {
-	return engine.Observation{There: true, Message: fmt.Sprintf(format, args...)}
-}
-
-func missing(format string, args ...any) engine.Observation {
-	return engine.Observation{Message: fmt.Sprintf(format, args...)}
 }
 
 // fence raises the term on the servers that run, and ends the predecessor's connections there (trap 1). One that runs and can't be

@@ -29,7 +29,7 @@ func (h handlers) lastFit(ctx context.Context, c *engine.Call) (engine.Observati
 			return engine.Observation{Checks: cs}, nil
 		}
 	}
-	o := there("%s is a replica on %s, and the primary is one of %s", old, c.Campaign.From, strings.Join(raised, ", "))
+	o := engine.There("%s is a replica on %s, and the primary is one of %s", old, c.Campaign.From, strings.Join(raised, ", "))
 	o.Output = &engine.Outputs{WayBack: &fleet.WayBack{Closed: true, Detail: fmt.Sprintf("closed by raising %s: no node of %s is left to go back to", old, c.Campaign.From), Since: c.Now()}}
 	return o, nil
 }
@@ -50,7 +50,7 @@ func lastOf(c *engine.Call) (fleet.Cell, fleet.Node, raising, error) {
 		return cell, fleet.Node{}, raising{}, err
 	}
 	n, _ := nodeOf(cell, old)
-	st, err := statusOf[raising](c)
+	st, err := engine.StatusOf[raising](c)
 	return cell, n, st, err
 }
 
@@ -60,7 +60,7 @@ func (h handlers) lastRaised(ctx context.Context, c *engine.Call) (engine.Observ
 		return engine.Observation{}, err
 	}
 	if st.Primary == "" {
-		return missing("%s is not raised yet", n.Name), nil
+		return engine.Missing("%s is not raised yet", n.Name), nil
 	}
 	return h.raised(ctx, c, cell, []fleet.Node{n}, st)
 }
@@ -94,12 +94,12 @@ func (h handlers) copiesGone(ctx context.Context, c *engine.Call) (engine.Observ
 	if err != nil {
 		return engine.Observation{}, err
 	}
-	st, err := statusOf[discarding](c)
+	st, err := engine.StatusOf[discarding](c)
 	if err != nil {
 		return engine.Observation{}, err
 	}
 	if !st.Closed {
-		return missing("the primary still keeps the default collations of %s", c.Campaign.From), nil
+		return engine.Missing("the primary still keeps the default collations of %s", c.Campaign.From), nil
 	}
 	for _, n := range cell.Nodes {
 		_, s, err := h.look(ctx, resource(c, cell, n, c.Campaign.To))
@@ -107,12 +107,12 @@ func (h handlers) copiesGone(ctx context.Context, c *engine.Call) (engine.Observ
 			return engine.Observation{}, err
 		}
 		if s.Kept != "" {
-			return missing("%s still has a copy of its data of %s", n.Name, s.Kept), nil
+			return engine.Missing("%s still has a copy of its data of %s", n.Name, s.Kept), nil
 		}
 	}
 	cell = with(cell, "", names(cell.Nodes)...)
 	cell.Version = c.Campaign.To
-	o := there("the %d nodes of cell %s run %s, and no copy is left", len(cell.Nodes), cell.Name, cell.Version)
+	o := engine.There("the %d nodes of cell %s run %s, and no copy is left", len(cell.Nodes), cell.Name, cell.Version)
 	o.Output = &engine.Outputs{Cells: []fleet.Cell{cell}}
 	return o, nil
 }
@@ -142,5 +142,5 @@ func (h handlers) discardCopies(ctx context.Context, c *engine.Call) (engine.Res
 		}
 		c.Point("copy-discarded")
 	}
-	return engine.Result{Status: status(discarding{Closed: true})}, nil
+	return engine.Result{Status: engine.Status(discarding{Closed: true})}, nil
 }

@@ -31,7 +31,7 @@ func arrived(o fleet.Observation, to []string) string {
 	p, ok := o.Primary()
 	switch {
 	case !ok:
-		return "there is not one primary: " + roles(o)
+		return "there is not one primary: " + o.Roles()
 	case !slices.Contains(to, p.Node):
 		return fmt.Sprintf("the primary is %s", p.Node)
 	case p.Source != "":
@@ -66,17 +66,13 @@ func (h handlers) preflight(ctx context.Context, c *engine.Call) (engine.Observa
 		return engine.Observation{}, err
 	}
 	if arrived(seen, raised) == "" { // nothing is left to be checked before
-		return there("the primary is on %s already", c.Campaign.To), nil
+		return engine.There("the primary is on %s already", c.Campaign.To), nil
 	}
 	cs, err := h.Switcher.Preflight(ctx, h.request(c, cell, raised, false))
 	if err != nil {
 		return engine.Observation{}, fmt.Errorf("preflight: %w", err)
 	}
-	o := engine.Observation{There: cs.OK(), Checks: cs}
-	if o.There {
-		o.Message = fmt.Sprintf("all %d checks pass", len(cs))
-	}
-	return o, nil
+	return engine.Judged(cs, "all %d checks pass", len(cs)), nil
 }
 
 // switchStatus remembers a try, and what it measured: the servers do not keep it for the next holder.
@@ -92,7 +88,7 @@ func (h handlers) switched(ctx context.Context, c *engine.Call) (engine.Observat
 	if err != nil {
 		return engine.Observation{}, err
 	}
-	st, err := statusOf[switchStatus](c)
+	st, err := engine.StatusOf[switchStatus](c)
 	if err != nil {
 		return engine.Observation{}, err
 	}
@@ -101,10 +97,10 @@ func (h handlers) switched(ctx context.Context, c *engine.Call) (engine.Observat
 		return engine.Observation{}, err
 	}
 	if lack := arrived(seen, raised); lack != "" {
-		return missing("%s", lack), nil
+		return engine.Missing("%s", lack), nil
 	}
 	p, _ := seen.Primary()
-	o := there("%s (%s) is the primary, and every other node replicates from it", p.Node, p.Version)
+	o := engine.There("%s (%s) is the primary, and every other node replicates from it", p.Node, p.Version)
 	o.Output = &engine.Outputs{Observed: &seen, Switchover: st.Switchover}
 	return o, nil
 }
@@ -146,7 +142,7 @@ func (h handlers) doSwitch(ctx context.Context, c *engine.Call, req bluegreen.Sw
 	if err := c.Save(ctx, st, 0.9, message); err != nil {
 		return engine.Result{}, err
 	}
-	return engine.Result{Message: message, Status: status(st), Output: &engine.Outputs{Switchover: &out}}, nil
+	return engine.Result{Message: message, Status: engine.Status(st), Output: &engine.Outputs{Switchover: &out}}, nil
 }
 
 // switchedBack looks whether the old primary is the primary. If this action never began a switch, how the others replicate is none of its
@@ -157,7 +153,7 @@ func (h handlers) switchedBack(ctx context.Context, c *engine.Call) (engine.Obse
 	if err != nil {
 		return engine.Observation{}, err
 	}
-	st, err := statusOf[switchStatus](c)
+	st, err := engine.StatusOf[switchStatus](c)
 	if err != nil {
 		return engine.Observation{}, err
 	}
@@ -169,12 +165,12 @@ func (h handlers) switchedBack(ctx context.Context, c *engine.Call) (engine.Obse
 	begun := st.Begun || st.BackBegun
 	untouched := ok && p.Node == old && !begun
 	if lack := arrived(seen, []string{old}); lack != "" && !untouched {
-		return missing("%s", lack), nil
+		return engine.Missing("%s", lack), nil
 	}
 	if begun && !st.BackEnded {
-		return missing("%s is the primary, and what a switch that was broken off may have left is not put right yet", p.Node), nil
+		return engine.Missing("%s is the primary, and what a switch that was broken off may have left is not put right yet", p.Node), nil
 	}
-	o := there("%s (%s) is the primary", p.Node, p.Version)
+	o := engine.There("%s (%s) is the primary", p.Node, p.Version)
 	o.Output = &engine.Outputs{Observed: &seen, ClearWayBack: true}
 	if st.BackBegun {
 		o.Output.Switchover = st.Switchover
@@ -190,7 +186,7 @@ func (h handlers) switchBack(ctx context.Context, c *engine.Call) (engine.Result
 	if err != nil {
 		return engine.Result{}, err
 	}
-	st, err := statusOf[switchStatus](c)
+	st, err := engine.StatusOf[switchStatus](c)
 	if err != nil {
 		return engine.Result{}, err
 	}
@@ -217,7 +213,7 @@ func (h handlers) switchBack(ctx context.Context, c *engine.Call) (engine.Result
 	stayed := ok && p.Node == old && !st.BackBegun
 	res, err := h.doSwitch(ctx, c, req, switchStatus{Begun: st.Begun, BackBegun: true})
 	if err == nil && stayed { // it was put right where it is, and has not moved
-		res.Output, res.Status, res.Message = nil, status(switchStatus{Begun: st.Begun, BackBegun: true, BackEnded: true}), "nothing is left of the switch that was broken off"
+		res.Output, res.Status, res.Message = nil, engine.Status(switchStatus{Begun: st.Begun, BackBegun: true, BackEnded: true}), "nothing is left of the switch that was broken off"
 	}
 	return res, err
 }

@@ -26,7 +26,7 @@ func primaryOn(o fleet.Observation, cell, version string) (fleet.NodeObservation
 	p, ok := o.Primary()
 	switch {
 	case !ok:
-		return p, fmt.Errorf("the primary can't be told: %s", roles(o))
+		return p, fmt.Errorf("the primary can't be told: %s", o.Roles())
 	case p.Cell != cell:
 		return p, fmt.Errorf("the primary %s is in cell %s, not in %s", p.Node, p.Cell, cell)
 	case !fleet.HasVersion(p.Version, version):
@@ -169,7 +169,7 @@ func (h handlers) rejoin(ctx context.Context, c *engine.Call, cell fleet.Cell, n
 		return engine.Result{}, false, fmt.Errorf("look at replication: %w", err)
 	}
 	if !cs.OK() {
-		return engine.Result{Wait: true, Status: status(*st), Progress: progress, Checks: cs, Message: n.Name + " has not caught up: " + cs.Bad().String()}, false, nil
+		return engine.Result{Wait: true, Status: engine.Status(*st), Progress: progress, Checks: cs, Message: n.Name + " has not caught up: " + cs.Bad().String()}, false, nil
 	}
 	c.Point("caught-up")
 	if st.UUID != "" {
@@ -178,7 +178,7 @@ func (h handlers) rejoin(ctx context.Context, c *engine.Call, cell fleet.Cell, n
 			return engine.Result{}, false, err
 		}
 		if o := seenOf(seen, cell.Name, n.Name); o.UUID != st.UUID {
-			return engine.Result{}, false, refuse("at %s answers a server with the identity %s; it was %s before", n.Address, o.UUID, st.UUID)
+			return engine.Result{}, false, engine.Refuse("at %s answers a server with the identity %s; it was %s before", n.Address, o.UUID, st.UUID)
 		}
 	}
 	if err := h.tell(ctx, c, cell, ""); err != nil {
@@ -216,19 +216,19 @@ func (h handlers) raise(ctx context.Context, c *engine.Call, cell fleet.Cell, no
 		if !runs(s, to) {
 			switch {
 			case !s.Running && st.Out != n.Name:
-				return engine.Result{Wait: true, Status: status(st), Progress: before, Message: fmt.Sprintf("%s does not run, and it is not this step that stopped it: start it", n.Name)}, nil
+				return engine.Result{Wait: true, Status: engine.Status(st), Progress: before, Message: fmt.Sprintf("%s does not run, and it is not this step that stopped it: start it", n.Name)}, nil
 			case s.Running && !fleet.HasVersion(s.Version, c.Campaign.From):
-				return engine.Result{}, refuse("%s runs %s, which is neither %s nor %s", n.Name, s.Version, c.Campaign.From, to)
+				return engine.Result{}, engine.Refuse("%s runs %s, which is neither %s nor %s", n.Name, s.Version, c.Campaign.From, to)
 			case s.Running:
 				seen, cs, err := h.fit(ctx, c, cell, primaryVersion, n.Name)
 				if err != nil {
 					return engine.Result{}, err
 				}
 				if !cs.OK() {
-					return engine.Result{Wait: true, Status: status(st), Progress: before, Checks: cs, Message: fmt.Sprintf("%s is not taken out: %s", n.Name, cs.Bad())}, nil
+					return engine.Result{Wait: true, Status: engine.Status(st), Progress: before, Checks: cs, Message: fmt.Sprintf("%s is not taken out: %s", n.Name, cs.Bad())}, nil
 				}
 				if p, _ := seen.Primary(); p.Node != st.Primary {
-					return engine.Result{}, refuse("the primary was %s and is %s: somebody moved it", st.Primary, p.Node)
+					return engine.Result{}, engine.Refuse("the primary was %s and is %s: somebody moved it", st.Primary, p.Node)
 				}
 				st.UUID = seenOf(seen, cell.Name, n.Name).UUID
 				if err := h.takeOut(ctx, c, cell, n, &st, before); err != nil {
@@ -247,13 +247,13 @@ func (h handlers) raise(ctx context.Context, c *engine.Call, cell fleet.Cell, no
 			return res, err
 		}
 	}
-	return engine.Result{Status: status(st), Progress: 1}, nil
+	return engine.Result{Status: engine.Status(st), Progress: 1}, nil
 }
 
 // raised looks whether the nodes run the new version, follow the primary, have caught up and are back in reads.
 func (h handlers) raised(ctx context.Context, c *engine.Call, cell fleet.Cell, nodes []fleet.Node, st raising) (engine.Observation, error) {
 	if st.Out != "" {
-		return missing("%s is being worked on", st.Out), nil
+		return engine.Missing("%s is being worked on", st.Out), nil
 	}
 	for _, n := range nodes {
 		_, s, err := h.look(ctx, resource(c, cell, n, c.Campaign.To))
@@ -261,7 +261,7 @@ func (h handlers) raised(ctx context.Context, c *engine.Call, cell fleet.Cell, n
 			return engine.Observation{}, err
 		}
 		if !runs(s, c.Campaign.To) {
-			return missing("%s is not raised: it is on %s", n.Name, s.Version), nil
+			return engine.Missing("%s is not raised: it is on %s", n.Name, s.Version), nil
 		}
 	}
 	seen, err := h.Storage.Observe(ctx, c.Cluster)
@@ -270,11 +270,11 @@ func (h handlers) raised(ctx context.Context, c *engine.Call, cell fleet.Cell, n
 	}
 	p, ok := seen.Primary()
 	if !ok {
-		return engine.Observation{}, fmt.Errorf("the primary can't be told: %s", roles(seen))
+		return engine.Observation{}, fmt.Errorf("the primary can't be told: %s", seen.Roles())
 	}
 	for _, n := range nodes {
 		if lack := follows(seenOf(seen, cell.Name, n.Name), p, c.Campaign.To); lack != "" {
-			return missing("%s", lack), nil
+			return engine.Missing("%s", lack), nil
 		}
 	}
 	cs, err := h.Storage.Replicating(ctx, c.Cluster, cell.Name, c.Campaign.Switch.MaxLag)

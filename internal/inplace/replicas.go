@@ -17,7 +17,7 @@ func (h handlers) replicasFit(ctx context.Context, c *engine.Call) (engine.Obser
 		return engine.Observation{}, err
 	}
 	if len(cell.Nodes) < 2 {
-		return engine.Observation{}, refuse("cell %s has one node: raised in place, the cluster would be down meanwhile. Add a replica, or take the strategy bluegreen", cell.Name)
+		return engine.Observation{}, engine.Refuse("cell %s has one node: raised in place, the cluster would be down meanwhile. Add a replica, or take the strategy bluegreen", cell.Name)
 	}
 	seen, all, err := h.fit(ctx, c, cell, c.Campaign.From, "")
 	if err != nil {
@@ -36,12 +36,8 @@ func (h handlers) replicasFit(ctx context.Context, c *engine.Call) (engine.Obser
 			all = append(all, check.Failed("provisioner", fmt.Sprintf("the provisioner has %s at %s, the inventory at %s", n.Name, s.Node.Address, n.Address), "correct the inventory", c.Now()))
 		}
 	}
-	o := engine.Observation{There: all.OK(), Checks: all}
-	if o.There {
-		p, _ := seen.Primary()
-		o.Message = fmt.Sprintf("%s is the primary, and %d replicas follow it", p.Node, len(cell.Nodes)-1)
-	}
-	return o, nil
+	p, _ := seen.Primary()
+	return engine.Judged(all, "%s is the primary, and %d replicas follow it", p.Node, len(cell.Nodes)-1), nil
 }
 
 func (h handlers) replicasRaised(ctx context.Context, c *engine.Call) (engine.Observation, error) {
@@ -49,19 +45,19 @@ func (h handlers) replicasRaised(ctx context.Context, c *engine.Call) (engine.Ob
 	if err != nil {
 		return engine.Observation{}, err
 	}
-	st, err := statusOf[raising](c)
+	st, err := engine.StatusOf[raising](c)
 	if err != nil {
 		return engine.Observation{}, err
 	}
 	if st.Primary == "" {
-		return missing("no replica is raised yet"), nil
+		return engine.Missing("no replica is raised yet"), nil
 	}
 	o, err := h.raised(ctx, c, cell, others(cell, st.Primary), st)
 	if err != nil || !o.There {
 		return o, err
 	}
 	if p, _ := o.Output.Observed.Primary(); p.Node != st.Primary {
-		return engine.Observation{}, refuse("the primary was %s and is %s: somebody moved it", st.Primary, p.Node)
+		return engine.Observation{}, engine.Refuse("the primary was %s and is %s: somebody moved it", st.Primary, p.Node)
 	}
 	return o, nil
 }
@@ -71,7 +67,7 @@ func (h handlers) raiseReplicas(ctx context.Context, c *engine.Call) (engine.Res
 	if err != nil {
 		return engine.Result{}, err
 	}
-	st, err := statusOf[raising](c)
+	st, err := engine.StatusOf[raising](c)
 	if err != nil {
 		return engine.Result{}, err
 	}
@@ -113,19 +109,19 @@ func (h handlers) replicasRestored(ctx context.Context, c *engine.Call) (engine.
 	if err != nil {
 		return engine.Observation{}, err
 	}
-	st, err := statusOf[raising](c)
+	st, err := engine.StatusOf[raising](c)
 	if err != nil {
 		return engine.Observation{}, err
 	}
 	if st.Out != "" {
-		return missing("%s is being worked on", st.Out), nil
+		return engine.Missing("%s is being worked on", st.Out), nil
 	}
 	for _, n := range cell.Nodes {
 		if ok, lack, err := h.back(ctx, c, cell, n); err != nil || !ok {
-			return missing("%s", lack), err
+			return engine.Missing("%s", lack), err
 		}
 	}
-	o := there("every node of cell %s runs %s", cell.Name, c.Campaign.From)
+	o := engine.There("every node of cell %s runs %s", cell.Name, c.Campaign.From)
 	o.Output = &engine.Outputs{Cells: []fleet.Cell{with(cell, "", names(cell.Nodes)...)}}
 	if st.Primary == "" {
 		return o, nil
@@ -147,7 +143,7 @@ func (h handlers) restoreReplicas(ctx context.Context, c *engine.Call) (engine.R
 	if err != nil {
 		return engine.Result{}, err
 	}
-	st, err := statusOf[raising](c)
+	st, err := engine.StatusOf[raising](c)
 	if err != nil {
 		return engine.Result{}, err
 	}
@@ -171,7 +167,7 @@ func (h handlers) restoreReplicas(ctx context.Context, c *engine.Call) (engine.R
 			return res, err
 		}
 	}
-	return engine.Result{Status: status(st), Progress: 1}, nil
+	return engine.Result{Status: engine.Status(st), Progress: 1}, nil
 }
 
 // restore puts one node's copy back. The primary has to be seen, and to be another node: unless the node was being worked on, when it can't
@@ -185,7 +181,7 @@ func (h handlers) restore(ctx context.Context, c *engine.Call, cell fleet.Cell, 
 		if p, err := primaryOn(seen, cell.Name, c.Campaign.From); err != nil {
 			return engine.Result{}, false, fmt.Errorf("%s is not put back: %w", n.Name, err)
 		} else if p.Node == n.Name {
-			return engine.Result{}, false, refuse("%s is the primary: it is not put back to an older copy of its data", n.Name)
+			return engine.Result{}, false, engine.Refuse("%s is the primary: it is not put back to an older copy of its data", n.Name)
 		} else if st.Primary == "" {
 			st.Primary = p.Node
 		}

@@ -72,7 +72,7 @@ func (h handlers) look(ctx context.Context, c *engine.Call) ([]seen, error) {
 		all[i].Node = n
 		at := slices.IndexFunc(backends, func(b Backend) bool { return b.Node == n.Name })
 		if at < 0 {
-			return nil, refuse("the load balancer does not know the node %s: give it a server of that name", n.Name)
+			return nil, engine.Refuse("the load balancer does not know the node %s: give it a server of that name", n.Name)
 		}
 		all[i].lb = backends[at]
 		g.Go(func() (err error) {
@@ -90,15 +90,11 @@ func (h handlers) look(ctx context.Context, c *engine.Call) ([]seen, error) {
 
 func cellOf(c *engine.Call) (fleet.Cell, error) {
 	if len(c.Cluster.Cells) != 1 {
-		return fleet.Cell{}, refuse("cluster %s has %d cells; a rolling upgrade is of one", c.Cluster.Ref(), len(c.Cluster.Cells))
+		return fleet.Cell{}, engine.Refuse("cluster %s has %d cells; a rolling upgrade is of one", c.Cluster.Ref(), len(c.Cluster.Cells))
 	}
 	cell := c.Cluster.Cells[0]
 	cell.Nodes = Spread(cell.Nodes)
 	return cell, nil
-}
-
-func refuse(format string, args ...any) error {
-	return &engine.Refusal{Err: fmt.Errorf(format, args...)}
 }
 
 // settings are the campaign's, with the group's size and the least serving nodes counted.
@@ -108,7 +104,7 @@ func settings(c *engine.Call, nodes int) (size, least int, err error) {
 	}
 	least = LeastServing(nodes, c.Campaign.Rolling.LeastServing)
 	if least >= nodes {
-		return 0, 0, refuse("%d %% of %d nodes have to serve, so none may be taken out: lower rolling.least_serving, or add a node", c.Campaign.Rolling.LeastServing, nodes)
+		return 0, 0, engine.Refuse("%d %% of %d nodes have to serve, so none may be taken out: lower rolling.least_serving, or add a node", c.Campaign.Rolling.LeastServing, nodes)
 	}
 	return size, least, nil
 }

@@ -42,7 +42,7 @@ func (h handlers) expand(ctx context.Context, c *engine.Call) (engine.Result, er
 
 // on looks whether so many nodes serve on the version, and nobody is out. least and most count nodes; most < 0: all of them.
 func (h handlers) on(ctx context.Context, c *engine.Call, version string, least func(nodes int) int) (engine.Observation, error) {
-	st, err := statusOf(c)
+	st, err := engine.StatusOf[status](c)
 	if err != nil {
 		return engine.Observation{}, err
 	}
@@ -86,7 +86,7 @@ func (h handlers) canaryWatched(ctx context.Context, c *engine.Call) (engine.Obs
 	}
 	for _, s := range all {
 		if fleet.HasVersion(s.is.Version, c.Campaign.To) && !s.whole(c.Campaign.To) {
-			return engine.Observation{}, refuse("the first node fell ill: %s", s)
+			return engine.Observation{}, engine.Refuse("the first node fell ill: %s", s)
 		}
 	}
 	return h.on(ctx, c, c.Campaign.To, one)

@@ -2,7 +2,6 @@ package rolling
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,24 +20,6 @@ var errNotHealthy = errors.New("it does not get healthy")
 // status is all that a step has to remember: the group that it took out. What became of each node is seen.
 type status struct {
 	Out []string `json:"out,omitempty"`
-}
-
-func statusOf(c *engine.Call) (st status, err error) {
-	if len(c.Status) == 0 {
-		return st, nil
-	}
-	if err := json.Unmarshal(c.Status, &st); err != nil {
-		return st, fmt.Errorf("the status of %s is unreadable: %w", c.Step.Kind, err)
-	}
-	return st, nil
-}
-
-func (st status) json() json.RawMessage {
-	b, err := json.Marshal(st)
-	if err != nil { // a plain struct
-		panic(err)
-	}
-	return b
 }
 
 // raiseCanary brings the first node to the new version.
@@ -63,7 +44,7 @@ func (h handlers) lowerNodes(ctx context.Context, c *engine.Call) (engine.Result
 // bring brings nodes to a version, group by group. upTo says how many nodes of the cell are on it then: 0 all, 1 one, -1 all but one. size is
 // the group's, 0 the campaign's.
 func (h handlers) bring(ctx context.Context, c *engine.Call, version string, upTo, size int) (engine.Result, error) {
-	st, err := statusOf(c)
+	st, err := engine.StatusOf[status](c)
 	if err != nil {
 		return engine.Result{}, err
 	}
@@ -91,10 +72,10 @@ func (h handlers) bring(ctx context.Context, c *engine.Call, version string, upT
 			return engine.Result{}, err
 		}
 		if wait != "" {
-			return engine.Result{Wait: true, Status: st.json(), Progress: progress(all, version, want), Message: wait}, nil
+			return engine.Result{Wait: true, Status: engine.Status(st), Progress: progress(all, version, want), Message: wait}, nil
 		}
 		if len(group) == 0 {
-			return engine.Result{Status: status{}.json(), Progress: 1}, nil
+			return engine.Result{Status: engine.Status(status{}), Progress: 1}, nil
 		}
 		st.Out = names(group)
 		if err := c.Save(ctx, st, progress(all, version, want), strings.Join(st.Out, ", ")+": out, to be brought to "+version); err != nil {
@@ -108,7 +89,7 @@ func (h handlers) bring(ctx context.Context, c *engine.Call, version string, upT
 			if size == 1 {
 				return engine.Result{}, &engine.Refusal{Err: err} // the first node goes back
 			}
-			return engine.Result{Wait: true, RetryAfter: 15 * time.Second, Status: st.json(), Progress: progress(all, version, want),
+			return engine.Result{Wait: true, RetryAfter: 15 * time.Second, Status: engine.Status(st), Progress: progress(all, version, want),
 				Message: fmt.Sprintf("%v. The others go on serving; nothing more is taken out. Mend it, or abort: then every group goes back", err)}, nil
 		}
 		st = status{}
@@ -149,7 +130,7 @@ func choose(c *engine.Call, all []seen, st status, version string, want, size, l
 	for _, s := range all {
 		switch {
 		case s.is.Version != "" && !fleet.HasVersion(s.is.Version, c.Campaign.From) && !fleet.HasVersion(s.is.Version, c.Campaign.To):
-			return nil, "", refuse("%s runs %s, which is neither %s nor %s: somebody changed it by hand", s.Name, s.is.Version, c.Campaign.From, c.Campaign.To)
+			return nil, "", engine.Refuse("%s runs %s, which is neither %s nor %s: somebody changed it by hand", s.Name, s.is.Version, c.Campaign.From, c.Campaign.To)
 		case slices.Contains(st.Out, s.Name) && (!s.serves() || fleet.HasVersion(s.is.Version, version)):
 			group = append(group, s.Node)
 		case s.whole(version):
@@ -187,7 +168,7 @@ func choose(c *engine.Call, all []seen, st status, version string, want, size, l
 func (h handlers) replace(ctx context.Context, c *engine.Call, group []fleet.Node, version string) error {
 	if missing, err := h.schemaMissing(ctx, c, version); err != nil || missing != "" {
 		if err == nil {
-			err = refuse("%s", missing)
+			err = engine.Refuse("%s", missing)
 		}
 		return err
 	}
