@@ -12,25 +12,27 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/windlass-db/windlass/internal/engine"
 )
 
 // ErrFenced tells that another run with a higher term has taken the database over: this one does nothing more.
-var ErrFenced = errors.New("another run with a higher term applies the migrations")
+var ErrFenced = fmt.Errorf("another run with a higher term applies the migrations: %w", engine.ErrFenced)
 
 // ApplyOptions say what is applied, and how patiently.
 type ApplyOptions struct {
 	Dialect  Dialect
 	Target   string // DSN of the database
 	Folder   string // of migrations
-	Applied  string // the last migration that was applied before Windlass came, by its file's name; empty: none
+	Older    string // folder of the version that is there: its migrations are applied; empty: none is
 	Term     int64  // of the caller; one with a lower term is refused
-	Contract bool   // drops and renames are allowed: nothing old is left
+	Contract bool   // apply the migrations that are marked "-- windlass:contract", and no others: nothing old is left
 
 	LockTimeout time.Duration // of each try; 2 s unless given
 	Tries       int           // of each statement; 10 unless given
 	Backoff     time.Duration // after the first try, doubled up to 30 s, with a random part; 1 s unless given
 
-	Progress func(Progress)
+	Progress func(Progress) error                   // an error ends the run
 	edge     func(statement int, name string) error // tests end a run here; statements count from 1
 }
 
@@ -40,6 +42,12 @@ type Progress struct {
 	N, Of     int    // from 1
 	What      string // "there already", "runs", "waits for its lock, try 2 of 10", "done"
 }
+
+// What is told of a statement at its end.
+const (
+	saidDone  = "done"
+	saidThere = "there already"
+)
 
 // contractWords are statements that take something away which an old node may use.
 var contractWords = regexp.MustCompile(`(?is)^\s*(DROP\s+(TABLE|VIEW|MATERIALIZED|SEQUENCE|SCHEMA|DATABASE|TYPE|DOMAIN|FUNCTION|PROCEDURE|TRIGGER|POLICY|RULE|EVENT|INDEX|CONSTRAINT)\b|TRUNCATE\b|RENAME\s+TABLE|REVOKE\b|ALTER\b.*\bRENAME\b|ALTER\s+TABLE\b.*\b(DROP\s+(COLUMN|CONSTRAINT|INDEX|KEY|PRIMARY|FOREIGN|CHECK|PARTITION|DEFAULT|IF\b|[\w"` + "`" + `]+\s*(,|$|CASCADE|RESTRICT))|CHANGE\s+)|ALTER\s+\S+\s+.*\bDROP\s+DEFAULT\b)`)
@@ -71,26 +79,11 @@ func Apply(ctx context.Context, o ApplyOptions) error {
 		a.Backoff = time.Second
 	}
 	if a.Progress == nil {
-		a.Progress = func(Progress) {}
+		a.Progress = func(Progress) error { return nil }
 	}
-	ms, err := readFolder(o.Dialect, o.Folder)
+	stmts, err := o.entries()
 	if err != nil {
 		return err
-	}
-	if ms, err = after(ms, o.Folder, o.Applied); err != nil {
-		return err
-	}
-	var stmts []entry
-	for _, m := range ms {
-		for i, s := range m.stmts {
-			if transactional(s.SQL) {
-				continue // each statement is committed alone
-			}
-			if !o.Contract && contracts(s.SQL) {
-				return &Error{Where: s.Where(), What: fmt.Sprintf("%q takes away what an old node may use", s.Short()), Hint: contract, Usage: true}
-			}
-			stmts = append(stmts, entry{file: m.name, n: i + 1, Statement: s})
-		}
 	}
 	if a.dsn, err = parseDSN(o.Dialect, "target", o.Target); err != nil {
 		return err
@@ -115,16 +108,67 @@ func Apply(ctx context.Context, o ApplyOptions) error {
 	return nil
 }
 
-func after(ms []migration, folder, applied string) ([]migration, error) {
-	if applied == "" {
-		return ms, nil
+// entries are the statements to be applied, in order. What takes away is refused unless it is in a migration for the contract step.
+func (o ApplyOptions) entries() ([]entry, error) {
+	ms, err := readFolder(o.Dialect, o.Folder)
+	if err != nil {
+		return nil, err
 	}
-	for i, m := range ms {
-		if m.name == applied {
-			return ms[i+1:], nil
+	if o.Older != "" && !o.Contract {
+		older, err := readFolder(o.Dialect, o.Older)
+		if err != nil {
+			return nil, err
+		}
+		n, err := shared(source{path: o.Older, files: older}, source{path: o.Folder, files: ms})
+		if err != nil {
+			return nil, err
+		}
+		ms = ms[n:]
+	}
+	var out []entry
+	for _, m := range ms {
+		if m.contract != o.Contract {
+			continue
+		}
+		for i, s := range m.stmts {
+			if transactional(s.SQL) {
+				continue // each statement is committed alone
+			}
+			if !o.Contract && contracts(s.SQL) {
+				return nil, &Error{Where: s.Where(), What: fmt.Sprintf("%q takes away what an old node may use", s.Short()), Hint: contract, Usage: true}
+			}
+			out = append(out, entry{file: m.name, n: i + 1, Statement: s})
 		}
 	}
-	return nil, &Error{Where: folder, What: fmt.Sprintf("has no migration %q", applied), Hint: "give the name of a file in it", Usage: true}
+	return out, nil
+}
+
+// Left reads the journal: the statements that are not done, and whether any ever began. It writes nothing.
+func (o ApplyOptions) Left(ctx context.Context) (left []Statement, begun bool, err error) {
+	stmts, err := o.entries()
+	if err != nil {
+		return nil, false, err
+	}
+	d, err := parseDSN(o.Dialect, "target", o.Target)
+	if err != nil {
+		return nil, false, err
+	}
+	db, err := d.open(ctx, "target")
+	if err != nil {
+		return nil, false, err
+	}
+	defer db.Close()
+	states, err := readJournal(ctx, d, db)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, e := range stmts {
+		if states[e.key()] != stateDone {
+			left = append(left, e.Statement)
+		}
+		begun = begun || states[e.key()] != stateNone
+	}
+	return left, begun, nil
 }
 
 // entry is a statement with its key in the journal: the file's name and its number in it.
@@ -133,6 +177,8 @@ type entry struct {
 	file string
 	n    int
 }
+
+func (e entry) key() string { return fmt.Sprintf("%s\x00%d", e.file, e.n) }
 
 type applier struct {
 	ApplyOptions
@@ -154,10 +200,10 @@ func (a *applier) point(name string) error {
 	return a.edge(a.at.N, name)
 }
 
-func (a *applier) tell(what string) {
+func (a *applier) tell(what string) error {
 	p := a.at
 	p.What = what
-	a.Progress(p)
+	return a.Progress(p)
 }
 
 // one brings one statement to its end.
@@ -167,8 +213,7 @@ func (a *applier) one(ctx context.Context, e entry) error {
 		return err
 	}
 	if was == stateDone {
-		a.tell("there already")
-		return nil
+		return a.tell(saidThere)
 	}
 	if err := a.point("looked"); err != nil {
 		return err
@@ -179,8 +224,10 @@ func (a *applier) one(ctx context.Context, e entry) error {
 			return err
 		}
 		if there { // it ended before the journal knew
-			a.tell("there already")
-			return a.note(ctx, a.conn, e, stateDone)
+			if err := a.note(ctx, a.conn, e, stateDone); err != nil {
+				return err
+			}
+			return a.tell(saidThere)
 		}
 	} else if err := a.note(ctx, a.conn, e, stateBegun); err != nil {
 		return err
@@ -194,11 +241,12 @@ func (a *applier) one(ctx context.Context, e entry) error {
 		if try > 1 {
 			what = fmt.Sprintf("waits for its lock, try %d of %d", try, a.Tries)
 		}
-		a.tell(what)
+		if err := a.tell(what); err != nil {
+			return err
+		}
 		err := a.run(ctx, e)
 		if err == nil {
-			a.tell("done")
-			return nil
+			return a.tell(saidDone)
 		}
 		if errors.Is(err, ErrFenced) || ctx.Err() != nil {
 			return err

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/windlass-db/windlass/internal/fleet"
 )
 
 // TestMain is also the program that TestApplyKilledAtEveryEdge kills.
@@ -20,7 +22,9 @@ func TestMain(m *testing.M) {
 	}
 	at, edge, _ := strings.Cut(os.Getenv("WINDLASS_APPLY_KILL"), ":")
 	n, _ := strconv.Atoi(at)
-	err := Apply(context.Background(), ApplyOptions{Dialect: Dialect(os.Getenv("WINDLASS_APPLY_DIALECT")), Target: os.Getenv("WINDLASS_APPLY_TARGET"), Folder: os.Getenv("WINDLASS_APPLY_FOLDER"), Term: 1, Backoff: 20 * time.Millisecond, Tries: 500,
+	target := os.Getenv("WINDLASS_APPLY_TARGET")
+	x, err := NewExpander(ExpanderConfig{Dialect: Dialect(os.Getenv("WINDLASS_APPLY_DIALECT")), Database: func(fleet.Cluster) (string, error) { return target, nil },
+		Folders: map[string]string{"1.0": os.Getenv("WINDLASS_APPLY_OLDER"), "1.1": os.Getenv("WINDLASS_APPLY_FOLDER")}, Backoff: 20 * time.Millisecond, Tries: 500,
 		edge: func(statement int, name string) error {
 			switch {
 			case statement > n:
@@ -33,6 +37,10 @@ func TestMain(m *testing.M) {
 			}
 			return nil
 		}})
+	if err == nil {
+		save := func(context.Context, any, float64, string) error { return nil }
+		err = x.Expand(context.Background(), clusterOn("1.0"), "1.1", 1, nil, save)
+	}
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -44,14 +52,14 @@ func TestMain(m *testing.M) {
 const past = 7
 
 // killed runs an apply to its end, killed with -9 at every edge of every statement on the way.
-func killed(t *testing.T, d Dialect, target, folder string, statements int) {
+func killed(t *testing.T, d Dialect, target, folder, older string, statements int) {
 	t.Helper()
 	at := map[string]int{}
 	for n := 1; n <= statements; n++ {
 		for _, edge := range []string{"looked", "begun", "ran", "noted"} {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			cmd := exec.CommandContext(ctx, os.Args[0])
-			cmd.Env = append(os.Environ(), fmt.Sprintf("WINDLASS_APPLY_KILL=%d:%s", n, edge), "WINDLASS_APPLY_DIALECT="+string(d), "WINDLASS_APPLY_TARGET="+target, "WINDLASS_APPLY_FOLDER="+folder)
+			cmd.Env = append(os.Environ(), fmt.Sprintf("WINDLASS_APPLY_KILL=%d:%s", n, edge), "WINDLASS_APPLY_DIALECT="+string(d), "WINDLASS_APPLY_TARGET="+target, "WINDLASS_APPLY_FOLDER="+folder, "WINDLASS_APPLY_OLDER="+older)
 			out, err := cmd.CombinedOutput()
 			cancel()
 			if w, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && w.Signal() == syscall.SIGKILL {
@@ -89,11 +97,12 @@ func TestApplyKilledAtEveryEdge(t *testing.T) {
 			target, db := database(t, c.d, c.server(t), "apply")
 			init := "CREATE TABLE a (id int);"
 			dir := folder(t, "1_init.sql", init, "2_more.sql", c.sql)
-			if err := Apply(context.Background(), ApplyOptions{Dialect: c.d, Target: target, Folder: folder(t, "1_init.sql", init), Term: 1}); err != nil {
+			older := folder(t, "1_init.sql", init)
+			if err := Apply(context.Background(), ApplyOptions{Dialect: c.d, Target: target, Folder: older, Term: 1}); err != nil {
 				t.Fatal(err)
 			}
 			run(t, db, "INSERT INTO a (id) VALUES (1)", "INSERT INTO a (id) VALUES (2)")
-			killed(t, c.d, target, dir, 1+strings.Count(c.sql, ";"))
+			killed(t, c.d, target, dir, older, strings.Count(c.sql, ";"))
 			for q, want := range c.check {
 				var got string
 				if err := db.QueryRow(q).Scan(&got); err != nil || got != want {
@@ -102,7 +111,7 @@ func TestApplyKilledAtEveryEdge(t *testing.T) {
 			}
 			// Again: nothing is left to do.
 			var told []string
-			if err := Apply(context.Background(), ApplyOptions{Dialect: c.d, Target: target, Folder: dir, Term: 2, Progress: func(p Progress) { told = append(told, p.What) }}); err != nil || strings.ReplaceAll(strings.Join(told, ""), "there already", "") != "" {
+			if err := Apply(context.Background(), ApplyOptions{Dialect: c.d, Target: target, Folder: dir, Term: 2, Progress: func(p Progress) error { told = append(told, p.What); return nil }}); err != nil || strings.ReplaceAll(strings.Join(told, ""), "there already", "") != "" {
 				t.Errorf("%v, %v", err, told)
 			}
 			// One with a lower term does nothing.
@@ -119,7 +128,7 @@ func TestApplyKilledAtEveryEdge(t *testing.T) {
 			if _, err := db.Exec("SELECT * FROM d"); err == nil {
 				t.Error("a statement before the refused one was run")
 			}
-			more := folder(t, "1_init.sql", init, "2_more.sql", c.sql, "3_drop.sql", "ALTER TABLE a DROP COLUMN id")
+			more := folder(t, "1_init.sql", init, "2_more.sql", c.sql, "3_drop.sql", "-- windlass:contract\nALTER TABLE a DROP COLUMN id")
 			if err := Apply(context.Background(), ApplyOptions{Dialect: c.d, Target: target, Folder: more, Term: 3, Contract: true}); err != nil {
 				t.Errorf("a contract step: %v", err)
 			}
@@ -147,7 +156,7 @@ func TestTrap40InvalidIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	var told []string
-	o := ApplyOptions{Dialect: Postgres, Target: target, Folder: dir, Term: 1, LockTimeout: 100 * time.Millisecond, Backoff: 20 * time.Millisecond, Tries: 200, Progress: func(p Progress) {
+	o := ApplyOptions{Dialect: Postgres, Target: target, Folder: dir, Term: 1, LockTimeout: 100 * time.Millisecond, Backoff: 20 * time.Millisecond, Tries: 200, Progress: func(p Progress) error {
 		told = append(told, fmt.Sprintf("%d/%d %s", p.N, p.Of, p.What))
 		if p.N == 2 && p.What == "runs" {
 			if _, err := tx.Exec("SELECT * FROM a"); err != nil { // a reader, whom ALTER TABLE waits for
@@ -159,6 +168,7 @@ func TestTrap40InvalidIndex(t *testing.T) {
 				t.Error(err)
 			}
 		}
+		return nil
 	}}
 	if err := Apply(ctx, o); err != nil {
 		t.Fatal(err, told)

@@ -43,6 +43,7 @@ type Report struct {
 	Clean      bool        `json:"clean"`                 // no finding counts
 	Findings   []Finding   `json:"findings"`              // those that count come first
 	Steps      []Step      `json:"steps,omitempty"`       // the statements of the migration, with what they lock
+	Contract   []Statement `json:"contract,omitempty"`    // those of To that are marked for the contract step
 	Tried      int         `json:"statements_tried"`      // of the old version, on the new schema
 	Unfit      []Statement `json:"statements_unfit"`      // fail on the old schema too, and prove nothing
 	Prepared   int         `json:"statements_prepared"`   // of those tried: have placeholders, and were prepared only
@@ -59,6 +60,8 @@ type checker struct {
 	old      *oldStatements
 	live     *sql.DB // of sizes, or nil
 	liveDSN  dsn
+	collate  string // the live database's on MySQL
+	drift    *drift // nil: no database was named beside two folders
 }
 
 // Check compares two schemas, and judges the way from one to the other. An *Error says what is wrong with what was given.
@@ -81,6 +84,9 @@ func Check(ctx context.Context, o Options) (*Report, error) {
 	}
 	c.report.From, c.report.To = End{c.from.kind, c.from.String()}, End{c.to.kind, c.to.String()}
 	if c.from.kind == Folder && c.to.kind == Folder {
+		if o.Live != "" {
+			c.drift = &drift{}
+		}
 		if _, err := shared(c.from, c.to); err != nil { // before any server is asked
 			return nil, err
 		}
@@ -105,7 +111,6 @@ func Check(ctx context.Context, o Options) (*Report, error) {
 }
 
 func (c *checker) open(ctx context.Context) error {
-	var collate string
 	live := ""
 	switch {
 	case c.from.kind == Live:
@@ -126,7 +131,7 @@ func (c *checker) open(ctx context.Context) error {
 		if c.Dialect == MySQL {
 			q = "SELECT VERSION(), @@collation_database"
 		}
-		if err := c.live.QueryRowContext(ctx, q).Scan(&c.report.LiveServer, &collate); err != nil {
+		if err := c.live.QueryRowContext(ctx, q).Scan(&c.report.LiveServer, &c.collate); err != nil {
 			return &Error{Where: live, What: c.liveDSN.String() + " does not tell its version", Hint: "see the account's rights", Err: c.liveDSN.clean(err)}
 		}
 	}
@@ -140,7 +145,7 @@ func (c *checker) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.dev, err = newDev(ctx, server, collate); err != nil {
+	if c.dev, err = newDev(ctx, server, c.collate); err != nil {
 		return err
 	}
 	c.report.Server = c.dev.version
@@ -183,13 +188,36 @@ func (c *checker) walk(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return c.steps(ctx, pending)
+		if err := c.steps(ctx, all(expanding(pending))); err != nil {
+			return err
+		}
+		return c.contractSteps(ctx, all(contracting(pending)))
 	}
 	return c.planned(ctx)
 }
 
-// begin runs those migrations of the folder --to that the old state has, and returns the statements that are left.
-func (c *checker) begin(ctx context.Context) ([]Statement, error) {
+// contractSteps runs what is marked for the contract step after all else, where it will run: that it works, and what it locks, is shown.
+// Its findings don't count now: nothing old is there then.
+func (c *checker) contractSteps(ctx context.Context, stmts []Statement) error {
+	if len(stmts) == 0 {
+		return nil
+	}
+	first, old := len(c.report.Findings), c.old
+	c.old, c.drift = nil, nil
+	err := c.steps(ctx, stmts)
+	c.old = old
+	for i := range c.report.Findings[first:] {
+		c.report.Findings[first+i].Allowed = allowedContract
+	}
+	c.report.Contract = stmts
+	return err
+}
+
+// allowedContract is why a finding of a migration that is marked does not count.
+const allowedContract = "marked for the contract step, which a later campaign runs"
+
+// begin runs those migrations of the folder --to that the old state has, and returns those that are left.
+func (c *checker) begin(ctx context.Context) ([]migration, error) {
 	var at int
 	var err error
 	switch {
@@ -213,7 +241,7 @@ func (c *checker) begin(ctx context.Context) ([]Statement, error) {
 	if c.base, err = c.dev.state(ctx); err != nil {
 		return nil, err
 	}
-	return all(c.to.files[at:]), nil
+	return c.to.files[at:], nil
 }
 
 func (c *checker) replay(ctx context.Context, stmts []Statement) error {
@@ -225,51 +253,98 @@ func (c *checker) replay(ctx context.Context, stmts []Statement) error {
 	return nil
 }
 
-// find replays the folder --to until it is what --from is: those migrations the old state has.
-func (c *checker) find(ctx context.Context) ([]Statement, error) {
+// find replays the folder --to until it is what --from is: those migrations the old state has. Those of the contract step it may have or not.
+func (c *checker) find(ctx context.Context) ([]migration, error) {
 	want, err := c.stateOf(ctx, c.from)
 	if err != nil {
 		return nil, err
 	}
+	n, wrong, err := c.findIn(ctx, want, c.to.files)
+	if err != nil || wrong == nil {
+		return c.to.files[n:], err
+	}
+	plain := expanding(c.to.files)
+	if len(plain) == len(c.to.files) {
+		return nil, wrong
+	}
+	fresh, err := newDev(ctx, c.dev.server, c.collate)
+	if err != nil {
+		return nil, err
+	}
+	c.dev.close()
+	c.dev = fresh
+	n, w, err := c.findIn(ctx, want, plain)
+	if err != nil {
+		return nil, err
+	}
+	if w != nil {
+		return nil, wrong
+	}
+	return append(contracting(c.to.files), plain[n:]...), nil
+}
+
+// findIn tells how many of the files make the wanted state; wrong says that none do.
+func (c *checker) findIn(ctx context.Context, want *state, files []migration) (n int, wrong, err error) {
 	nearest, least := "an empty schema", -1
 	var seen string
-	for i := 0; i <= len(c.to.files); i++ {
+	for i := 0; i <= len(files); i++ {
 		now, err := c.dev.state(ctx)
 		if err != nil {
-			return nil, err
+			return 0, nil, err
 		}
 		d, err := now.diff(want, c.dev.drv)
 		if err != nil {
-			return nil, c.dev.wrong("can't be compared", err)
+			return 0, nil, c.dev.wrong("can't be compared", err)
 		}
 		d = withoutGrants(d)
 		if d.empty() {
 			c.base = now
 			if i > 0 {
-				c.report.Applied = c.to.files[i-1].name
+				c.report.Applied = files[i-1].name
 			}
-			return all(c.to.files[i:]), nil
+			return i, nil, nil
 		}
 		if n := len(d.changes) + len(d.gone) + len(d.came) + len(d.other); least < 0 || n <= least {
 			least, seen = n, d.String()
 			if i > 0 {
-				nearest = c.to.files[i-1].name
+				nearest = files[i-1].name
 			}
 		}
-		if i < len(c.to.files) {
-			if err := c.replay(ctx, c.to.files[i].stmts); err != nil {
-				return nil, err
+		if i < len(files) {
+			if err := c.replay(ctx, files[i].stmts); err != nil {
+				return 0, nil, err
 			}
 		}
 	}
-	return nil, &Error{Where: c.from.String(), What: fmt.Sprintf("is no state that %s passes through; it is nearest after %s, but for: %s", c.to.path, nearest, seen), Usage: true,
-		Hint: "somebody changed the database by hand, or the folder is another's: write the missing migration, or name the last one that was applied with --applied"}
+	return 0, &Error{Where: c.from.String(), What: fmt.Sprintf("is no state that %s passes through; it is nearest after %s, but for: %s", c.to.path, nearest, seen), Usage: true,
+		Hint: "somebody changed the database by hand, or the folder is another's: write the missing migration, or name the last one that was applied with --applied"}, nil
 }
 
 // withoutGrants leaves out who may do what: accounts of production are not on a development server.
 func withoutGrants(d diff) diff {
 	grant := func(e extra) bool { return e.Kind == "grant" }
 	d.gone, d.came, d.other = slices.DeleteFunc(d.gone, grant), slices.DeleteFunc(d.came, grant), slices.DeleteFunc(d.other, grant)
+	return d
+}
+
+// withoutMore leaves out what the second has and the first lacks.
+func withoutMore(d diff) diff {
+	more := func(ch schema.Change) bool {
+		switch ch := ch.(type) {
+		case *schema.AddTable, *schema.AddSchema, *schema.AddObject, *schema.AddColumn, *schema.AddIndex, *schema.AddForeignKey, *schema.AddCheck:
+			return true
+		case *schema.ModifyTable:
+			return len(ch.Changes) == 0
+		}
+		return false
+	}
+	d.came = nil
+	for i, ch := range d.changes {
+		if m, ok := ch.(*schema.ModifyTable); ok {
+			d.changes[i] = &schema.ModifyTable{T: m.T, Changes: slices.DeleteFunc(slices.Clone(m.Changes), more)}
+		}
+	}
+	d.changes = slices.DeleteFunc(d.changes, more)
 	return d
 }
 
@@ -312,6 +387,12 @@ func (c *checker) steps(ctx context.Context, stmts []Statement) error {
 	if err := c.old.onOld(ctx, c); err != nil {
 		return err
 	}
+	if err := c.drift.begin(ctx, c); err != nil {
+		return err
+	}
+	if err := c.drift.compare(c, before); err != nil {
+		return err
+	}
 	for i, s := range stmts {
 		c.Progress(fmt.Sprintf("statement %d of %d: %s", i+1, len(stmts), s.Where()))
 		step, err := c.dev.run(ctx, s, true, func(table string) bool { return c.base.table(table) != nil })
@@ -335,7 +416,11 @@ func (c *checker) steps(ctx context.Context, stmts []Statement) error {
 			}
 		}
 		before = after
+		if err := c.drift.compare(c, after); err != nil {
+			return err
+		}
 	}
+	c.drift.end(c)
 	return nil
 }
 

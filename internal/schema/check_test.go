@@ -22,7 +22,7 @@ func folder(t *testing.T, files ...string) string {
 	return dir
 }
 
-func check(t *testing.T, o Options) *Report {
+func checked(t *testing.T, o Options) *Report {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
@@ -44,7 +44,7 @@ func rulesOf(t *testing.T, o Options, old string, cases []ruled) {
 		files = append(files, fmt.Sprintf("%d_new.sql", i+2), "-- a comment\n"+c.sql)
 	}
 	o.From, o.To = folder(t, "1_init.sql", old), folder(t, files...)
-	r := check(t, o)
+	r := checked(t, o)
 	got := map[string][]string{}
 	for _, f := range r.Findings {
 		s := f.Rule + " " + f.Object

@@ -85,6 +85,42 @@ func (a *applier) fence(ctx context.Context) error {
 	return nil
 }
 
+// readJournal reads the state of every statement by its entry's key. A journal that is not there is one without entries.
+func readJournal(ctx context.Context, d dsn, db *sql.DB) (map[string]string, error) {
+	there := "SELECT to_regclass('" + JournalTable + "') IS NOT NULL"
+	if d.dialect == MySQL {
+		there = "SELECT COUNT(*)>0 FROM information_schema.TABLES WHERE TABLE_SCHEMA=DATABASE() AND TABLE_NAME='" + JournalTable + "'"
+	}
+	wrong := func(err error) error {
+		return &Error{Where: d.String(), What: "does not show its journal", Hint: "see the account's rights on " + JournalTable, Err: d.clean(err)}
+	}
+	out := map[string]string{}
+	var is bool
+	if err := db.QueryRowContext(ctx, there).Scan(&is); err != nil {
+		return nil, wrong(err)
+	}
+	if !is {
+		return out, nil
+	}
+	rows, err := db.QueryContext(ctx, "SELECT file, n, state FROM "+JournalTable+" WHERE file<>''")
+	if err != nil {
+		return nil, wrong(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var e entry
+		var state string
+		if err := rows.Scan(&e.file, &e.n, &state); err != nil {
+			return nil, wrong(err)
+		}
+		out[e.key()] = state
+	}
+	if err := rows.Err(); err != nil {
+		return nil, wrong(err)
+	}
+	return out, nil
+}
+
 // look reads what the journal says of a statement, and refuses one that was changed since it was applied.
 func (a *applier) look(ctx context.Context, e entry) (string, error) {
 	if err := a.fence(ctx); err != nil {
@@ -161,7 +197,9 @@ func (a *applier) clear(ctx context.Context, e entry) error {
 	if err != nil || !there || valid {
 		return err
 	}
-	a.tell("drops the invalid index " + name)
+	if err := a.tell("drops the invalid index " + name); err != nil {
+		return err
+	}
 	if _, err := a.conn.ExecContext(ctx, "DROP INDEX CONCURRENTLY IF EXISTS "+name); err != nil {
 		return err
 	}

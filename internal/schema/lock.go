@@ -265,7 +265,7 @@ var (
 	constraintWords = regexp.MustCompile(`(?i)\b(CHECK|FOREIGN\s+KEY|REFERENCES)\b`)
 	addsColumn      = regexp.MustCompile(`(?is)\bADD\b.*\bDEFAULT\b`)
 	vacuumFull      = regexp.MustCompile(`(?i)^\s*(VACUUM\s*(\([^)]*\bFULL\b|FULL\b)|CLUSTER\b)`)
-	changesRows     = regexp.MustCompile(`(?i)^\s*(UPDATE|DELETE|INSERT\b[^;]*\bSELECT|REPLACE\b[^;]*\bSELECT|MERGE|WITH\b[^;]*\b(UPDATE|DELETE|INSERT))\b`)
+	changesRows     = regexp.MustCompile(`(?i)^\s*(UPDATE|DELETE|INSERT\b[^;]*\bSELECT\b[^;]*\bFROM|REPLACE\b[^;]*\bSELECT\b[^;]*\bFROM|MERGE|WITH\b[^;]*\b(UPDATE|DELETE|INSERT))\b`)
 	truncates       = regexp.MustCompile("(?i)^\\s*TRUNCATE\\s+(?:TABLE\\s+)?(?:ONLY\\s+)?[`\"]?([\\w$]+)")
 )
 

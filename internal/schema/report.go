@@ -34,6 +34,12 @@ func (r *Report) WriteText(w io.Writer) error {
 			fmt.Fprintf(&b, "  %s fails on the old schema too, and proves nothing: %s\n", s.Where(), s.Short())
 		}
 	}
+	if len(r.Contract) > 0 {
+		b.WriteString("\nmarked for the contract step, which a later campaign runs when nothing old is left and the rollback window has closed:\n")
+		for _, s := range r.Contract {
+			fmt.Fprintf(&b, "  %s: %s\n", s.Where(), s.Short())
+		}
+	}
 	n := 0
 	for _, f := range r.Findings {
 		if f.Counts() {
@@ -41,7 +47,7 @@ func (r *Report) WriteText(w io.Writer) error {
 		}
 	}
 	if r.Clean {
-		fmt.Fprintf(&b, "\nclean: old nodes can work on it after each of %d statements\n", len(r.Steps))
+		fmt.Fprintf(&b, "\nclean: old nodes can work on it after each of %d statements\n", len(r.Steps)-len(r.Contract))
 	} else {
 		fmt.Fprintf(&b, "\n%d findings\n", n)
 	}

@@ -18,7 +18,7 @@ type Rule struct {
 	Safe     string   // the safe rewrite
 }
 
-const contract = "leave it, and do it in a contract step of a later campaign, when nothing old is left and the rollback window has closed"
+const contract = "leave it, and do it in a contract step of a later campaign, when nothing old is left and the rollback window has closed: in a migration of its own with the line -- windlass:contract"
 
 // rules are all rules. docs/schema.md lists them, held by a test.
 var rules = []Rule{
@@ -86,6 +86,8 @@ var rules = []Rule{
 	{"missing-lock-timeout", Note, "the statement needs its lock for a moment only, but waits for it behind the longest transaction, and everybody else waits behind it", "SET lock_timeout before it and try again, as `windlass` does when it applies a migration"},
 	{"unknown-lock", Note, "what the statement locks could not be measured", "try it on a copy of the table"},
 	{"old-statement-fails", Breaks, "a statement of the old version, which works on the old schema, fails on the new one", "change the migration so that it works"},
+	{"live-differs", Breaks, "the live database is no state on the way from --from to --to, so what was judged is not what will happen", "write the missing migration, or undo what was done by hand"},
+	{"live-has-more", Note, "the live database has what no migration made", "see that no migration makes it anew, and that none relies on its absence"},
 	{"not-compared", Note, "something could not be copied from the live database to the development server, so what the migration does to it is not judged", "give the folder of migrations that made it as --from"},
 }
 

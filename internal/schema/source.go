@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -38,6 +39,15 @@ type migration struct {
 	name  string // the file's base name
 	raw   []byte
 	stmts []Statement
+	// contract: it takes away what only versions before its own use, and waits for the contract step.
+	contract bool
+}
+
+var contractMark = regexp.MustCompile(`(?m)^[ \t]*--[ \t]*windlass:[ \t]*contract[ \t]*\r?$`)
+
+// expanding are the migrations that are not for the contract step.
+func expanding(ms []migration) []migration {
+	return slices.DeleteFunc(slices.Clone(ms), func(m migration) bool { return m.contract })
 }
 
 func (s source) String() string {
@@ -193,7 +203,7 @@ func scanner(d Dialect) *migrate.Scanner {
 
 // readFile cuts a file into statements and finds the line of each.
 func readFile(d Dialect, path string, f migrate.File, raw []byte) (migration, error) {
-	m := migration{name: f.Name(), raw: raw}
+	m := migration{name: f.Name(), raw: raw, contract: contractMark.Match(raw)}
 	var stmts []*migrate.Stmt
 	var err error
 	switch f := f.(type) {
@@ -223,6 +233,11 @@ func readFile(d Dialect, path string, f migrate.File, raw []byte) (migration, er
 		m.stmts = append(m.stmts, Statement{SQL: sql, File: path, Line: line})
 	}
 	return m, nil
+}
+
+// contracting are the migrations that are for the contract step.
+func contracting(ms []migration) []migration {
+	return slices.DeleteFunc(slices.Clone(ms), func(m migration) bool { return !m.contract })
 }
 
 // all are the statements of the migrations in order.

@@ -79,7 +79,7 @@ func TestPostgresLive(t *testing.T) {
 	old := filepath.Join(folder(t, "old.sql", "INSERT INTO parents VALUES (1,'a');\nINSERT INTO events (body,parent) VALUES ('x',2);\nDELETE FROM parents WHERE id=1;\nSELECT body FROM events WHERE id=$1;\nSELECT nothing FROM events;\n"), "old.sql")
 	to := folder(t, "1_init.sql", pgLive, "2_index.sql", "CREATE INDEX events_body ON events (body);", "10_key.sql",
 		"SET lock_timeout='1s';\nALTER TABLE events ADD CONSTRAINT fp FOREIGN KEY (parent) REFERENCES parents NOT VALID;\nALTER TABLE events RENAME body TO text;")
-	r := check(t, Options{Dialect: Postgres, From: dsn, To: to, Dev: server, Statements: old, Measure: true})
+	r := checked(t, Options{Dialect: Postgres, From: dsn, To: to, Dev: server, Statements: old, Measure: true})
 	if r.Applied != "1_init.sql" {
 		t.Errorf("the live database stands at %q", r.Applied)
 	}
@@ -106,7 +106,7 @@ func TestPostgresLive(t *testing.T) {
 
 	// The difference of two schemas, for which there are no statements.
 	file := filepath.Join(folder(t, "s.sql", "CREATE TABLE parents (id int PRIMARY KEY,\n  name text,\n  age int NOT NULL);\nCREATE TABLE events (id bigserial PRIMARY KEY, body varchar(10), parent int);\n"), "s.sql")
-	r = check(t, Options{Dialect: Postgres, From: dsn, To: file, Dev: server})
+	r = checked(t, Options{Dialect: Postgres, From: dsn, To: file, Dev: server})
 	got := rulesFound(r)
 	slices.Sort(got)
 	if want := []string{"add-required-column", "drop-view", "narrow-type", "rewrite-table", "scan-under-lock"}; !slices.Equal(got, want) {
@@ -125,7 +125,7 @@ func TestPostgresLive(t *testing.T) {
 	if !errors.As(err, &e2) || !e2.Usage || !strings.Contains(err.Error(), "table public.events differs") || !strings.Contains(e2.Hint, "--applied") {
 		t.Errorf("got %v", err)
 	}
-	r = check(t, Options{Dialect: Postgres, From: dsn, To: to, Dev: server, Applied: "2", Allow: []string{"rename-column", "add-foreign-key", "foreign-key-blocks-delete"}})
+	r = checked(t, Options{Dialect: Postgres, From: dsn, To: to, Dev: server, Applied: "2", Allow: []string{"rename-column", "add-foreign-key", "foreign-key-blocks-delete"}})
 	if !r.Clean {
 		t.Errorf("got %v", rulesFound(r))
 	}
