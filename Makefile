@@ -6,7 +6,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BIN := bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-quick race lint bench matrix generate clean setup
+.PHONY: help build demo test test-quick fuzz race lint bench matrix generate clean setup
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -24,11 +24,21 @@ setup: ## install the programs that the tests drive
 test: setup build ## all tests, on real servers, with each victim at each write of the storage switch
 	$(GO) vet ./...
 	$(GO) test -timeout 15m $$($(GO) list ./... | grep -v '/internal/faults$$')
+	$(MAKE) --no-print-directory fuzz FUZZ=500x
 	WINDLASS_FAULTS=sides $(GO) test -timeout 17m ./internal/faults
 
 test-quick: setup build ## the same, with a selection of those faults
 	$(GO) vet ./...
 	$(GO) test -timeout 15m ./...
+
+# How many inputs for each target, or for how long: FUZZ=10m. What is found is kept under testdata/fuzz, as a test for ever.
+FUZZ ?= 50000x
+
+fuzz: ## malformed packets and texts, beyond the ones that every test run tries
+	@for at in wire:FuzzPackets wire:FuzzParsers wire:FuzzReply gateway:FuzzClient gateway:FuzzLogin gateway:FuzzServer gateway:FuzzScan config:FuzzRead; do \
+	  echo "$${at##*:}, $(FUZZ)"; \
+	  $(GO) test ./internal/$${at%%:*} -run '^$$' -fuzz "^$${at##*:}\$$" -fuzztime $(FUZZ) -timeout 2h >fuzz.out 2>&1 || { cat fuzz.out; exit 1; }; \
+	done; rm -f fuzz.out
 
 race: setup ## the concurrent packages under the race detector
 	$(GO) test -race -timeout 30m ./internal/...
