@@ -18,7 +18,7 @@ func TestOldListOfTransactions(t *testing.T) {
 	t.Parallel()
 	s := processtest.Primary(t, "11.8", processtest.With("sync-binlog=0", "innodb-flush-log-at-trx-commit=2"))
 	s.Exec(t, "CREATE TABLE app.t (id INT NOT NULL PRIMARY KEY)")
-	d, err := New(Config{Admin: Account{User: processtest.AdminUser, Password: Fixed(processtest.AdminPassword)}, Query: time.Second})
+	d, err := New(Config{Admin: Account{User: processtest.AdminUser, Password: Fixed(processtest.AdminPassword)}, Query: 3 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,11 +60,14 @@ func (d *Driver) transactions(ctx context.Context, p place) ([]row, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Query)
 	defer cancel()
 	last := errOldList
-	for {
+	for tries := 0; ; tries++ {
 		rs, err := s.rows(ctx, openTransactions)
-		if number(err) == errnoConversion {
+		switch {
+		case number(err) == errnoConversion:
 			last = err // MySQL's list has the statements, too, in utf8mb3: it can't be had while one is beyond that
-		} else if err != nil {
+		case err != nil && tries > 0 && ctx.Err() != nil:
+			return nil, fmt.Errorf("%s: %w", p, last) // the time is over in the middle of a look: what the looks before it showed is the reason
+		case err != nil:
 			return nil, err
 		}
 		if i := slices.IndexFunc(rs, func(r row) bool { return r["id"] == own }); i >= 0 {
