@@ -39,9 +39,12 @@ func (c Campaign) Check(f fleet.Fleet, now time.Time) []config.Finding {
 	if len(selected) == 0 && !missing {
 		add("product", config.CodeReference, "write the product and the patterns of clusters that the fleet has", "the campaign selects no cluster of the fleet %s: none of product %q fits its environments and patterns", f.Name, c.Product)
 	}
-	if c.InPlace() {
+	switch {
+	case c.InPlace():
 		c.checkInPlace(selected, add)
-	} else {
+	case c.Rolls():
+		c.checkRolling(selected, add)
+	default:
 		c.checkCells(selected, add)
 	}
 	before := len(found)
@@ -79,11 +82,19 @@ func (c Campaign) Path(now time.Time) (policy.Path, error) {
 	if err != nil || product == nil {
 		return policy.Path{}, err
 	}
-	path, err := product.Plan(policy.Request{From: c.From, To: c.To, Strategy: c.Strategy, Bridges: bridges})
+	path, err := product.Plan(policy.Request{From: c.From, To: c.To, Strategy: c.pathStrategy(), Bridges: bridges})
 	if err == nil && len(path.Hops) > 1 {
 		err = fmt.Errorf("from %s to %s it takes %d hops, the first one to %s: %s", c.From, c.To, len(path.Hops), path.Hops[0].To, path.Hops[0].Why)
 	}
 	return path, err
+}
+
+// pathStrategy is the strategy by which a path is planned: to a policy, nodes that are upgraded in groups go one after the other.
+func (c Campaign) pathStrategy() string {
+	if c.Rolls() {
+		return policy.InPlace
+	}
+	return c.Strategy
 }
 
 type adder func(path, code, hint, format string, args ...any)

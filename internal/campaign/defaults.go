@@ -42,10 +42,14 @@ func Defaults() Campaign {
 	}
 }
 
-// defaultSoaks are the soaks of a strategy's stages: the primary is watched for a day on the new version, and the way back with it.
+// defaultSoaks are the soaks of a strategy's stages: the primary is watched for a day on the new version, and the way back with it; one node of an
+// engine for an hour, and all of them for a day until features open and the way back ends.
 func defaultSoaks(name string) map[string]time.Duration {
-	if name == policy.InPlace {
+	switch name {
+	case policy.InPlace:
 		return map[string]time.Duration{strategy.StageSwitchPrimary: 48 * time.Hour}
+	case strategy.Rolling().Name:
+		return map[string]time.Duration{strategy.StageCanary: time.Hour, strategy.StageNodes: 24 * time.Hour}
 	}
 	return map[string]time.Duration{strategy.StageSwitchStorage: 24 * time.Hour, strategy.StageSwitchGateway: 48 * time.Hour}
 }

@@ -20,8 +20,8 @@ func Parse(src config.Source) (Campaign, error) {
 // file is the shape of a campaign's document. Keys that are absent keep what fileDefaults says.
 type file struct {
 	Name         string   `yaml:"name" rule:"required name" doc:"the campaign's name" example:"mariadb-11-8"`
-	Strategy     string   `yaml:"strategy" rule:"oneof=bluegreen|inplace" doc:"the path that every cluster takes" example:"bluegreen"`
-	Product      string   `yaml:"product" rule:"required oneof=mariadb|mysql" doc:"what the servers run" example:"mariadb"`
+	Strategy     string   `yaml:"strategy" rule:"oneof=bluegreen|inplace|rolling" doc:"the path that every cluster takes" example:"bluegreen"`
+	Product      string   `yaml:"product" rule:"required name" doc:"what the servers run: mariadb, mysql, or an engine behind a load balancer" example:"mariadb"`
 	From         string   `yaml:"from" rule:"required version" doc:"the version that the clusters have" example:"10.11"`
 	To           string   `yaml:"to" rule:"required version" doc:"the version that they are raised to" example:"11.8"`
 	Environments []string `yaml:"environments" rule:"required nonempty unique name" doc:"environments, in the order in which they go" example:"[qa, prod]"`
@@ -45,6 +45,7 @@ type file struct {
 	Switch   fileSwitch   `yaml:"switch" doc:"settings of the storage switch" example:"{hold_ttl: 10s}"`
 	Verify   fileVerify   `yaml:"verify" doc:"settings of the data check" example:"{chunk_rows: 1000}"`
 	Record   fileRecord   `yaml:"record" doc:"settings of the gateway switch" example:"{ttl: 60s}"`
+	Rolling  fileRolling  `yaml:"rolling" doc:"settings of the strategy rolling" example:"{group: 33%, least_serving: 60%}"`
 }
 
 type fileCells struct {
@@ -131,6 +132,8 @@ func fileDefaults() file {
 	f.Switch = fileSwitch(d.Switch)
 	f.Verify = fileVerify(d.Verify)
 	f.Record = fileRecord(d.Drain)
+	g := DefaultRolling()
+	f.Rolling = fileRolling{groupSize(g.Group), share(g.LeastServing), g.DrainWithin, g.HealthyWithin, g.SlowStart, g.Watch}
 	return f
 }
 
@@ -147,7 +150,8 @@ func (f *file) campaign(zone *time.Location) Campaign {
 			Calendar: f.Schedule.Holidays.Calendar, Always: f.Schedule.Always, Every: f.Schedule.Every,
 		},
 		Budget: Budget{int(f.Budget.Campaign), int(f.Budget.Environment), int(f.Budget.Stage)},
-		Switch: Switch(f.Switch), Verify: Verify(f.Verify), Drain: Drain(f.Record), Approve: f.Approve, Rehearse: f.Rehearse, SeenWithin: f.SeenWithin,
+		Switch: Switch(f.Switch), Verify: Verify(f.Verify), Drain: Drain(f.Record), Approve: f.Approve,
+		Rolling: Rolling{string(f.Rolling.Group), int(f.Rolling.LeastServing), f.Rolling.DrainWithin, f.Rolling.HealthyWithin, f.Rolling.SlowStart, f.Rolling.Watch}, Rehearse: f.Rehearse, SeenWithin: f.SeenWithin,
 	}
 	for _, d := range f.Schedule.Holidays.Dates {
 		c.Schedule.Holidays = append(c.Schedule.Holidays, d.String())

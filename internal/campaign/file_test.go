@@ -15,7 +15,9 @@ const example = "../../examples/campaign.yaml"
 
 func TestEveryKeyWrong(t *testing.T) { configtest.EveryKeyWrong(t, "testdata", Kind()) }
 
-func TestEveryKeyMisspelt(t *testing.T) { configtest.EveryKeyMisspelt(t, example, Kind()) }
+func TestEveryKeyMisspelt(t *testing.T) {
+	configtest.EveryKeyMisspelt(t, example, Kind(), "../../examples/rolling/campaign.yaml")
+}
 
 func parseFile(t *testing.T, name string) Campaign {
 	t.Helper()

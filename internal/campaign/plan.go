@@ -38,7 +38,16 @@ type PlanEnvironment struct {
 	Known    bool               `json:"known"` // the fleet has it
 	Clusters []fleet.ClusterRef `json:"clusters"`
 	Limits   []StageLimit       `json:"limits"`
-	Waits    string             `json:"waits"` // what it waits for in the environments before it; "" for the first one
+	Groups   []PlanGroups       `json:"groups,omitempty"` // of a rolling upgrade: of each cluster, which nodes are out together
+	Waits    string             `json:"waits"`            // what it waits for in the environments before it; "" for the first one
+}
+
+// PlanGroups is how a rolling upgrade takes a cluster's nodes, if all of them serve: the first group is the canary.
+type PlanGroups struct {
+	Ref    fleet.ClusterRef `json:"ref"`
+	Nodes  int              `json:"nodes"`
+	Least  int              `json:"least"`  // so many serve at any time
+	Groups [][]fleet.Node   `json:"groups"` // in order; those that serve then are all others
 }
 
 // StageLimit is how many clusters may be in a stage at the same time.
@@ -52,7 +61,7 @@ func PlanOf(c Campaign, f fleet.Fleet, now time.Time) Plan {
 	p := Plan{Campaign: c, Fleet: f.Name, Findings: c.Check(f, now)}
 	strat, ok := strategy.ByName(c.Strategy)
 	if !ok {
-		p.Findings = append(p.Findings, config.Finding{Path: "strategy", Code: config.CodeReference, Message: fmt.Sprintf("there is no strategy %q", c.Strategy), Hint: "write bluegreen or inplace"})
+		p.Findings = append(p.Findings, config.Finding{Path: "strategy", Code: config.CodeReference, Message: fmt.Sprintf("there is no strategy %q", c.Strategy), Hint: "write bluegreen, inplace or rolling"})
 		return p
 	}
 	p.NoReturn = strat.PointOfNoReturn()
@@ -67,13 +76,16 @@ func PlanOf(c Campaign, f fleet.Fleet, now time.Time) Plan {
 		}
 		p.Stages = append(p.Stages, stage)
 	}
-	byEnv := map[string][]fleet.ClusterRef{}
+	byEnv, groups := map[string][]fleet.ClusterRef{}, map[string][]PlanGroups{}
 	for _, cl := range c.Select(f) {
 		byEnv[cl.Env] = append(byEnv[cl.Env], cl.Ref())
+		if c.Rolls() {
+			groups[cl.Env] = append(groups[cl.Env], c.groupsOf(cl))
+		}
 	}
 	before := ""
 	for _, name := range c.Environments {
-		e := PlanEnvironment{Name: name, Clusters: byEnv[name], Waits: c.waits(before)}
+		e := PlanEnvironment{Name: name, Clusters: byEnv[name], Groups: groups[name], Waits: c.waits(before)}
 		for _, fe := range f.Environments {
 			e.Known = e.Known || fe.Name == name
 		}

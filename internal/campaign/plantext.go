@@ -35,9 +35,14 @@ func (p Plan) WriteText(w io.Writer) error {
 
 func (p Plan) writeFacts(t *planText) {
 	c := p.Campaign
-	if c.InPlace() {
+	switch {
+	case c.InPlace():
 		t.fact("cells", c.FromCell+", whose nodes are raised one after the other, each behind a copy of its data")
-	} else {
+	case c.Rolls():
+		g := c.Rolling
+		t.fact("nodes", fmt.Sprintf("first one, then groups of %s; never fewer than %d%% of them serve, whichever falls ill by itself", g.Group, g.LeastServing))
+		t.fact("each group", fmt.Sprintf("drained within %s, else cut off; healthy within %s of its start; back to its full share over %s; watched for %s", human(g.DrainWithin), human(g.HealthyWithin), human(g.SlowStart), human(g.Watch)))
+	default:
 		t.fact("cells", fmt.Sprintf("%s (old) beside %s (new, %s)", c.FromCell, c.ToCell, nodes(c.Nodes)))
 	}
 	t.fact("schedule", c.Schedule.describe())
@@ -49,13 +54,7 @@ func (p Plan) writeFacts(t *planText) {
 		t.fact("freeze", fmt.Sprintf("%s to %s%s: %s", f.From.Format("2006-01-02 15:04 MST"), f.To.Format("2006-01-02 15:04 MST"), where, f.Reason))
 	}
 	t.fact("budget", fmt.Sprintf("failed clusters that are borne: %s in the campaign, %s in an environment, %s in a stage of it", allowed(c.Budget.Campaign), allowed(c.Budget.Environment), allowed(c.Budget.Stage)))
-	s := c.Switch
-	open := "the switch is called off"
-	if s.OnOpenTransaction == OnOpenFail {
-		open = "it fails with a clear error"
-	}
-	t.fact("switch", fmt.Sprintf("gateways hold for at most %s; open write transactions get %s to end, %s, else %s; lag at most %s; %s for all of it",
-		human(s.HoldTTL), human(s.Drain), times(s.Tries), open, human(s.MaxLag), human(s.Timeout)))
+	p.writeSwitch(t)
 	if states, pairs := p.Path.Proved(); states > 0 {
 		t.fact("proof", fmt.Sprintf("%s, with %s of versions that meet in them, each allowed by a rule of the policy of %s", plural(states, "mixed state"), plural(pairs, "pair"), c.Product))
 	}
@@ -68,10 +67,28 @@ func (p Plan) writeFacts(t *planText) {
 	if c.Rehearse != "" {
 		t.fact("rehearsal", fmt.Sprintf("one cluster goes through %s and back before the others start it", c.Rehearse))
 	}
-	if p.NoReturn != "" {
+	switch {
+	case p.NoReturn == "":
+	case c.Rolls():
+		t.fact("no return", fmt.Sprintf("from the beginning of %s on. Until then every node can go back to %s; the expanded schema stays, and %s works on it", p.NoReturn, c.From, c.From))
+	default:
 		t.fact("no return", fmt.Sprintf("from the beginning of %s on; earlier if replication to %s breaks, which holds %s", p.NoReturn, c.From, p.NoReturn))
 	}
 	t.line("")
+}
+
+// writeSwitch says how the strategies that switch a primary do it.
+func (p Plan) writeSwitch(t *planText) {
+	if p.Campaign.Rolls() {
+		return
+	}
+	s := p.Campaign.Switch
+	open := "the switch is called off"
+	if s.OnOpenTransaction == OnOpenFail {
+		open = "it fails with a clear error"
+	}
+	t.fact("switch", fmt.Sprintf("gateways hold for at most %s; open write transactions get %s to end, %s, else %s; lag at most %s; %s for all of it",
+		human(s.HoldTTL), human(s.Drain), times(s.Tries), open, human(s.MaxLag), human(s.Timeout)))
 }
 
 func (p Plan) writeEnvironments(t *planText) {
@@ -122,6 +139,45 @@ func (p Plan) writeEnvironments(t *planText) {
 		}
 	}
 	t.line("")
+	p.writeGroups(t)
+}
+
+// writeGroups names the nodes of each group, with their zones.
+func (p Plan) writeGroups(t *planText) {
+	const most = 12
+	n := 0
+	for _, e := range p.Environments {
+		for _, g := range e.Groups {
+			if n++; n > most {
+				continue
+			}
+			if n == 1 {
+				t.line("Groups, if every node serves; before each the nodes that serve are counted anew:")
+			}
+			t.line("  %s: at least %d of %d nodes serve", g.Ref, g.Least, g.Nodes)
+			for i, group := range g.Groups {
+				var names []string
+				for _, node := range group {
+					name := node.Name
+					if node.Zone != "" {
+						name += " (" + node.Zone + ")"
+					}
+					names = append(names, name)
+				}
+				head := fmt.Sprintf("    %d. ", i+1)
+				if i == 0 {
+					head += "canary: "
+				}
+				t.wrap(head, "       ", strings.Join(names, ", "))
+			}
+		}
+	}
+	if n > most {
+		t.line("  and %s more", plural(n-most, "cluster"))
+	}
+	if n > 0 {
+		t.line("")
+	}
 }
 
 func (p Plan) writeStage(t *planText, i int, st PlanStage) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/policy"
+	"github.com/windlass-db/windlass/internal/strategy"
 )
 
 // Seen is a role on a version, as it was observed. How many nodes have it is of no concern to any policy.
@@ -15,14 +16,14 @@ type Seen struct {
 	Version string     `json:"version"`
 }
 
-// SeenIn lists what an observation saw, each role on each version once. Nodes that replicate from nowhere meet nobody, and of those that could
-// not be read nothing is known.
+// SeenIn lists what an observation saw, each role on each version once. Nodes that replicate from nowhere, or that are out, meet nobody, and of
+// those that could not be read nothing is known.
 func SeenIn(o fleet.Observation) []Seen {
 	var all []Seen
 	have := map[Seen]bool{}
 	for _, n := range o.Nodes {
 		s := Seen{n.Role, n.Version}
-		if (n.Role == fleet.RolePrimary || n.Role == fleet.RoleReplica) && n.Version != "" && !have[s] {
+		if (n.Role == fleet.RolePrimary || n.Role == fleet.RoleReplica || n.Role == fleet.RoleServing) && n.Version != "" && !have[s] {
 			have[s] = true
 			all = append(all, s)
 		}
@@ -44,23 +45,40 @@ func (t *tick) mixedState(c *candidate, at time.Time) (Reason, bool) {
 	}
 	moves := t.strat.PrimaryMoves()
 	window := moves >= 0 && c.next > moves || t.switched(c) // the way back is open: the old version replicates from the new one
+	schema := t.Campaign.schemaBefore(c.name)
 	var key strings.Builder
-	fmt.Fprint(&key, window, c.Seen)
+	fmt.Fprint(&key, window, schema, c.Seen)
 	if m, ok := t.judged[key.String()]; ok {
 		return m.Reason, m.made
 	}
 	m := memo{}
-	m.Reason, m.made = t.Campaign.judge(t.product, c.Seen, window)
+	m.Reason, m.made = t.Campaign.judge(t.product, c.Seen, schema, window)
 	t.judged[key.String()] = m
 	return m.Reason, m.made
 }
 
-// judge says why versions that were seen may not be together.
-func (c Campaign) judge(product *policy.Product, seen []Seen, window bool) (Reason, bool) {
+// schemaBefore is the version of the schema that a rolling upgrade has before a stage: its first stage expands it. "" for other strategies.
+func (c Campaign) schemaBefore(stage string) string {
+	switch {
+	case !c.Rolls():
+		return ""
+	case stage == strategy.StageExpandSchema:
+		return c.From
+	}
+	return c.To
+}
+
+// judge says why versions that were seen may not be together, nor on a schema of that version; "" if there is none.
+func (c Campaign) judge(product *policy.Product, seen []Seen, schema string, window bool) (Reason, bool) {
 	s := policy.State{Window: window}
 	for _, one := range seen {
-		if component := roleComponent(product, one.Role); component != "" {
+		for _, component := range roleComponents(product, one.Role) {
 			s.Present = append(s.Present, policy.Present{Component: component, Version: one.Version})
+		}
+	}
+	for _, x := range product.Components {
+		if x.Single && schema != "" && len(s.Present) > 0 {
+			s.Present = append(s.Present, policy.Present{Component: x.Name, Version: schema})
 		}
 	}
 	_, bad, err := product.Check(s)
@@ -78,16 +96,21 @@ func (c Campaign) judge(product *policy.Product, seen []Seen, window bool) (Reas
 	return c.otherBuild(product, seen)
 }
 
-// roleComponent is the product's component for a role: the one that is a role of another is the primary's, the other the replicas'.
-func roleComponent(p *policy.Product, role fleet.Role) string {
+// roleComponents are the product's components for a role: the one that is a role of another is the primary's, the other the replicas'. A node
+// of an engine is all that there may be several of: which of it a node runs is not told, so it has to be allowed for each.
+func roleComponents(p *policy.Product, role fleet.Role) (all []string) {
 	for _, c := range p.Components {
 		switch {
+		case role == fleet.RoleServing:
+			if c.RoleOf == "" && !c.Single {
+				all = append(all, c.Name)
+			}
 		case c.RoleOf == "":
 		case role == fleet.RolePrimary:
-			return c.Name
+			return []string{c.Name}
 		case role == fleet.RoleReplica:
-			return c.RoleOf
+			return []string{c.RoleOf}
 		}
 	}
-	return ""
+	return all
 }

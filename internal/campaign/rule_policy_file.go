@@ -115,7 +115,7 @@ func (c Campaign) needs(p *policy.Product, b policy.Bridge) bool {
 	if at(c.From) != at(b.From) || at(c.To) != at(b.To) {
 		return false
 	}
-	path, err := p.Plan(policy.Request{From: c.From, To: c.To, Strategy: c.Strategy})
+	path, err := p.Plan(policy.Request{From: c.From, To: c.To, Strategy: c.pathStrategy()})
 	return err != nil || len(path.Hops) > 1
 }
 

@@ -43,11 +43,11 @@ func (c Campaign) BeforeStep(p strategy.Plan, step int, o fleet.Observation) che
 		return check.Results{r}
 	}
 	seen := SeenIn(o)
-	if reason, bad := c.judge(product, seen, c.window(p, step, o)); bad {
+	if reason, bad := c.judge(product, seen, c.schemaBefore(p.Stage), c.window(p, step, o)); bad {
 		return check.Results{check.Failed(CheckVersions, reason.Message, reason.Release, o.At)}
 	}
 	for _, s := range c.ahead(p, step, o) {
-		if reason, bad := c.judge(product, s.seen, s.window); bad {
+		if reason, bad := c.judge(product, s.seen, s.schema, s.window); bad {
 			return check.Results{check.Failed(CheckVersions, p.Steps[step].Does+": "+reason.Message, reason.Release, o.At)}
 		}
 	}
@@ -80,6 +80,10 @@ func (c Campaign) window(p strategy.Plan, step int, o fleet.Observation) bool {
 // ahead are the states that the step leads to, as far as its kind tells: what was seen, and what it brings.
 func (c Campaign) ahead(p strategy.Plan, step int, o fleet.Observation) []aheadState {
 	switch p.Steps[step].Kind {
+	case strategy.ExpandSchema:
+		return []aheadState{{seen: SeenIn(o), schema: c.To}}
+	case strategy.UpgradeCanary, strategy.UpgradeNodes:
+		return []aheadState{{seen: append(SeenIn(o), Seen{fleet.RoleServing, c.next()}), schema: c.schemaBefore(p.Stage)}}
 	case strategy.ProvisionNodes, strategy.SeedNodes, strategy.StartReplication:
 		return []aheadState{{seen: append(SeenIn(o), c.made(o)...)}}
 	case strategy.UpgradeReplicas, strategy.UpgradeLast:
@@ -138,6 +142,7 @@ func (c Campaign) next() string {
 
 type aheadState struct {
 	seen   []Seen
+	schema string
 	window bool
 }
 
@@ -154,7 +159,7 @@ func disruptive(p strategy.Plan) bool {
 func unread(o fleet.Observation) []string {
 	var all []string
 	for _, n := range o.Nodes {
-		if n.Role == fleet.RoleUnknown || n.Version == "" {
+		if n.Role == fleet.RoleUnknown || n.Version == "" && n.Role != fleet.RoleOut {
 			all = append(all, strings.TrimSuffix(n.Cell+"/"+n.Node+": "+n.Error, ": "))
 		}
 	}

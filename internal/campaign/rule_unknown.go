@@ -2,9 +2,12 @@ package campaign
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/strategy"
 )
 
 // unknownPlace holds a cluster of which it can't be told what comes next, or what it is like now.
@@ -58,6 +61,9 @@ func (t *tick) zone() *time.Location {
 // An observation that is older than the end of its last stage judges nothing. Before the switch the new version is no reason:
 // an undo that could not go on has left the primary there, and the switch looks before it acts and finds itself made.
 func (t *tick) wrongVersion(c *candidate, _ time.Time) (Reason, bool) {
+	if t.Campaign.Rolls() {
+		return t.strayNode(c)
+	}
 	if c.Version == "" || c.next < 0 || !c.Observed.After(c.Since) || t.Campaign.From == "" || t.Campaign.To == "" {
 		return Reason{}, false
 	}
@@ -70,6 +76,29 @@ func (t *tick) wrongVersion(c *candidate, _ time.Time) (Reason, bool) {
 	}
 	return Reason{Code: CodeVersion, Message: fmt.Sprintf("its primary runs %s; before %s it should be %s", c.Version, c.name, want),
 		Release: "it is seen on " + want + " again, or a person takes it out of the campaign"}, true
+}
+
+// strayNode holds a cluster with a node on a version that the stage does not expect: before the first node is taken out none is on the new
+// one, while they are upgraded there are two versions, and at the end none is on the old one. A canary that an undo could not bring back may be
+// on the new one.
+func (t *tick) strayNode(c *candidate) (Reason, bool) {
+	if c.next < 0 || !c.looked().After(c.Since) {
+		return Reason{}, false
+	}
+	want := []string{t.Campaign.From, t.Campaign.To}
+	switch c.name {
+	case strategy.StageExpandSchema:
+		want = want[:1]
+	case strategy.StageFinalize:
+		want = want[1:]
+	}
+	for _, s := range c.Seen {
+		if s.Role == fleet.RoleServing && !slices.ContainsFunc(want, func(v string) bool { return fleet.HasVersion(s.Version, v) }) {
+			return Reason{Code: CodeVersion, Message: fmt.Sprintf("a node serves on %s; before %s they should be on %s", s.Version, c.name, strings.Join(want, " or ")),
+				Release: "it is seen on " + strings.Join(want, " or ") + ", or a person takes the cluster out of the campaign"}, true
+		}
+	}
+	return Reason{}, false
 }
 
 // switched tells whether the cluster is before the stage that moves the primary, and that was seen on the new version.

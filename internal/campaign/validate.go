@@ -45,6 +45,7 @@ func build(f *file, r *config.Report) Campaign {
 		zone = time.UTC // the zone's own rule has said so
 	}
 	placeIn(f, r)
+	roll(f, r)
 	checkVersions(f, r)
 	checkSelection(f, r)
 	checkStages(f, r)

@@ -103,9 +103,26 @@ func compare(t *testing.T, name, got string) {
 
 var keyLine = regexp.MustCompile(`^(\s*(?:- )?)([a-z_]+)(:(?:\s.*)?)$`)
 
-// EveryKeyMisspelt reads a valid file of the kind, which must have every key on a line of its own somewhere, misspells one key after the
+// EveryKeyMisspelt reads valid files of the kind, of which one must have every key on a line of its own somewhere, misspells one key after the
 // other, and wants each to be found with the right suggestion at its line.
-func EveryKeyMisspelt(t *testing.T, name string, kind config.Kind) {
+func EveryKeyMisspelt(t *testing.T, name string, kind config.Kind, more ...string) {
+	t.Helper()
+	want := map[string]bool{}
+	for _, k := range kind.Keys() {
+		if last := k.Path[strings.LastIndexByte(k.Path, '.')+1:]; last != "*" {
+			want[last] = true
+		}
+	}
+	names := append([]string{name}, more...)
+	for _, name := range names {
+		misspelt(t, name, kind, want)
+	}
+	for key := range want {
+		t.Errorf("%s: no line with the key %q", strings.Join(names, ", "), key)
+	}
+}
+
+func misspelt(t *testing.T, name string, kind config.Kind, want map[string]bool) {
 	t.Helper()
 	text, err := os.ReadFile(name)
 	if err != nil {
@@ -113,12 +130,6 @@ func EveryKeyMisspelt(t *testing.T, name string, kind config.Kind) {
 	}
 	if _, problems := config.Read([]config.Source{{Name: name, Text: text}}, kind); len(problems) > 0 {
 		t.Fatalf("the valid file is not:\n%v", problems)
-	}
-	want := map[string]bool{}
-	for _, k := range kind.Keys() {
-		if last := k.Path[strings.LastIndexByte(k.Path, '.')+1:]; last != "*" {
-			want[last] = true
-		}
 	}
 	lines := strings.Split(string(text), "\n")
 	for i, line := range lines {
@@ -142,9 +153,6 @@ func EveryKeyMisspelt(t *testing.T, name string, kind config.Kind) {
 			}
 		}
 		delete(want, key)
-	}
-	for key := range want {
-		t.Errorf("%s has no line with the key %q", name, key)
 	}
 }
 
