@@ -21,7 +21,7 @@ type Ports struct {
 	Gateways    Gateways
 	Records     Records
 
-	// SwitchPoints lists every name that the switcher gives to SwitchRequest.Point, for fault matrices.
+	// SwitchPoints lists every name that the switcher gives to switchover.Request.Point, for fault matrices.
 	SwitchPoints []string
 }
 
@@ -56,11 +56,11 @@ func Handlers(p Ports) []engine.Handler {
 		{Kind: strategy.Preflight, Version: 1, Forward: engine.Act{Observe: h.preflight}},
 		{
 			Kind: strategy.SwitchStorage, Version: 1,
-			Forward: engine.Act{Observe: h.switched, Do: h.switchStorage}, Points: p.SwitchPoints, Saves: true,
-			Back: engine.Act{Observe: h.switchedBack, Do: h.switchStorageBack}, BackPoints: p.SwitchPoints, BackSaves: true,
+			Forward: h.move().Forward(), Points: p.SwitchPoints, Saves: true,
+			Back: h.move().Back(), BackPoints: p.SwitchPoints, BackSaves: true,
 		},
 		{Kind: strategy.ProveWrites, Version: 1, Forward: engine.Act{Observe: h.proved, Do: h.prove}, Points: []string{"fenced", "proved"}},
-		{Kind: strategy.WatchWayBack, Version: 1, Forward: engine.Act{Observe: h.wayBackOpen}},
+		{Kind: strategy.WatchWayBack, Version: 1, Forward: engine.Act{Observe: h.move().WayBackOpen}},
 		{Kind: strategy.CheckGateway, Version: 1, Forward: engine.Act{Observe: h.gatewayFit}},
 		{
 			Kind: strategy.SwitchRecord, Version: 1,

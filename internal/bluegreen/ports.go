@@ -12,8 +12,8 @@ import (
 
 	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/check"
-	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/switchover"
 )
 
 // Provisioner makes and removes nodes and gateways. The process and exec drivers give it.
@@ -100,32 +100,13 @@ type Save func(ctx context.Context, status any, progress float64, message string
 // Switcher moves the primary into another cell, without a client noticing. The mysql driver gives it, over the
 // gateways' admin API.
 type Switcher interface {
-	// Preflight looks at every safety rule and changes nothing.
-	Preflight(ctx context.Context, s SwitchRequest) (check.Results, error)
-	// Switch makes a node of the cell the primary. Run again after a kill it observes where the last try stopped and
-	// goes on or goes back; a nil error means that it observed one writable primary in the cell and every
-	// other node replicating from it. On any failure the old primary is writable again, or a new one is.
-	Switch(ctx context.Context, s SwitchRequest) (engine.SwitchoverOutput, error)
+	switchover.Switcher
 	// Prove writes one marked row through the primary and waits for it on every replica.
 	Prove(ctx context.Context, c fleet.Cluster, term int64) (check.Results, error)
-	// WayBack looks at replication to the old version, and at what would break it.
-	WayBack(ctx context.Context, c fleet.Cluster, oldCell string) (fleet.WayBack, check.Results, error)
 	// CloseWayBack stops replication to the old cell, for ever.
 	CloseWayBack(ctx context.Context, c fleet.Cluster, oldCell string, term int64) error
 	// SafeToRemove looks whether anything still needs the cell (trap 36).
 	SafeToRemove(ctx context.Context, c fleet.Cluster, cell string) (check.Results, error)
-}
-
-// SwitchRequest says where the primary goes.
-type SwitchRequest struct {
-	Cluster  fleet.Cluster
-	ToCell   string
-	ToNodes  []string // nodes of the cell that may become the primary; empty: all of them. With them the switch may stay in one cell
-	Term     int64
-	ID       string // of the switch: the same after a kill
-	Settings campaign.Switch
-	Back     bool // the way back: into the old version's cell
-	Point    func(name string)
 }
 
 // DataChecker compares the rows of two cells at one position (B6). The datacheck package gives it.

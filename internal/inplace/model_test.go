@@ -12,6 +12,7 @@ import (
 	"github.com/windlass-db/windlass/internal/check"
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/switchover"
 )
 
 // model is a world of one cell behind the handlers' ports: what a provisioner, servers and a gateway do, as far as the steps can tell.
@@ -297,12 +298,12 @@ var switchPoints = []string{"demoted", "promoted", "repointed"}
 
 type modelSwitcher struct{ ports }
 
-func (p modelSwitcher) Preflight(context.Context, bluegreen.SwitchRequest) (check.Results, error) {
+func (p modelSwitcher) Preflight(context.Context, switchover.Request) (check.Results, error) {
 	return check.Results{check.Passed("elect", "", time.Now())}, nil
 }
 
 // Switch demotes, promotes and repoints. Run again after a kill it goes on from what it sees: with nobody writable the old primary is opened again.
-func (p modelSwitcher) Switch(_ context.Context, r bluegreen.SwitchRequest) (engine.SwitchoverOutput, error) {
+func (p modelSwitcher) Switch(_ context.Context, r switchover.Request) (engine.SwitchoverOutput, error) {
 	if err := p.change("switch", strings.Join(r.ToNodes, ","), r.Term); err != nil {
 		return engine.SwitchoverOutput{}, err
 	}

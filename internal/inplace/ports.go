@@ -24,6 +24,7 @@ import (
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/strategy"
+	"github.com/windlass-db/windlass/internal/switchover"
 )
 
 // Nodes changes the version that a node runs. The local and exec drivers give it. The resource's version is the one to arrive at, its
@@ -51,12 +52,11 @@ type Storage interface {
 	Replicating(ctx context.Context, c fleet.Cluster, cell string, maxLag time.Duration) (check.Results, error)
 }
 
-// Switcher moves the primary to another node of its cell: SwitchRequest.ToNodes says to which. The mysql driver gives it;
-// bluegreen.Switcher says what each does. The old cell of WayBack and CloseWayBack is the primary's own: its older nodes are meant.
+// Switcher moves the primary to another node of its cell: Request.ToNodes says to which. The mysql driver gives it. The old cell of WayBack
+// and CloseWayBack is the primary's own: its older nodes are meant.
 type Switcher interface {
-	Preflight(ctx context.Context, s bluegreen.SwitchRequest) (check.Results, error)
-	Switch(ctx context.Context, s bluegreen.SwitchRequest) (engine.SwitchoverOutput, error)
-	WayBack(ctx context.Context, c fleet.Cluster, oldCell string) (fleet.WayBack, check.Results, error)
+	switchover.Switcher
+	// CloseWayBack stops replication to the old cell's older nodes, for ever; see bluegreen.Switcher.
 	CloseWayBack(ctx context.Context, c fleet.Cluster, oldCell string, term int64) error
 }
 
@@ -79,7 +79,7 @@ type Ports struct {
 	Switcher Switcher
 	Gateways Gateways
 
-	// SwitchPoints lists every name that the switcher gives to SwitchRequest.Point, for fault matrices.
+	// SwitchPoints lists every name that the switcher gives to switchover.Request.Point, for fault matrices.
 	SwitchPoints []string
 }
 
@@ -95,13 +95,13 @@ func Handlers(p Ports) []engine.Handler {
 			Back:       engine.Act{Observe: h.replicasRestored, Do: h.restoreReplicas},
 			BackPoints: []string{"fenced", "taken-out", "node-restored", "replicating", "caught-up", "put-back"}, BackSaves: true,
 		},
-		{Kind: strategy.PreflightPrimary, Version: 1, Forward: engine.Act{Observe: h.preflight}},
+		{Kind: strategy.PreflightPrimary, Version: 1, Forward: engine.Act{Observe: h.move().Preflight}},
 		{
 			Kind: strategy.SwitchPrimary, Version: 1,
-			Forward: engine.Act{Observe: h.switched, Do: h.switchPrimary}, Points: p.SwitchPoints, Saves: true,
-			Back: engine.Act{Observe: h.switchedBack, Do: h.switchBack}, BackPoints: p.SwitchPoints, BackSaves: true,
+			Forward: h.move().Forward(), Points: p.SwitchPoints, Saves: true,
+			Back: h.move().Back(), BackPoints: p.SwitchPoints, BackSaves: true,
 		},
-		{Kind: strategy.WatchOldPrimary, Version: 1, Forward: engine.Act{Observe: h.wayBackOpen}},
+		{Kind: strategy.WatchOldPrimary, Version: 1, Forward: engine.Act{Observe: h.move().WayBackOpen}},
 		{Kind: strategy.CheckLast, Version: 1, Forward: engine.Act{Observe: h.lastFit}},
 		{Kind: strategy.UpgradeLast, Version: 1, Forward: engine.Act{Observe: h.lastRaised, Do: h.raiseLast}, Points: raising, Saves: true},
 		{

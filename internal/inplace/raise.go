@@ -9,6 +9,7 @@ import (
 	"github.com/windlass-db/windlass/internal/check"
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/switchover"
 )
 
 // leaveReads is how long clients get to leave a node that is taken out of reads before it is stopped.
@@ -37,22 +38,13 @@ func primaryOn(o fleet.Observation, cell, version string) (fleet.NodeObservation
 
 // follows tells what is missing for the node to be a healthy replica of the primary on that version; "" if nothing is.
 func follows(n, primary fleet.NodeObservation, version string) string {
-	switch {
-	case n.Role != fleet.RoleReplica:
-		return fmt.Sprintf("%s is %s, not a replica of %s%s", n.Node, n.Role, primary.Node, because(n.Error))
-	case n.Error != "":
-		return fmt.Sprintf("%s does not replicate: %s", n.Node, n.Error)
-	case version != "" && !fleet.HasVersion(n.Version, version):
+	if lack := switchover.Follows(n, primary); lack != "" {
+		return lack
+	}
+	if version != "" && !fleet.HasVersion(n.Version, version) {
 		return fmt.Sprintf("%s runs %s, not %s", n.Node, n.Version, version)
 	}
 	return ""
-}
-
-func because(text string) string {
-	if text == "" {
-		return ""
-	}
-	return " (" + text + ")"
 }
 
 // fit looks whether a node may be taken out of service now: the primary is on the right version, every other node follows it and is

@@ -7,11 +7,11 @@ import (
 	"slices"
 	"time"
 
-	"github.com/windlass-db/windlass/internal/bluegreen"
 	"github.com/windlass-db/windlass/internal/check"
 	"github.com/windlass-db/windlass/internal/driver/mysql"
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/switchover"
 )
 
 // switcher is the simulated counterpart of the mysql driver's: the same strides in the same order, begun where that
@@ -153,7 +153,7 @@ func (sw switcher) note(ctx context.Context, sv *server, term int64, st standing
 }
 
 // Preflight looks at what a switch needs.
-func (sw switcher) Preflight(ctx context.Context, r bluegreen.SwitchRequest) (check.Results, error) {
+func (sw switcher) Preflight(ctx context.Context, r switchover.Request) (check.Results, error) {
 	all, err := sw.look(ctx, r.Cluster)
 	if err != nil {
 		return nil, err
@@ -268,7 +268,7 @@ const undoTime = 2 * time.Second
 // switching is one try of a switch.
 type switching struct {
 	switcher
-	r          bluegreen.SwitchRequest
+	r          switchover.Request
 	all        []seen
 	old, elect *seen
 	gates      []*gateway
@@ -323,7 +323,7 @@ var undoStrides = []stride{
 }
 
 // Switch makes a node of the cell the primary.
-func (sw switcher) Switch(ctx context.Context, r bluegreen.SwitchRequest) (engine.SwitchoverOutput, error) {
+func (sw switcher) Switch(ctx context.Context, r switchover.Request) (engine.SwitchoverOutput, error) {
 	timeout, stop := clock{sw.w.s, sw.w.s.cur.p}.WithTimeout(ctx, r.Settings.Timeout)
 	defer stop()
 	x := &switching{switcher: sw, r: r}

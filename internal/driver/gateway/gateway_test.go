@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/windlass-db/windlass/internal/bluegreen"
 	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/check"
 	"github.com/windlass-db/windlass/internal/driver/gateway"
@@ -19,6 +18,7 @@ import (
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/gateway/adminapi"
+	"github.com/windlass-db/windlass/internal/switchover"
 )
 
 // The driver over real gateways in processes of their own, which share one pair of servers. Blue stays the primary.
@@ -315,7 +315,7 @@ func testEveryGatewayHolds(t *testing.T, w *world) {
 	open, other := w.client(t, "green"), w.client(t, "blue")
 	run(t, open, "BEGIN", "INSERT INTO writes VALUES ('open', 1)")
 	run(t, other, "SELECT 1")
-	_, err := d.Switch(bg(t), bluegreen.SwitchRequest{Cluster: w.c, ToCell: "green", Term: w.term, ID: "blocked", Settings: settings()})
+	_, err := d.Switch(bg(t), switchover.Request{Cluster: w.c, ToCell: "green", Term: w.term, ID: "blocked", Settings: settings()})
 	var blocked *adminapi.BlockedError
 	if !errors.As(err, &blocked) || !errors.Is(err, mysql.ErrNotReady) || len(blocked.Blockers) != 1 || blocked.Blockers[0].Kind != adminapi.BlockTransaction {
 		t.Fatalf("got %v", err)
@@ -339,7 +339,7 @@ func testUnmovable(t *testing.T, w *world) {
 	} {
 		run(t, c, x.make)
 		w.term++
-		req := bluegreen.SwitchRequest{Cluster: w.c, ToCell: "green", Term: w.term, ID: "unmovable-" + x.kind, Settings: settings()}
+		req := switchover.Request{Cluster: w.c, ToCell: "green", Term: w.term, ID: "unmovable-" + x.kind, Settings: settings()}
 		if err := d.Fence(bg(t), w.c, w.term); err != nil {
 			t.Fatal(err)
 		}
@@ -434,7 +434,7 @@ func testUnreachable(t *testing.T, w *world) {
 	if err := d.Fence(bg(t), w.c, w.term); err != nil { // of the servers
 		t.Fatal(err)
 	}
-	req := bluegreen.SwitchRequest{Cluster: w.c, ToCell: "green", Term: w.term, ID: "unreachable", Settings: settings()}
+	req := switchover.Request{Cluster: w.c, ToCell: "green", Term: w.term, ID: "unreachable", Settings: settings()}
 	rs, err := d.Preflight(bg(t), req)
 	if err != nil {
 		t.Fatal(err)
@@ -466,7 +466,7 @@ func testControlPlaneGone(t *testing.T, w *world) {
 	l.more(t, 50)
 	s := settings()
 	s.HoldTTL, s.Drain = 3*time.Second, 500*time.Millisecond
-	req := bluegreen.SwitchRequest{Cluster: w.c, ToCell: "green", Term: w.term, ID: "gone", Settings: s}
+	req := switchover.Request{Cluster: w.c, ToCell: "green", Term: w.term, ID: "gone", Settings: s}
 	type dead struct{}
 	req.Point = func(name string) {
 		if name == "after-demote" {

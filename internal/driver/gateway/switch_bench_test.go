@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/windlass-db/windlass/internal/bluegreen"
 	"github.com/windlass-db/windlass/internal/campaign"
+	"github.com/windlass-db/windlass/internal/switchover"
 )
 
 // worstHold is what a switch may hold at the 99th percentile, and worstRatio what it may hold at the 50th, as a multiple of the least that
@@ -62,7 +62,7 @@ func benchSwitch(b *testing.B, n int) {
 		to := otherCell(at)
 		limit := floor.measure(b, at, to)
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-		out, err := d.Switch(ctx, bluegreen.SwitchRequest{Cluster: w.c, ToCell: to, Term: w.term, ID: fmt.Sprintf("bench-%d", i), Back: to == "blue",
+		out, err := d.Switch(ctx, switchover.Request{Cluster: w.c, ToCell: to, Term: w.term, ID: fmt.Sprintf("bench-%d", i), Back: to == "blue",
 			Settings: campaign.Switch{HoldTTL: 10 * time.Second, Drain: time.Second, Tries: 3, OnOpenTransaction: "call-off", MaxLag: 10 * time.Second, Timeout: time.Minute}})
 		cancel()
 		if err != nil {

@@ -7,15 +7,15 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/windlass-db/windlass/internal/bluegreen"
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
+	"github.com/windlass-db/windlass/internal/switchover"
 )
 
 // killed is what a point panics with: the supervisor dies there.
 type killed string
 
 // switchKilledAt runs a switch that dies at the point. It reports whether the point was reached.
-func switchKilledAt(t *testing.T, d *Driver, ctx context.Context, req bluegreen.SwitchRequest, point string) (reached bool) {
+func switchKilledAt(t *testing.T, d *Driver, ctx context.Context, req switchover.Request, point string) (reached bool) {
 	t.Helper()
 	defer func() {
 		if p := recover(); p != nil {

@@ -15,11 +15,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/windlass-db/windlass/internal/bluegreen"
 	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/check"
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/switchover"
 )
 
 const supervisor, supervisorPassword = "supervisor", "supervisor-secret"
@@ -141,9 +141,9 @@ func settings() campaign.Switch {
 }
 
 // request is a switch under a new term.
-func (w *world) request(cell, id string) bluegreen.SwitchRequest {
+func (w *world) request(cell, id string) switchover.Request {
 	w.term++
-	return bluegreen.SwitchRequest{Cluster: w.c, ToCell: cell, Term: w.term, ID: id, Settings: settings(), Back: cell == "blue"}
+	return switchover.Request{Cluster: w.c, ToCell: cell, Term: w.term, ID: id, Settings: settings(), Back: cell == "blue"}
 }
 
 func (w *world) server(name string) *processtest.Server { return w.servers[name] }

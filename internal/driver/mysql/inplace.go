@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/windlass-db/windlass/internal/bluegreen"
+	"github.com/windlass-db/windlass/internal/switchover"
 )
 
 // target is where a switch goes: a cell, or some nodes of one. A switch that stays in one cell goes from a node to another.
@@ -13,7 +13,7 @@ type target struct {
 	nodes []string // empty: every node of the cell
 }
 
-func aim(r bluegreen.SwitchRequest) target { return target{r.ToCell, r.ToNodes} }
+func aim(r switchover.Request) target { return target{r.ToCell, r.ToNodes} }
 
 // at reports whether the node is of the target.
 func (t target) at(v *view) bool {

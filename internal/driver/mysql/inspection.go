@@ -10,15 +10,15 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/windlass-db/windlass/internal/bluegreen"
 	"github.com/windlass-db/windlass/internal/check"
+	"github.com/windlass-db/windlass/internal/switchover"
 )
 
 // inspection is what a list of checks looks at: one scene, and connections that are opened as checks need them.
 type inspection struct {
 	d        *Driver
 	sc       *scene
-	req      bluegreen.SwitchRequest
+	req      switchover.Request
 	primary  *view   // nil: there is not exactly one
 	elect    *view   // nil: none is fit
 	replicas []*view // nodes that will be, or are, replicas; the unknown ones too

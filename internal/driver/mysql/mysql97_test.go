@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/windlass-db/windlass/internal/bluegreen"
 	"github.com/windlass-db/windlass/internal/check"
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
 	"github.com/windlass-db/windlass/internal/engine"
+	"github.com/windlass-db/windlass/internal/switchover"
 )
 
 // The flavour MySQL, on two servers of 9.7: observe, fence, replicate, preflight, switch, undo, way back. The parts share the servers,
@@ -431,7 +431,7 @@ func tail97(t *testing.T, w *world97) {
 	if way, _, err := w.d.WayBack(bg(t), w.c, "blue"); err != nil || way.Open {
 		t.Errorf("the way back is open: %+v, %v", way, err)
 	}
-	rs, err := w.d.Preflight(bg(t), bluegreen.SwitchRequest{Cluster: w.c, ToCell: "blue", Term: w.term, ID: "x", Settings: settings()})
+	rs, err := w.d.Preflight(bg(t), switchover.Request{Cluster: w.c, ToCell: "blue", Term: w.term, ID: "x", Settings: settings()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,10 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/windlass-db/windlass/internal/bluegreen"
 	proc "github.com/windlass-db/windlass/internal/driver/process"
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/switchover"
 )
 
 // mysqld is a running MySQL server of a test.
@@ -141,9 +141,9 @@ func (w *world97) seed(t testing.TB) {
 	w.s["green"].CatchUp(t, w.s["blue"].MySQLServer)
 }
 
-func (w *world97) request(cell, id string) bluegreen.SwitchRequest {
+func (w *world97) request(cell, id string) switchover.Request {
 	w.term++
-	return bluegreen.SwitchRequest{Cluster: w.c, ToCell: cell, Term: w.term, ID: id, Settings: settings(), Back: cell == "blue"}
+	return switchover.Request{Cluster: w.c, ToCell: cell, Term: w.term, ID: id, Settings: settings(), Back: cell == "blue"}
 }
 
 // mustBe sees that the cell's server alone is writable, and that the other replicates from it and has the same rows.

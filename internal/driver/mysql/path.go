@@ -85,7 +85,7 @@ func index(name string) int {
 	panic("no stride is called " + name) // a constant of this file is wrong
 }
 
-// Points lists every name that Switch gives to SwitchRequest.Point on its way, in order.
+// Points lists every name that Switch gives to switchover.Request.Point on its way, in order.
 func Points() []string { return pointsOf(path) }
 
 // UndoPoints lists those of the undo.

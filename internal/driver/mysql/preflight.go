@@ -3,8 +3,8 @@ package mysql
 import (
 	"context"
 
-	"github.com/windlass-db/windlass/internal/bluegreen"
 	"github.com/windlass-db/windlass/internal/check"
+	"github.com/windlass-db/windlass/internal/switchover"
 )
 
 // preflight is every safety rule, in the order in which they are shown.
@@ -59,7 +59,7 @@ func CheckNames() []string {
 }
 
 // Preflight looks at every safety rule and changes nothing.
-func (d *Driver) Preflight(ctx context.Context, req bluegreen.SwitchRequest) (check.Results, error) {
+func (d *Driver) Preflight(ctx context.Context, req switchover.Request) (check.Results, error) {
 	sc := d.look(ctx, req.Cluster)
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -5,17 +5,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/windlass-db/windlass/internal/bluegreen"
 	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/check"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/switchover"
 )
 
 // What the switch itself still finds after a preflight that passed, on one pair of servers; blue stays the primary.
 func TestSwitchIsCalledOff(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1, 1)
-	called := func(t *testing.T, req bluegreen.SwitchRequest, says string) {
+	called := func(t *testing.T, req switchover.Request, says string) {
 		t.Helper()
 		began := time.Now()
 		_, err := w.d.Switch(bg(t), req)
@@ -114,7 +114,7 @@ func TestTrap18VersionsOfEveryPair(t *testing.T) {
 		{"one is unknown", []*view{{place: place{"blue", fleet.Node{Name: "b1"}}, err: errTest}, node("green", "g1", now)}, check.Unknown, "the test says so"},
 	} {
 		to := c.views[1].cell
-		in := &inspection{sc: &scene{views: c.views}, elect: c.views[1], req: bluegreen.SwitchRequest{ToCell: to}}
+		in := &inspection{sc: &scene{views: c.views}, elect: c.views[1], req: switchover.Request{ToCell: to}}
 		f := &finding{}
 		in.versions(bg(t), f)
 		if r := f.result("versions", time.Now()); r.Verdict != c.verdict || !strings.Contains(r.Detail, c.says) {

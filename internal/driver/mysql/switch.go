@@ -7,9 +7,9 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/windlass-db/windlass/internal/bluegreen"
 	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/engine"
+	"github.com/windlass-db/windlass/internal/switchover"
 )
 
 // budget bounds the parts of a switch.
@@ -47,7 +47,7 @@ func (d *Driver) budgetOf(s campaign.Switch) budget {
 // run is one try of a switch. Nothing of it outlives the call: what a later try has to know is on the servers.
 type run struct {
 	d   *Driver
-	req bluegreen.SwitchRequest
+	req switchover.Request
 	b   budget
 	log *slog.Logger
 	gs  gates
@@ -71,7 +71,7 @@ type run struct {
 }
 
 // Switch makes a node of the cell the primary; see the package comment and path.go.
-func (d *Driver) Switch(ctx context.Context, req bluegreen.SwitchRequest) (engine.SwitchoverOutput, error) {
+func (d *Driver) Switch(ctx context.Context, req switchover.Request) (engine.SwitchoverOutput, error) {
 	if req.Point == nil {
 		req.Point = func(string) {}
 	}

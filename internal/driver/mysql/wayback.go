@@ -6,9 +6,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/windlass-db/windlass/internal/bluegreen"
 	"github.com/windlass-db/windlass/internal/check"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/switchover"
 )
 
 // WayBack looks at replication from the primary to the old cell, and at what would break it. Open is true only if every
@@ -28,7 +28,7 @@ func (d *Driver) WayBack(ctx context.Context, c fleet.Cluster, oldCell string) (
 	if primary.cell == oldCell && len(olds) == 0 {
 		return fleet.WayBack{}, nil, fmt.Errorf("the primary %s is in the old cell, and no node of it is older: there is no way back to look at", primary.place)
 	}
-	in := &inspection{d: d, sc: sc, primary: primary, elect: primary, maxLag: time.Second, req: bluegreen.SwitchRequest{Cluster: c, ToCell: primary.cell}}
+	in := &inspection{d: d, sc: sc, primary: primary, elect: primary, maxLag: time.Second, req: switchover.Request{Cluster: c, ToCell: primary.cell}}
 	in.replicas = olds
 	rs := in.run(ctx, []namedCheck{
 		{"way-back-nodes", (*inspection).replicasPresent},
@@ -97,7 +97,7 @@ func (d *Driver) SafeToRemove(ctx context.Context, c fleet.Cluster, cell string)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	in := &inspection{d: d, sc: sc, req: bluegreen.SwitchRequest{Cluster: c, ToCell: cell}}
+	in := &inspection{d: d, sc: sc, req: switchover.Request{Cluster: c, ToCell: cell}}
 	if w := sc.writable(); len(w) == 1 {
 		in.primary = w[0]
 	}
