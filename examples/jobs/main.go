@@ -10,12 +10,8 @@
 package main
 
 import (
-	"context"
-	"flag"
-	"log"
+	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/windlass-db/windlass/examples/jobs/workflow"
 )
@@ -24,15 +20,8 @@ import (
 var version = "1.0.0"
 
 func main() {
-	c := workflow.Config{DSN: os.Getenv("JOBS_DSN")}
-	flag.StringVar(&c.Listen, "listen", "127.0.0.1:8081", "`ADDRESS` to serve on")
-	flag.StringVar(&c.Node, "node", "n1", "this node's `NAME`")
-	flag.StringVar(&c.Version, "version", version, "`VERSION` to be: 1.0 or 1.1")
-	flag.IntVar(&c.Workers, "workers", 2, "steps at once")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	if err := workflow.Run(ctx, c); err != nil {
-		log.Fatal(err)
+	if err := workflow.Main(os.Args[1:], version, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "jobs:", err)
+		os.Exit(1)
 	}
 }

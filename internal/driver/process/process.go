@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/windlass-db/windlass/internal/builds"
 )
 
 // State says what is known of a server's process.
@@ -30,11 +32,13 @@ const (
 
 // Spec is how to run one server.
 type Spec struct {
-	Name  string                          // for messages
-	Dir   string                          // its folder; holds the pid file and the log
-	Argv  []string                        // command line, with no secret in it
-	Env   []string                        // added to the environment
-	Ready func(ctx context.Context) error // nil error once it answers
+	Name string   // for messages
+	Dir  string   // its folder; holds the pid file and the log
+	Argv []string // command line, with no secret in it
+	Env  []string // added to the environment
+	// Unrooted is for a program that refuses to run as root: if we are root, it is somebody else to itself.
+	Unrooted bool
+	Ready    func(ctx context.Context) error // nil error once it answers
 }
 
 func (s Spec) pidFile() string { return filepath.Join(s.Dir, "windlass.pid") }
@@ -115,6 +119,9 @@ func (s Spec) spawn() error {
 	cmd.Env = append(os.Environ(), s.Env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if s.Unrooted {
+		builds.Unrooted(cmd)
+	}
 	if err := cmd.Start(); err != nil {
 		return err
 	}

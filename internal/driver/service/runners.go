@@ -13,6 +13,7 @@ import (
 	"github.com/windlass-db/windlass/internal/builds"
 	"github.com/windlass-db/windlass/internal/driver/process"
 	"github.com/windlass-db/windlass/internal/engine"
+	"github.com/windlass-db/windlass/internal/fleet"
 )
 
 // Local runs nodes as processes of this machine. Each has a folder below Root with its pid, its log, and the highest term that changed it.
@@ -20,6 +21,11 @@ type Local struct{ Root string }
 
 func (l Local) spec(u Unit) process.Spec {
 	return process.Spec{Name: u.Node.Name, Dir: filepath.Join(l.Root, u.Ref.Env, u.Ref.Name, u.Node.Name), Argv: u.Argv, Env: u.Env}
+}
+
+// Process is the process of a node, for whoever wants to end it.
+func (l Local) Process(c fleet.ClusterRef, n fleet.Node) process.Spec {
+	return l.spec(Unit{Ref: c, Node: n})
 }
 
 // Runs looks at the process.
