@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/check"
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
@@ -93,16 +94,16 @@ func cellOf(c *engine.Call) (fleet.Cell, error) {
 		return fleet.Cell{}, engine.Refuse("cluster %s has %d cells; a rolling upgrade is of one", c.Cluster.Ref(), len(c.Cluster.Cells))
 	}
 	cell := c.Cluster.Cells[0]
-	cell.Nodes = Spread(cell.Nodes)
+	cell.Nodes = campaign.Spread(cell.Nodes)
 	return cell, nil
 }
 
 // settings are the campaign's, with the group's size and the least serving nodes counted.
 func settings(c *engine.Call, nodes int) (size, least int, err error) {
-	if size, err = Size(c.Campaign.Rolling.Group).Of(nodes); err != nil {
+	if size, err = campaign.GroupSize(c.Campaign.Rolling.Group).Of(nodes); err != nil {
 		return 0, 0, &engine.Refusal{Err: err}
 	}
-	least = LeastServing(nodes, c.Campaign.Rolling.LeastServing)
+	least = campaign.LeastServing(nodes, c.Campaign.Rolling.LeastServing)
 	if least >= nodes {
 		return 0, 0, engine.Refuse("%d %% of %d nodes have to serve, so none may be taken out: lower rolling.least_serving, or add a node", c.Campaign.Rolling.LeastServing, nodes)
 	}

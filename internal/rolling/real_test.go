@@ -129,7 +129,7 @@ backend jobs
 		Features:    service.Features{DB: db, Dialect: service.Postgres, Used: map[string]string{"priorities": "SELECT COUNT(*) FROM job WHERE priority <> 0"}},
 	}
 	s.camp = campaign.Campaign{Name: "c", Strategy: "rolling", From: "1.0", To: "1.1", FromCell: "main", ToCell: "main",
-		Rolling: campaign.Rolling{Group: "34%", LeastServing: 60, DrainWithin: time.Minute, HealthyWithin: 2 * time.Minute, SlowStart: 300 * time.Millisecond, Watch: time.Second}}
+		Rolling: campaign.Rolling{Group: "33%", LeastServing: 60, DrainWithin: time.Minute, HealthyWithin: 2 * time.Minute, SlowStart: 300 * time.Millisecond, Watch: time.Second}}
 	processtest.Until(t, 2*time.Minute, "every node serves", func() bool { return s.serving() == nodes })
 	return s
 }
@@ -328,7 +328,7 @@ func TestSixNodesGoToTheNextVersion(t *testing.T) {
 	if across == 0 {
 		t.Error("no job that began on the old version was finished on the new one")
 	}
-	if fewest < rolling.LeastServing(nodes, s.camp.Rolling.LeastServing) {
+	if fewest < campaign.LeastServing(nodes, s.camp.Rolling.LeastServing) {
 		t.Errorf("%d nodes served at some time", fewest)
 	}
 	if early.Load() {

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
 )
@@ -151,7 +152,7 @@ func choose(c *engine.Call, all []seen, st status, version string, want, size, l
 		return nil, "", nil
 	}
 	serving := count(all, seen.serves)
-	if group = Next(todo, out, min(size, left), serving, least); len(group) > 0 {
+	if group = campaign.NextGroup(todo, out, min(size, left), serving, least); len(group) > 0 {
 		return group, "", nil
 	}
 	var ill []string

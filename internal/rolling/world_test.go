@@ -64,7 +64,7 @@ func newWorld(t *testing.T, n int) *world {
 	}
 	w.spec = fleet.Cluster{Name: "jobs", Env: "qa", Product: "jobs", Cells: []fleet.Cell{cell}}
 	w.camp = campaign.Campaign{Name: "c", Strategy: "rolling", From: "1.0", To: "1.1", FromCell: "main", ToCell: "main",
-		Rolling: campaign.Rolling{Group: "33%", LeastServing: 60, DrainWithin: 20 * time.Second, HealthyWithin: 30 * time.Second, SlowStart: 3 * time.Second, Watch: 5 * time.Second}}
+		Rolling: campaign.Rolling{Group: "1", LeastServing: 60, DrainWithin: 20 * time.Second, HealthyWithin: 30 * time.Second, SlowStart: 3 * time.Second, Watch: 5 * time.Second}}
 	return w
 }
 
@@ -177,7 +177,7 @@ func (w balancer) Drain(_ context.Context, _ fleet.Cluster, n fleet.Node, term i
 					serving++
 				}
 			}
-			if least := LeastServing(len(w.nodes), w.camp.Rolling.LeastServing); w.serves(m) && w.healthy(n.Name, m) && serving < least {
+			if least := campaign.LeastServing(len(w.nodes), w.camp.Rolling.LeastServing); w.serves(m) && w.healthy(n.Name, m) && serving < least {
 				w.t.Errorf("%s is taken out, and %d serve then; %d have to", n.Name, serving, least)
 			}
 			m.admitted, m.drained = false, time.Now()

@@ -1,4 +1,4 @@
-package rolling
+package campaign
 
 import (
 	"fmt"
@@ -10,17 +10,17 @@ import (
 	"github.com/windlass-db/windlass/internal/fleet"
 )
 
-func TestSize(t *testing.T) {
+func TestGroupSize(t *testing.T) {
 	for _, x := range []struct {
-		size  Size
+		size  GroupSize
 		nodes int
 		want  int
-	}{{"33%", 6, 1}, {"34%", 6, 2}, {"1%", 6, 1}, {"100%", 6, 6}, {"2", 6, 2}, {"9", 6, 6}, {"50%", 1, 1}} {
+	}{{"33%", 6, 2}, {"33%", 4, 1}, {"25%", 6, 2}, {"20%", 6, 1}, {"34%", 6, 2}, {"1%", 6, 1}, {"100%", 6, 6}, {"2", 6, 2}, {"9", 6, 6}, {"50%", 1, 1}} {
 		if n, err := x.size.Of(x.nodes); err != nil || n != x.want {
 			t.Errorf("%s of %d: %d, %v; want %d", x.size, x.nodes, n, err, x.want)
 		}
 	}
-	for _, bad := range []Size{"", "0", "-1", "0%", "101%", "a third", "33.3%", "%"} {
+	for _, bad := range []GroupSize{"", "0", "-1", "0%", "101%", "a third", "33.3%", "%"} {
 		if n, err := bad.Of(6); err == nil {
 			t.Errorf("%q is %d", bad, n)
 		}
@@ -57,7 +57,7 @@ func TestAGroupLeavesEnough(t *testing.T) {
 		}
 		todo := all[:rapid.IntRange(0, n).Draw(t, "todo")]
 		size, least := rapid.IntRange(1, n).Draw(t, "size"), LeastServing(n, rapid.IntRange(0, 100).Draw(t, "percent"))
-		group := Next(todo, out, size, serving, least)
+		group := NextGroup(todo, out, size, serving, least)
 		taken, once := 0, map[string]bool{}
 		for _, g := range group {
 			if once[g.Name] {
@@ -77,4 +77,11 @@ func TestAGroupLeavesEnough(t *testing.T) {
 			}
 		}
 	})
+}
+
+func names(nodes []fleet.Node) (all []string) {
+	for _, n := range nodes {
+		all = append(all, n.Name)
+	}
+	return all
 }
