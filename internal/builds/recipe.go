@@ -29,8 +29,12 @@ var recipes = map[string]recipe{
 		Programs: []string{"haproxy"}},
 	"sysbench": {Suite: "bookworm", Security: true, Packages: []string{"sysbench"}, Wants: "1.",
 		Programs: []string{"sysbench"}},
-	"postgresql-15": {Suite: "bookworm", Security: true, Packages: []string{"postgresql-15"}, Wants: "15.",
-		Programs: []string{"postgres", "initdb"}},
+	"postgresql-15": postgresql("bookworm", "15"),
+	"postgresql-17": postgresql("trixie", "17"),
+}
+
+func postgresql(suite, version string) recipe {
+	return recipe{Suite: suite, Security: true, Packages: []string{"postgresql-" + version}, Wants: version + ".", Programs: []string{"postgres", "initdb"}}
 }
 
 func mariadb(suite, version string) recipe {

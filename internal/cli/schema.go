@@ -21,11 +21,13 @@ migration locks and for how long.
 
 X and Y are each a data source name of a live database, a folder of migrations or a file with the whole schema. Give a name that holds a
 password as env:NAME of a variable that holds it. Each statement is run on an empty database that the check makes on the server --dev, and
-drops at the end; that server should have production's version.
+drops at the end; that server should have production's version. Without --dev one is fetched and started, of the live database's version if
+one is given, and ended with the check.
 
 Exits 0 if old nodes can work on it, 3 if something is found, 2 if what was given is wrong, 1 if it did not work.`,
 		Example: `  windlass check schema --dialect postgres --from migrations/v1 --to migrations/v2 --dev env:DEV_DSN
-  windlass check schema --dialect mysql --from env:PROD_DSN --to migrations --dev env:DEV_DSN --statements old.sql`,
+  windlass check schema --dialect mysql --from env:PROD_DSN --to migrations --dev env:DEV_DSN --statements old.sql
+  windlass check schema --dialect mysql --from old.sql --to new.sql --dev mysql-9.7`,
 		Args: exactly(0, "nothing but flags"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dialect == "" {
@@ -55,7 +57,7 @@ Exits 0 if old nodes can work on it, 3 if something is found, 2 if what was give
 	f.StringVar(&dialect, "dialect", "", "`DIALECT` of the databases: postgres or mysql (MariaDB too)")
 	f.StringVar(&s.From, "from", "", "`WHAT` old nodes know: a data source name, a folder of migrations or a schema file")
 	f.StringVar(&s.To, "to", "", "`WHAT` the new version brings: the same")
-	f.StringVar(&s.Dev, "dev", os.Getenv("WINDLASS_DEV_DSN"), "`DSN` of a server for trying (WINDLASS_DEV_DSN)")
+	f.StringVar(&s.Dev, "dev", os.Getenv("WINDLASS_DEV_DSN"), "`DSN` of a server for trying (WINDLASS_DEV_DSN), or a server to start, such as mysql-9.7")
 	f.StringVar(&s.Live, "live", "", "`DSN` of the database whose tables' sizes count, if --from is none")
 	f.StringVar(&s.Applied, "applied", "", "last `MIGRATION` of --to that a live --from has; found by comparing unless given")
 	f.StringVar(&s.Statements, "statements", "", "`FILE` with statements of the old version, tried on the new schema and rolled back")

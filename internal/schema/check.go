@@ -11,13 +11,15 @@ import (
 
 	"ariga.io/atlas/sql/migrate"
 	"ariga.io/atlas/sql/schema"
+
+	"github.com/windlass-db/windlass/internal/builds"
 )
 
 // Options say what is checked.
 type Options struct {
 	Dialect    Dialect
 	From, To   string // a live DSN, a folder of migrations or a schema file
-	Dev        string // DSN of a development server; needed unless both ends are live
+	Dev        string // DSN of a development server, or a build's name such as "mysql-9.7" of which one is started; empty: one of the live server's version
 	Applied    string // the last migration of To that a live From has, by its file's name or version; empty: it is found by comparing
 	Statements string // file with statements of the old version, or empty
 	Allow      []string
@@ -38,6 +40,7 @@ type Report struct {
 	From       End         `json:"from"`
 	To         End         `json:"to"`
 	Server     string      `json:"server,omitempty"`      // version of the development server that measured
+	Started    string      `json:"started,omitempty"`     // the build of the development server, if it was started for the check
 	LiveServer string      `json:"live_server,omitempty"` // version of the live one
 	Applied    string      `json:"applied,omitempty"`     // the last migration that the live database has
 	Clean      bool        `json:"clean"`                 // no finding counts
@@ -60,8 +63,9 @@ type checker struct {
 	old      *oldStatements
 	live     *sql.DB // of sizes, or nil
 	liveDSN  dsn
-	collate  string // the live database's on MySQL
-	drift    *drift // nil: no database was named beside two folders
+	thrown   *throwaway // nil: the development server was given
+	collate  string     // the live database's on MySQL
+	drift    *drift     // nil: no database was named beside two folders
 }
 
 // Check compares two schemas, and judges the way from one to the other. An *Error says what is wrong with what was given.
@@ -96,10 +100,10 @@ func Check(ctx context.Context, o Options) (*Report, error) {
 			return nil, err
 		}
 	}
+	defer c.close()
 	if err := c.open(ctx); err != nil {
 		return nil, err
 	}
-	defer c.close()
 	if err := c.walk(ctx); err != nil {
 		return nil, err
 	}
@@ -135,13 +139,14 @@ func (c *checker) open(ctx context.Context) error {
 			return &Error{Where: live, What: c.liveDSN.String() + " does not tell its version", Hint: "see the account's rights", Err: c.liveDSN.clean(err)}
 		}
 	}
-	if c.Dev == "" {
-		if c.from.kind == Live && c.to.kind == Live && c.old == nil {
-			return nil
-		}
-		return &Error{What: "a development server is needed", Usage: true, Hint: "give --dev DSN of a server of production's version that holds nothing of worth: the check makes a database of its own there and drops it; two live databases can be compared without one"}
+	if c.Dev == "" && c.from.kind == Live && c.to.kind == Live && c.old == nil {
+		return nil
 	}
-	server, err := parseDSN(c.Dialect, "--dev", c.Dev)
+	at, err := c.devServer(ctx)
+	if err != nil {
+		return err
+	}
+	server, err := parseDSN(c.Dialect, "--dev", at)
 	if err != nil {
 		return err
 	}
@@ -153,6 +158,46 @@ func (c *checker) open(ctx context.Context) error {
 		return &Error{Where: "--dev", What: fmt.Sprintf("the development server is %s, and the live one %s", c.dev.version, c.report.LiveServer), Hint: "give a development server of the same version: what a statement locks is another thing in each", Usage: true}
 	}
 	return nil
+}
+
+// devServer is the DSN of the development server: the one that is given, or one that is started until the check ends, of the build that is
+// named or of the live server's version.
+func (c *checker) devServer(ctx context.Context) (string, error) {
+	build := c.Dev
+	named, err := isBuild(c.Dialect, c.Dev)
+	if err != nil || c.Dev != "" && !named {
+		return c.Dev, err
+	}
+	if !named {
+		ok := false
+		if build, ok = buildFor(c.Dialect, c.report.LiveServer); !ok {
+			return "", &Error{Where: "--dev", What: fmt.Sprintf("the live server is %s, and no such server can be started here", c.report.LiveServer), Hint: "give --dev DSN of a server of that version that holds nothing of worth; or one of " + strings.Join(builds.Names(), ", ") + ", whose locks may be others", Usage: true}
+		}
+	}
+	var options []string
+	if same, _ := buildFor(c.Dialect, c.report.LiveServer); c.Dialect == MySQL && c.live != nil && same == build {
+		if options, err = c.likeLive(ctx); err != nil {
+			return "", err
+		}
+	}
+	if c.thrown, err = startThrowaway(ctx, c.Dialect, build, options, c.Progress); err != nil {
+		return "", err
+	}
+	c.report.Started = build
+	return c.thrown.dsn, nil
+}
+
+// likeLive are the settings of a live MySQL or MariaDB that change what statements mean.
+func (c *checker) likeLive(ctx context.Context) ([]string, error) {
+	var mode, charset, collation, lower string
+	if err := c.live.QueryRowContext(ctx, "SELECT @@global.sql_mode, @@global.character_set_server, @@global.collation_server, @@global.lower_case_table_names").Scan(&mode, &charset, &collation, &lower); err != nil {
+		return nil, &Error{Where: c.liveDSN.String(), What: "does not tell its settings", Hint: "see the account's rights", Err: c.liveDSN.clean(err)}
+	}
+	out := []string{"sql-mode=" + mode, "character-set-server=" + charset, "collation-server=" + collation}
+	if lower != "0" && strings.Contains(c.report.LiveServer, "MariaDB") { // MySQL takes it only when its data folder is made
+		out = append(out, "lower-case-table-names="+lower)
+	}
+	return out, nil
 }
 
 // major is the part of a version that decides how statements work: "15" of PostgreSQL, "11.8-MariaDB", "8.4".
@@ -175,6 +220,9 @@ func (c *checker) close() {
 	}
 	if c.live != nil {
 		c.live.Close()
+	}
+	if c.thrown != nil {
+		c.thrown.end()
 	}
 }
 

@@ -213,10 +213,10 @@ func (x *Expander) missing(ctx context.Context, target, from, to string) (string
 		return "", err
 	}
 	ck := &checker{Options: o, report: &Report{}}
+	defer ck.close()
 	if err := ck.open(ctx); err != nil {
 		return "", err
 	}
-	defer ck.close()
 	is, err := inspect(ctx, o.Dialect, ck.live)
 	if err != nil {
 		return "", &Error{What: ck.liveDSN.String() + " can't be read", Hint: "see the account's rights on the catalog", Err: ck.liveDSN.clean(err)}

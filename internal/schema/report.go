@@ -14,6 +14,12 @@ func (r *Report) WriteText(w io.Writer) error {
 	if r.Applied != "" {
 		fmt.Fprintf(&b, "%s is where %s stands; what comes after it is checked\n", r.From.Name, r.Applied)
 	}
+	switch {
+	case r.Started != "":
+		fmt.Fprintf(&b, "tried on %s, started from the build %s for this check\n", r.Server, r.Started)
+	case r.Server != "":
+		fmt.Fprintf(&b, "tried on %s\n", r.Server)
+	}
 	notes := false
 	for _, f := range r.Findings {
 		if !f.Counts() && !notes {

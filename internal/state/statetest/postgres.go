@@ -26,7 +26,10 @@ func Postgres(t *testing.T) string {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	bin := binaries(t, b, dir)
+	bin, err := b.PostgresTree(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
 	data := filepath.Join(dir, "data")
 	init := program(ctx, filepath.Join(bin, "initdb"), "-D", data, "-U", "windlass", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions")
 	if out, err := init.CombinedOutput(); err != nil {
@@ -80,39 +83,9 @@ func Postgres(t *testing.T) string {
 	}
 }
 
-// binaries makes a folder from which the build's programs find each other and their files: each is a script that runs the program
-// through the build's own loader, under the script's name.
-func binaries(t *testing.T, b builds.Build, dir string) string {
-	t.Helper()
-	usr := filepath.Join(dir, "usr")
-	bin := filepath.Join(usr, "lib", "postgresql", "15", "bin")
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	must(os.MkdirAll(bin, 0o755))
-	must(os.Symlink(filepath.Join(b.Root, "usr", "share"), filepath.Join(usr, "share")))
-	must(os.Symlink(filepath.Join(b.Root, "usr", "lib", "postgresql", "15", "lib"), filepath.Join(usr, "lib", "postgresql", "15", "lib")))
-	for _, name := range []string{"initdb", "postgres"} {
-		argv, err := b.Argv(name)
-		must(err)
-		quoted := []string{"'" + argv[0] + "'", "--argv0", `"$0"`}
-		for _, a := range argv[1:] {
-			quoted = append(quoted, "'"+a+"'")
-		}
-		must(os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\nexec "+strings.Join(quoted, " ")+" \"$@\"\n"), 0o755))
-	}
-	return bin
-}
-
 // program prepares a program that refuses to run as root: if the test does, it has another number in a namespace of its own.
 func program(ctx context.Context, path string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, path, args...)
-	if os.Geteuid() == 0 {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: []syscall.SysProcIDMap{{ContainerID: 1000, HostID: 0, Size: 1}}, GidMappings: []syscall.SysProcIDMap{{ContainerID: 1000, HostID: 0, Size: 1}},
-			Credential: &syscall.Credential{Uid: 1000, Gid: 1000, NoSetGroups: true}}
-	}
+	builds.Unrooted(cmd)
 	return cmd
 }
