@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -83,8 +84,19 @@ func (p *place) writeFiles(serverURL string) error {
 	return nil
 }
 
-// startControl starts the server and one supervisor for each environment, each as a process of its own.
-func (p *place) startControl(ctx context.Context, self, listen string) (*api.Client, error) {
+// control is a control plane in a folder: a server, and a supervisor for each environment, each a process of its own.
+type control struct {
+	dir       string
+	processes []process.Spec // in the order of their start
+}
+
+func (p *control) secret(name, value string) (string, error) {
+	path := filepath.Join(p.dir, "secrets", name)
+	return path, os.WriteFile(path, []byte(value+"\n"), 0o600)
+}
+
+// startControl starts the server and the supervisors. files writes what they read, once the server's address is known.
+func (p *control) startControl(ctx context.Context, self, listen string, environments []string, files func(serverURL string) error) (*api.Client, error) {
 	base := "http://" + listen
 	tokenFile := filepath.Join(p.dir, "secrets", "operator")
 	start := func(name string, ready func(context.Context) error, argv ...string) error {
@@ -121,7 +133,7 @@ func (p *place) startControl(ctx context.Context, self, listen string) (*api.Cli
 	if err != nil {
 		return nil, err
 	}
-	if err := p.writeFiles(base); err != nil {
+	if err := files(base); err != nil {
 		return nil, err
 	}
 	for _, env := range environments {
@@ -137,6 +149,22 @@ func (p *place) startControl(ctx context.Context, self, listen string) (*api.Cli
 		}
 	}
 	return client, nil
+}
+
+// stop ends the processes, the last one first: supervisors would start things again.
+func (p *control) stop(ctx context.Context) error {
+	var errs []error
+	for i := len(p.processes) - 1; i >= 0; i-- {
+		one := p.processes[i]
+		grace, cancel := context.WithTimeout(ctx, 10*time.Second)
+		err := one.Stop(grace)
+		cancel()
+		if err != nil {
+			err = one.Kill(ctx)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // waitFor polls until done says so, or the context ends.

@@ -54,7 +54,7 @@ func BlueGreen(ctx context.Context, o Options) (rep Report, err error) {
 	if err != nil {
 		return rep, err
 	}
-	p := &place{dir: o.Dir, gateway: filepath.Join(filepath.Dir(self), "windlass-gateway"), port: freePort()}
+	p := &place{control: control{dir: o.Dir}, gateway: filepath.Join(filepath.Dir(self), "windlass-gateway"), port: freePort()}
 	if _, err := os.Stat(p.gateway); err != nil {
 		return rep, fmt.Errorf("windlass-gateway is not beside %s: build both with `go build -o bin/ ./cmd/...`: %w", self, err)
 	}
@@ -94,7 +94,7 @@ func BlueGreen(ctx context.Context, o Options) (rep Report, err error) {
 		return rep, err
 	}
 	fmt.Fprintln(o.Out, "Starting the server and a supervisor for each environment.")
-	client, err := p.startControl(ctx, self, o.Listen)
+	client, err := p.startControl(ctx, self, o.Listen, environments, p.writeFiles)
 	if err != nil {
 		return rep, err
 	}

@@ -40,27 +40,21 @@ const (
 
 // place is where a demo keeps its things, and what it has made of them.
 type place struct {
-	dir       string
-	gateway   string // path of windlass-gateway
-	port      int    // of every gateway
-	admin     string // passwords
-	app       string
-	monitor   string
-	dns       process.BIND
-	local     *local.Provisioner
-	clusters  []*cluster
-	processes []process.Spec // server and supervisors, in the order of their start
+	control         // its name server, too, is one of its processes
+	gateway  string // path of windlass-gateway
+	port     int    // of every gateway
+	admin    string // passwords
+	app      string
+	monitor  string
+	dns      process.BIND
+	local    *local.Provisioner
+	clusters []*cluster
 }
 
 // cluster is one of the demo's clusters and the load on it.
 type cluster struct {
 	fleet.Cluster
 	load *load.Load
-}
-
-func (p *place) secret(name, value string) (string, error) {
-	path := filepath.Join(p.dir, "secrets", name)
-	return path, os.WriteFile(path, []byte(value+"\n"), 0o600)
 }
 
 // prepare makes the secrets and the provisioner. Node options are the demo's: durable, and small.
@@ -231,17 +225,7 @@ func run(ctx context.Context, db *sql.DB, statements ...string) error {
 
 // stop ends everything that the demo and its supervisors started, and nothing else.
 func (p *place) stop(ctx context.Context) error {
-	var errs []error
-	for i := len(p.processes) - 1; i >= 0; i-- { // supervisors first: they would start things again
-		one := p.processes[i]
-		grace, cancel := context.WithTimeout(ctx, 10*time.Second)
-		err := one.Stop(grace)
-		cancel()
-		if err != nil {
-			err = one.Kill(ctx)
-		}
-		errs = append(errs, err)
-	}
+	errs := []error{p.control.stop(ctx)}
 	if p.local != nil {
 		errs = append(errs, p.local.StopAll(ctx))
 	}

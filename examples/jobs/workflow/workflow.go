@@ -30,8 +30,9 @@ import (
 	"sync"
 	"time"
 
-	_ "github.com/go-sql-driver/mysql"
-	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 )
 
 // Config is one node.
@@ -54,7 +55,7 @@ func Run(ctx context.Context, c Config) error {
 		return fmt.Errorf("there is no version %q: there are 1.0 and 1.1", c.Version)
 	}
 	var err error
-	if e.db, err = open(c.DSN, c.Workers+8); err != nil {
+	if e.db, err = open(c.DSN, c.Node, c.Workers+8); err != nil {
 		return fmt.Errorf("open the database: %w", err)
 	}
 	defer e.db.Close()
@@ -108,17 +109,32 @@ type store struct {
 	postgres bool
 }
 
-func open(dsn string, connections int) (store, error) {
-	driver, source := "pgx", dsn
-	if rest, ok := strings.CutPrefix(dsn, "mysql://"); ok {
-		driver, source = "mysql", rest
+// open opens the database. Connections say which node they are of: as application_name, or program_name.
+func open(dsn, node string, connections int) (store, error) {
+	var db *sql.DB
+	rest, isMySQL := strings.CutPrefix(dsn, "mysql://")
+	if isMySQL {
+		c, err := mysql.ParseDSN(rest)
+		if err != nil {
+			return store{}, err
+		}
+		c.ConnectionAttributes = "program_name:jobs-" + node
+		connector, err := mysql.NewConnector(c)
+		if err != nil {
+			return store{}, err
+		}
+		db = sql.OpenDB(connector)
+	} else {
+		c, err := pgx.ParseConfig(dsn)
+		if err != nil {
+			return store{}, err
+		}
+		c.RuntimeParams["application_name"] = "jobs-" + node
+		db = stdlib.OpenDB(*c)
 	}
-	db, err := sql.Open(driver, source)
-	if err == nil {
-		db.SetMaxOpenConns(connections)
-		db.SetMaxIdleConns(connections)
-	}
-	return store{db, driver == "pgx"}, err
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	return store{db, !isMySQL}, nil
 }
 
 // q writes ? as the database wants it.

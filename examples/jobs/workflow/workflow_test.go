@@ -165,7 +165,7 @@ func TestEveryStepHasEffectOnce(t *testing.T) {
 		// One is so slow at a step that another has done it meanwhile.
 		slow := &engine{node: "slow", version: "1.0"}
 		var err error
-		slow.db, err = open(d.dsn, 1)
+		slow.db, err = open(d.dsn, "slow", 1)
 		must(t, err)
 		defer slow.db.Close()
 		slow.toil = func(c claim) {

@@ -19,7 +19,6 @@ import (
 	"github.com/windlass-db/windlass/internal/builds"
 	"github.com/windlass-db/windlass/internal/driver/process"
 	"github.com/windlass-db/windlass/internal/driver/service"
-	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/secret"
 )
 
@@ -62,7 +61,7 @@ type Database struct {
 }
 
 // startDatabase makes the data folder and starts the server. Secrets are in files of mode 0600, and on no command line.
-func startDatabase(ctx context.Context, k Kind, dir string, port int, nodes []fleet.Node, progress func(string)) (*Database, error) {
+func startDatabase(ctx context.Context, k Kind, dir string, port int, progress func(string)) (*Database, error) {
 	b, err := builds.Fetch(ctx, k.Builds()[0], builds.Options{Progress: progress})
 	if err != nil {
 		return nil, err
@@ -75,7 +74,7 @@ func startDatabase(ctx context.Context, k Kind, dir string, port int, nodes []fl
 	if k == MariaDB {
 		make = d.mariadb
 	}
-	if err := make(ctx, dir, port, nodes); err != nil {
+	if err := make(ctx, dir, port); err != nil {
 		return nil, err
 	}
 	if err := d.spec.Start(ctx); err != nil {
@@ -87,7 +86,7 @@ func startDatabase(ctx context.Context, k Kind, dir string, port int, nodes []fl
 	return d, err
 }
 
-func (d *Database) postgres(ctx context.Context, dir string, port int, _ []fleet.Node) error {
+func (d *Database) postgres(ctx context.Context, dir string, port int) error {
 	bin, err := d.Build.PostgresTree(dir)
 	if err != nil {
 		return err
@@ -127,20 +126,18 @@ func (d *Database) grant(ctx context.Context) error {
 	return nil
 }
 
-func (d *Database) mariadb(ctx context.Context, dir string, port int, nodes []fleet.Node) error {
+func (d *Database) mariadb(ctx context.Context, dir string, port int) error {
 	statements := []string{
 		"CREATE USER IF NOT EXISTS '" + admin + "'@'%' IDENTIFIED BY '" + d.password + "'", "GRANT ALL ON *.* TO '" + admin + "'@'%' WITH GRANT OPTION",
 		"CREATE DATABASE IF NOT EXISTS " + schemaName + " CHARACTER SET utf8mb4",
 	}
-	for _, n := range nodes { // a node is known by its account: MariaDB knows no names of programs unless its performance schema is on
-		account := "'" + application + "-" + n.Name + "'@'%'"
-		statements = append(statements, "CREATE USER IF NOT EXISTS "+account+" IDENTIFIED BY '"+d.node+"'", "GRANT SELECT, INSERT, UPDATE, DELETE ON "+schemaName+".* TO "+account)
-	}
+	account := "'" + application + "'@'%'"
+	statements = append(statements, "CREATE USER IF NOT EXISTS "+account+" IDENTIFIED BY '"+d.node+"'", "GRANT SELECT, INSERT, UPDATE, DELETE ON "+schemaName+".* TO "+account)
 	init := filepath.Join(dir, "accounts.sql") // run at every start, before anybody is let in
 	if err := os.WriteFile(init, []byte(strings.Join(statements, ";\n")+";\n"), 0o600); err != nil {
 		return err
 	}
-	m := process.MariaDB{Name: "mariadb", Build: d.Build, Dir: dir, Port: port, ServerID: 1, Extra: []string{"read-only=OFF", "init-file=" + init}}
+	m := process.MariaDB{Name: "mariadb", Build: d.Build, Dir: dir, Port: port, ServerID: 1, Extra: []string{"read-only=OFF", "performance-schema=ON", "init-file=" + init}}
 	if err := m.Init(ctx); err != nil {
 		return err
 	}
@@ -184,21 +181,16 @@ func (d *Database) AdminDSN() string {
 	return d.url(admin, d.password, schemaName)
 }
 
-// EngineDSN is the name under which a node does, with the placeholder {node}. It holds the password.
+// EngineDSN is the name under which a node does. It holds the password.
 func (d *Database) EngineDSN() string {
 	if d.Kind == MariaDB {
-		return "mysql://" + d.mysql(application+"-{node}", d.node, schemaName)
+		return "mysql://" + d.mysql(application, d.node, schemaName)
 	}
-	return d.url(application, d.node, schemaName) + "&application_name=" + application + "-{node}"
+	return d.url(application, d.node, schemaName)
 }
 
-// By is how the connections of one node are told from those of another: by what, and which value of it a node has.
-func (d *Database) By() (service.By, string) {
-	if d.Kind == MariaDB {
-		return service.ByUser, application + "-{node}"
-	}
-	return service.ByApplication, application + "-{node}"
-}
+// Connections is what every connection of a node says of itself, with a placeholder. MariaDB shows it in its performance schema.
+const Connections = application + "-{node}"
 
 func (d *Database) url(user, password, database string) string {
 	u := url.URL{Scheme: "postgres", User: url.UserPassword(user, password), Host: d.address, Path: database, RawQuery: "sslmode=disable"}

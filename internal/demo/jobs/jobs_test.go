@@ -10,6 +10,11 @@ func TestRaise(t *testing.T) {
 	for _, k := range []Kind{Postgres, MariaDB} {
 		t.Run(string(k), func(t *testing.T) {
 			w := newWorld(t, k, 6)
+			for _, n := range w.Cluster.Cells[0].Nodes {
+				if n, what, err := w.Ports.Connections.Of(t.Context(), w.Cluster, n); err != nil || n == 0 {
+					t.Errorf("connections: %d, %s, %v", n, what, err)
+				}
+			}
 			w.forward(all()...)
 			o := w.judge()
 			w.on(New)

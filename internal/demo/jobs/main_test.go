@@ -77,11 +77,10 @@ func newWorld(t *testing.T, k Kind, nodes int) *world {
 	x, err := schema.NewExpander(schema.ExpanderConfig{Dialect: schema.Dialect(k.Dialect()), Database: func(fleet.Cluster) (string, error) { return s.Database.AdminDSN(), nil },
 		Folders: map[string]string{Old: s.Migrations(Old), New: s.Migrations(New)}})
 	must(t, err)
-	by, value := s.Database.By()
 	w.Ports = rolling.Ports{
 		Nodes:       s.nodes,
 		Balancer:    haproxy.New(haproxy.Config{Network: "unix", Address: s.Balancer.sock, Backend: backend, Timeout: 20 * time.Second}),
-		Connections: service.Connections{DB: s.DB, Dialect: k.Dialect(), By: by, Value: value},
+		Connections: service.Connections{DB: s.DB, Dialect: k.Dialect(), By: service.ByApplication, Value: Connections},
 		Schema:      x,
 		Features:    service.Features{DB: s.DB, Dialect: k.Dialect(), Used: map[string]string{"priorities": "SELECT COUNT(*) FROM job WHERE priority > 0"}},
 	}

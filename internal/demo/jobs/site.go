@@ -76,7 +76,7 @@ func Start(ctx context.Context, cfg Config) (s *Site, err error) {
 	if err != nil {
 		return s, err
 	}
-	if s.Database, err = startDatabase(ctx, cfg.Database, filepath.Join(cfg.Dir, "database"), database, cell.Nodes, cfg.Progress); err != nil {
+	if s.Database, err = startDatabase(ctx, cfg.Database, filepath.Join(cfg.Dir, "database"), database, cfg.Progress); err != nil {
 		return s, fmt.Errorf("start the database: %w", err)
 	}
 	cfg.Progress(fmt.Sprintf("%s %s runs", s.Database.Build.Name, s.Database.Build.Version))
