@@ -103,12 +103,17 @@ func missing(name string) string {
 
 // problems shows all that is wrong with the files, each with its line, and makes the error that ends the command.
 func problems(cmd *cobra.Command, ps config.Problems, code int, hint string) error {
+	return problemsIn(cmd, ps, "the files", code, hint)
+}
+
+// problemsIn is problems of something else than files.
+func problemsIn(cmd *cobra.Command, ps config.Problems, where string, code int, hint string) error {
 	for _, p := range ps {
 		fmt.Fprintln(cmd.ErrOrStderr(), p)
 	}
-	what := "1 problem in the files"
+	what := "1 problem in " + where
 	if len(ps) != 1 {
-		what = fmt.Sprintf("%d problems in the files", len(ps))
+		what = fmt.Sprintf("%d problems in %s", len(ps), where)
 	}
 	return Failf(code, hint, "%s", what)
 }

@@ -79,25 +79,27 @@ func checkStateCommand(o *Options) *cobra.Command {
 	var product productFlags
 	var window bool
 	cmd := &cobra.Command{
-		Use: "state --product NAME COMPONENT=VERSION…", Short: "Say whether versions may run side by side, and by which rule they may not",
-		Long:    "Exits 0 if the state is legal, and 3 if it is not.",
-		Example: "  windlass check state --product vitess vtgate=14.0,vttablet=13.0,vttablet=14.0",
+		Use: "state --product NAME COMPONENT[@PLACE]=VERSION…", Short: "Say whether versions may run side by side, and by which rule they may not",
+		Long: "Exits 0 if the state is legal, and 3 if it is not. A place, such as zone1 or zone1/node7, counts where a call of the product\n" +
+			"stays inside one: who is known to be elsewhere is not met. Who has no place may be anywhere.",
+		Example: "  windlass check state --product vitess vtgate=14.0,vttablet=13.0,vttablet=14.0\n" +
+			"  windlass check state --product kubernetes kubelet@node1=1.33,kube-proxy@node1=1.30,kube-proxy@node2=1.33",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := product.read(cmd, o)
 			if err != nil {
 				return err
 			}
-			s := policy.State{Window: window}
-			for _, part := range strings.FieldsFunc(strings.Join(args, ","), func(r rune) bool { return r == ',' }) {
-				c, v, ok := strings.Cut(part, "=")
-				if !ok || c == "" || v == "" {
-					return Failf(ExitUsage, "write COMPONENT=VERSION, such as vtgate=14.0", "%q is no component with its version", part)
-				}
-				s.Present = append(s.Present, policy.Present{Component: c, Version: v})
-			}
-			if len(s.Present) == 0 {
+			s, err := p.ParseState(strings.Join(args, ","))
+			var ps config.Problems
+			switch {
+			case errors.As(err, &ps):
+				return wrongState(cmd, o, ps)
+			case err != nil:
+				return err
+			case len(s.Present) == 0:
 				return Failf(ExitUsage, "write COMPONENT=VERSION, such as vtgate=14.0, once for each that is there", "no component is given")
 			}
+			s.Window = window
 			pairs, bad, err := p.Check(s)
 			if err != nil {
 				return usage(err)
@@ -114,7 +116,7 @@ func checkStateCommand(o *Options) *cobra.Command {
 					fmt.Fprintln(w, v)
 				}
 				if len(bad) == 0 {
-					fmt.Fprintf(w, "legal: %d pairs that meet are allowed\n", len(pairs))
+					fmt.Fprintf(w, "legal: %s\n", map[bool]string{true: "1 pair meets, and a rule allows it", false: fmt.Sprintf("%d pairs meet, and a rule allows each", len(pairs))}[len(pairs) == 1])
 				}
 				return nil
 			}); err != nil {
@@ -223,4 +225,14 @@ func (f *pathFlags) plan(cmd *cobra.Command, o *Options) error {
 		return usage(err)
 	}
 	return o.printer(cmd).value(path, func(w io.Writer) error { return path.WriteText(w, f.everyone) })
+}
+
+// wrongState shows what is wrong with a state on the command line.
+func wrongState(cmd *cobra.Command, o *Options, ps config.Problems) error {
+	if o.Output == "json" {
+		if err := o.printer(cmd).value(ps, nil); err != nil {
+			return err
+		}
+	}
+	return problemsIn(cmd, ps, "the state", ExitUsage, "correct the state; nothing was judged")
 }

@@ -106,7 +106,7 @@ func TestRolesAreWhatBruteForceSays(t *testing.T) {
 			if s.Component == "source" && !upgraded {
 				t.Fatalf("the role goes to an upgraded node, and there is none: %v", text(path))
 			}
-			upgraded = upgraded || slices.Contains(s.States[len(s.States)-1].Present, Present{"replica", "2"})
+			upgraded = upgraded || slices.Contains(s.States[len(s.States)-1].Present, Present{Component: "replica", Version: "2"})
 		}
 	})
 	if seen[true] == 0 || seen[false] == 0 {

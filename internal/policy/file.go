@@ -30,6 +30,7 @@ type file struct {
 	Releases   []string        `yaml:"releases" rule:"required nonempty unique" doc:"the releases that upgrades go along, oldest first; a version belongs to the one that it begins with" example:"[\"13.0\", \"14.0\"]"`
 	Innovation []string        `yaml:"innovation" rule:"unique" doc:"those of them that are innovation releases" example:"[\"24.2\"]"`
 	Layers     []string        `yaml:"layers" rule:"required nonempty unique name" doc:"layers, the top one first" example:"[top, storage]"`
+	Places     []string        `yaml:"places" rule:"nonempty unique" doc:"the kinds of places that a component is in, of region, cell and node, the outermost first; absent: cell and node" example:"[region, cell, node]"`
 	Components []fileComponent `yaml:"components" rule:"required nonempty" doc:"what has a version of its own"`
 	Calls      []fileCall      `yaml:"calls" doc:"which component meets which"`
 	Skew       []fileSkew      `yaml:"skew" doc:"how far caller and callee may be apart"`
@@ -50,6 +51,7 @@ type fileComponent struct {
 type fileCall struct {
 	From    string `yaml:"from" rule:"required name" doc:"who calls, reads or replicates" example:"vtgate"`
 	To      string `yaml:"to" rule:"required name" doc:"whom" example:"vttablet"`
+	Within  string `yaml:"within" rule:"oneof=region|cell|node" doc:"the kind of place that the call never leaves: who is known to be in another one is not met; absent: it goes everywhere" example:"node"`
 	Ignored string `yaml:"ignored" rule:"nonempty" doc:"why it takes no part" example:"it happens never"`
 	Source  string `yaml:"source" rule:"required nonempty" doc:"where that is written" example:"VEP-3"`
 }
@@ -94,7 +96,7 @@ type fileBack struct {
 }
 
 func build(f *file, r *config.Report) *Product {
-	p := &Product{Name: f.Name, Title: f.Title, Layers: f.Layers, Hop: Hop{Any: f.Hops.To == "any", OverInnovation: f.Hops.OverInnovation, Source: f.Hops.Source}, Back: Back(f.Back)}
+	p := &Product{Name: f.Name, Title: f.Title, Layers: f.Layers, Places: f.Places, Hop: Hop{Any: f.Hops.To == "any", OverInnovation: f.Hops.OverInnovation, Source: f.Hops.Source}, Back: Back(f.Back)}
 	for i, name := range f.Releases {
 		if name != "" && !isRelease.MatchString(name) {
 			r.At("releases", i).Problem(config.CodeValue, fmt.Sprintf("%q is no release: numbers divided by dots", name), "write a release such as \"8.0\"")
@@ -109,6 +111,7 @@ func build(f *file, r *config.Report) *Product {
 			spot.Problem(config.CodeReference, fmt.Sprintf("there is no %s %q", what, name), config.Suggest(name, names))
 		}
 	}
+	p.placesKnown(f, r)
 	for i, name := range f.Innovation {
 		known(r.At("innovation", i), name, f.Releases, "release")
 	}
@@ -132,6 +135,7 @@ func build(f *file, r *config.Report) *Product {
 	for i, c := range f.Calls {
 		known(r.At("calls", i, "from"), c.From, components, "component")
 		known(r.At("calls", i, "to"), c.To, components, "component")
+		p.reach(c, i, r)
 		p.Calls = append(p.Calls, Call(c))
 	}
 	for i, s := range f.Skew {
@@ -157,6 +161,43 @@ func build(f *file, r *config.Report) *Product {
 	p.overlaps(r)
 	p.cycles(r)
 	return p
+}
+
+// placesKnown looks at the list of places.
+func (p *Product) placesKnown(f *file, r *config.Report) {
+	all := []string{PlaceRegion, PlaceCell, PlaceNode}
+	last := -1
+	for i, name := range f.Places {
+		at := slices.Index(all, name)
+		switch {
+		case name == "":
+		case at < 0:
+			r.At("places", i).Problem(config.CodeValue, fmt.Sprintf("%q is no kind of place", name), config.Suggest(name, all))
+		case at < last:
+			r.At("places", i).Problem(config.CodeContradiction, fmt.Sprintf("a %s is not inside a %s", name, f.Places[i-1]), "list the places from the outermost to the innermost: region, cell, node")
+		}
+		last = max(last, at)
+	}
+	if len(f.Places) == 0 {
+		p.Places = places
+	}
+}
+
+// reach looks whether a call's reach is one that the product knows, and is needed.
+func (p *Product) reach(c fileCall, i int, r *config.Report) {
+	spot := r.At("calls", i, "within")
+	switch {
+	case c.Within == "":
+	case c.Ignored != "":
+		spot.Problem(config.CodeContradiction, "the call takes no part, wherever it goes", "remove \"within\", or \"ignored\"")
+	case !slices.Contains(p.Places, c.Within):
+		spot.Problem(config.CodeReference, fmt.Sprintf("this product has no %s: its places are %s", c.Within, strings.Join(p.Places, ", ")), "add it to \"places\", or name one of them")
+	}
+	for j, other := range p.Calls {
+		if c.From != "" && other.From == c.From && other.To == c.To {
+			r.At("calls", i).Problem(config.CodeDuplicate, fmt.Sprintf("calls[%d] is the same call", j), "say it once")
+		}
+	}
 }
 
 // span reads a range of releases: "<8.0", ">=8.0", or both of them, divided by a space.

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"os"
+	"regexp"
 	"testing"
 
 	"github.com/windlass-db/windlass/internal/config"
@@ -26,5 +27,24 @@ func TestContradictions(t *testing.T) {
 	}
 	if _, ps := config.Read([]config.Source{{Name: "x.yaml", Text: text}}, Kind()); len(ps) < 5 {
 		t.Errorf("only these were found:\n%v", ps)
+	}
+}
+
+// The file that the document shows can be read, and nothing is found in it.
+func TestTheDocumentsProduct(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/policy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := regexp.MustCompile("(?s)```yaml\n(kind: Product.*?)```").FindSubmatch(doc)
+	if text == nil {
+		t.Fatal("the document shows no product")
+	}
+	p, err := Parse(config.Source{Name: "policy.md", Text: text[1]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := p.Lint(); len(found) > 0 {
+		t.Errorf("%v", found)
 	}
 }

@@ -31,7 +31,7 @@ func (p *Product) Lint() []config.Finding {
 		}
 	}
 	for i, s := range p.Skews {
-		if s.From != "" && !p.calls(s.From, s.To) {
+		if _, there := p.call(s.From, s.To); s.From != "" && !there {
 			add(fmt.Sprintf("skew[%d]", i), "add the call, or take the rule out", "the rule speaks of a call from %s to %s that there is not", s.From, s.To)
 		}
 	}

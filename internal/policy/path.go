@@ -196,7 +196,7 @@ func (w *walk) order() ([]Component, error) {
 	for _, a := range w.p.Components {
 		before[a.Name] = map[string][]Violation{}
 		for _, b := range w.p.Components {
-			state := []Present{{a.Name, w.to}, {b.Name, w.from}}
+			state := []Present{{Component: a.Name, Version: w.to}, {Component: b.Name, Version: w.from}}
 			if a.Name == b.Name && (a.RoleOf != "" || a.Single) {
 				continue // never mixed
 			}
@@ -455,7 +455,7 @@ func (w *walk) state() State {
 	s := State{Window: w.window}
 	for _, c := range w.p.Components {
 		for _, v := range w.now[c.Name] {
-			s.Present = append(s.Present, Present{c.Name, v})
+			s.Present = append(s.Present, Present{Component: c.Name, Version: v})
 		}
 	}
 	return s
@@ -474,7 +474,7 @@ func (w *walk) perturbed(moving string) []Perturbation {
 			other, what = w.to, "is added on "
 		}
 		st := w.state()
-		st.Present = append(st.Present, Present{c.Name, other})
+		st.Present = append(st.Present, Present{Component: c.Name, Version: other})
 		if _, bad, err := w.p.Check(st); err == nil && len(bad) > 0 {
 			all = append(all, Perturbation{What: "a node of " + c.Name + " " + what + other, Violation: bad[0]})
 		}

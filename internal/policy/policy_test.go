@@ -197,7 +197,7 @@ func state(pairs ...string) []Present {
 	var all []Present
 	for _, p := range pairs {
 		c, v, _ := strings.Cut(p, "=")
-		all = append(all, Present{c, v})
+		all = append(all, Present{Component: c, Version: v})
 	}
 	return all
 }

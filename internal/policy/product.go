@@ -13,6 +13,7 @@ type Product struct {
 	Title      string
 	Releases   []Release // oldest first
 	Layers     []string  // the top one first
+	Places     []string  // kinds of places that components are in, the outermost first
 	Components []Component
 	Calls      []Call
 	Skews      []Skew
@@ -50,6 +51,7 @@ type Component struct {
 // Call says that one component meets another: it calls it, reads what it writes, or replicates from it.
 type Call struct {
 	From, To string
+	Within   string // kind of place that it never leaves; "": it goes everywhere
 	Ignored  string // why it takes no part; "" if it does
 	Source   string
 }

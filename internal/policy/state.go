@@ -5,18 +5,27 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/windlass-db/windlass/internal/config"
 )
 
 // Present is a component that is present on a version.
 type Present struct {
 	Component string `json:"component"`
 	Version   string `json:"version"`
+	Place     string `json:"place,omitempty"` // where it is, outermost first: "zone1/100", as the product's places are; "": not told, it may be anywhere
 }
 
-// String is "vtgate 14.0".
-func (p Present) String() string { return p.Component + " " + p.Version }
+// String is "vtgate 14.0", or "vtgate 14.0 in zone1".
+func (p Present) String() string {
+	if p.Place != "" {
+		return p.Component + " " + p.Version + " in " + p.Place
+	}
+	return p.Component + " " + p.Version
+}
 
-// State is which versions are present of each component. How many nodes there are of each is of no concern to any rule.
+// State is which versions are present of each component, and where, if that is known. How many nodes there are of each is of no concern
+// to any rule; where they are is of concern to calls that stay inside a place.
 type State struct {
 	Present []Present `json:"present"`
 	// Window says that a rollback must be possible, so that replication in reverse is allowed where its guards stand.
@@ -61,34 +70,46 @@ func (p *Product) Check(s State) (pairs []Pair, bad []Violation, err error) {
 	return pairs, bad, nil
 }
 
-// placed is a Present with its release.
+// placed is a component on a version, with its release and everywhere it is.
 type placed struct {
-	Present
+	Present // without a place
 	release int
+	places  []string // sorted, never empty
 }
 
 // resolve finds the releases, and takes each component on each version once, in a fixed order.
 func (p *Product) resolve(all []Present) ([]placed, error) {
 	var r []placed
+	kinds := map[Present]int{}
 	seen := map[Present]bool{} // of a thousand nodes most run the same
 	for _, x := range all {
 		if seen[x] {
 			continue
 		}
 		seen[x] = true
-		if _, ok := p.Component(x.Component); !ok {
-			return nil, &UnknownComponent{Product: p, Name: x.Component}
+		kind := Present{Component: x.Component, Version: x.Version}
+		i, there := kinds[kind]
+		if !there {
+			if _, ok := p.Component(x.Component); !ok {
+				return nil, &UnknownComponent{Product: p, Name: x.Component}
+			}
+			release, err := p.Release(x.Version)
+			if err != nil {
+				return nil, err
+			}
+			i = len(r)
+			kinds[kind] = i
+			r = append(r, placed{Present: kind, release: release})
 		}
-		release, err := p.Release(x.Version)
-		if err != nil {
-			return nil, err
-		}
-		r = append(r, placed{x, release})
+		r[i].places = append(r[i].places, x.Place)
+	}
+	for _, x := range r {
+		slices.Sort(x.places)
 	}
 	slices.SortFunc(r, func(a, b placed) int {
 		return cmp.Or(cmp.Compare(a.Component, b.Component), cmp.Compare(a.release, b.release), cmp.Compare(a.Version, b.Version))
 	})
-	return slices.Compact(r), nil
+	return r, nil
 }
 
 // UnknownComponent is a component that the product does not have.
@@ -102,13 +123,13 @@ func (e *UnknownComponent) Error() string {
 	return fmt.Sprintf("%s has no component %q", e.Product.Name, e.Name)
 }
 
-// ErrorHint lists the components.
+// ErrorHint says which component was probably meant, or which there are.
 func (e *UnknownComponent) ErrorHint() string {
 	var names []string
 	for _, c := range e.Product.Components {
 		names = append(names, c.Name)
 	}
-	return "its components are " + strings.Join(names, ", ")
+	return config.Suggest(e.Name, names)
 }
 
 // meet decides about two that are present, in both directions of every rule.
@@ -127,9 +148,10 @@ func (p *Product) meet(a, b placed, window bool) (ok []Pair, bad []Violation) {
 			pair := Pair{d[0].Present, d[1].Present, v.rule}
 			if v.ok {
 				ok = append(ok, pair)
-			} else {
-				bad = append(bad, Violation{pair})
+				continue
 			}
+			pair.A.Place, pair.B.Place = v.at[0], v.at[1]
+			bad = append(bad, Violation{pair})
 		}
 	}
 	return ok, bad
@@ -138,20 +160,23 @@ func (p *Product) meet(a, b placed, window bool) (ok []Pair, bad []Violation) {
 type verdict struct {
 	ok   bool
 	rule Rule
+	at   [2]string // where the two meet, one such pair of places
 }
 
 // verdicts asks every rule in which x is the first and y the second.
 func (p *Product) verdicts(x, y placed, window bool) []verdict {
 	var all []verdict
 	newest := max(x.release, y.release)
-	if p.calls(x.Component, y.Component) {
+	if call, at, met := p.meets(x, y); met {
 		if i, s, found := p.skew(x.Component, y.Component, newest); found {
-			all = append(all, p.skewed(i, s, x, y))
+			v := p.skewed(i, s, x, y)
+			v.at = at
+			all = append(all, p.inside(call, v))
 		}
 		for i, o := range p.Orders {
 			if o.Direction == BottomToTop && x.Component != y.Component && o.Releases.Has(newest) {
-				all = append(all, verdict{x.release <= y.release, Rule{ID: fmt.Sprintf("order[%d]", i), Source: o.Source,
-					Text: strings.TrimSpace(fmt.Sprintf("%s the order is bottom to top: %s is never newer than %s, which it calls", o.Releases.words(), x.Component, y.Component))}})
+				all = append(all, p.inside(call, verdict{x.release <= y.release, Rule{ID: fmt.Sprintf("order[%d]", i), Source: o.Source,
+					Text: strings.TrimSpace(fmt.Sprintf("%s the order is bottom to top: %s is never newer than %s, which it calls", o.Releases.words(), x.Component, y.Component))}, at}))
 			}
 		}
 	}
@@ -159,7 +184,7 @@ func (p *Product) verdicts(x, y placed, window bool) []verdict {
 		if n.Who != x.Component || n.Than != y.Component {
 			continue
 		}
-		v := verdict{x.release >= y.release, Rule{ID: fmt.Sprintf("newer[%d]", i), Source: n.Source, Text: fmt.Sprintf("%s is never older than %s", n.Who, n.Than)}}
+		v := verdict{x.release >= y.release, Rule{ID: fmt.Sprintf("newer[%d]", i), Source: n.Source, Text: fmt.Sprintf("%s is never older than %s", n.Who, n.Than)}, [2]string{x.places[0], y.places[0]}}
 		if !v.ok && window && len(n.Reverse) > 0 {
 			v.ok, v.rule.Guards = true, n.Reverse
 			v.rule.Text += ", but for the way back, behind guards"
@@ -169,9 +194,23 @@ func (p *Product) verdicts(x, y placed, window bool) []verdict {
 	return all
 }
 
-// calls reports whether the first meets the second by a call that takes part.
-func (p *Product) calls(from, to string) bool {
-	return slices.ContainsFunc(p.Calls, func(c Call) bool { return c.From == from && c.To == to && c.Ignored == "" })
+// meets tells whether some of the first meet some of the second by a call that takes part, by which, and where.
+func (p *Product) meets(x, y placed) (call Call, at [2]string, ok bool) {
+	if call, ok = p.call(x.Component, y.Component); ok {
+		at[0], at[1], ok = p.together(x, y, call.Within)
+	}
+	return call, at, ok
+}
+
+// inside adds to a rule that the call stays inside a place, and where that is written.
+func (p *Product) inside(call Call, v verdict) verdict {
+	if call.Within != "" {
+		v.rule.Text += ", in the same " + call.Within
+		if !strings.Contains(v.rule.Source, call.Source) {
+			v.rule.Source += "; " + call.Source
+		}
+	}
+	return v
 }
 
 // skew finds the rule for a call: one that names it goes before one for all.
@@ -204,5 +243,5 @@ func (p *Product) skewed(i int, s Skew, x, y placed) verdict {
 	if b := p.joined(x.release, y.release); b != "" {
 		text += "; the bridge " + b + " makes them neighbours"
 	}
-	return verdict{allowed < 0 || apart <= allowed, Rule{ID: fmt.Sprintf("skew[%d]", i), Text: text, Source: s.Source}}
+	return verdict{ok: allowed < 0 || apart <= allowed, rule: Rule{ID: fmt.Sprintf("skew[%d]", i), Text: text, Source: s.Source}}
 }
