@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
-	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/windlass-db/windlass/internal/api"
@@ -20,7 +17,7 @@ import (
 // victim is who is killed.
 type victim string
 
-// The victims. A paused supervisor gets SIGSTOP, and wakes when its successor is at work.
+// The victims. A paused supervisor gets SIGSTOP, and wakes when its successor is at work; see lapses.
 const (
 	victimSupervisor victim = "supervisor"
 	victimPaused     victim = "paused-supervisor"
@@ -113,11 +110,11 @@ func (c testCase) primary() string {
 // fault is the fault of the running case.
 type fault struct {
 	testCase
-	hit    bool // it came to pass
-	nudged bool // a try of the switch was called off
-	after  int  // edges that the successor met
-	wake   int  // after so many the sleeper wakes
-	woke   bool
+	hit    bool         // it came to pass
+	nudged bool         // a try of the switch was called off
+	after  int          // edges that the successor met
+	wake   int          // after so many the sleeper wakes
+	woke   bool         // it did
 	also   func() error // is done right after the fault
 	err    error
 }
@@ -129,7 +126,7 @@ const patience = 45 * time.Second
 func (l *lane) onEdge(c *child, line string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.trace = append(l.trace, c.name+" "+line)
+	l.trace = append(l.trace, time.Now().Format("05.000 ")+c.name+" "+line)
 	if strings.HasSuffix(line, "/action/finish/after") {
 		defer func() {
 			select {
@@ -148,8 +145,7 @@ func (l *lane) onEdge(c *child, line string) bool {
 	}
 	if l.sleeper != nil && c != l.sleeper {
 		if f.after++; f.after == f.wake {
-			f.woke = true
-			f.err = errors.Join(f.err, l.sleeper.signal(syscall.SIGCONT))
+			f.err = errors.Join(f.err, l.rouse(f))
 		}
 	}
 	if f.hit || f.victim == "" || line != f.edge.String() {
@@ -185,13 +181,13 @@ func (l *lane) strike(c *child, v victim) (goOn bool, err error) {
 	defer cancel()
 	switch v {
 	case victimSupervisor:
-		if err := c.kill(); err != nil {
+		if err := errors.Join(c.kill(), l.lapse()); err != nil {
 			return false, err
 		}
 		l.holder, err = l.startSupervisor()
 		return false, err
 	case victimPaused:
-		if err := c.pause(ctx); err != nil {
+		if err := errors.Join(c.pause(ctx), l.lapse()); err != nil {
 			return false, err
 		}
 		l.sleeper = c
@@ -237,10 +233,26 @@ func (l *lane) again(start func(context.Context) error) {
 // result is what a case came to.
 type result struct {
 	hit     bool
-	lost    bool // it did not come to pass, for the supervisor lost its lease before it came to the edge or in the write
 	byWatch bool // the primary was restarted when no action was left to open it: the watch did
 	took    time.Duration
-	trace   []string // edges met
+	phases  phases
+	trace   []string // edges met, each with its time
+}
+
+// phases are the parts of a case: the cluster is taken to where it begins, the action runs with its fault, and what must hold is seen.
+type phases struct{ before, action, after time.Duration }
+
+func (p phases) String() string {
+	return fmt.Sprintf("before %v, action %v, after %v", p.before.Round(time.Millisecond), p.action.Round(time.Millisecond), p.after.Round(time.Millisecond))
+}
+
+func (p *phases) add(q phases) {
+	p.before, p.action, p.after = p.before+q.before, p.action+q.action, p.after+q.after
+}
+
+func (p phases) over(n int) phases {
+	d := time.Duration(n)
+	return phases{p.before / d, p.action / d, p.after / d}
 }
 
 // run runs one case on a lane that is where the case begins.
@@ -259,20 +271,14 @@ func (l *lane) run(c testCase) (res result, err error) {
 	errorsBefore := l.load.Report().Errors
 	l.mu.Lock()
 	l.f, l.trace = f, nil
-	holder := l.holder
 	l.mu.Unlock()
-	_, logSize, err := logged(holder, 0)
-	if err != nil {
-		return res, err
-	}
 	defer func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		res.trace, res.hit, res.took = l.trace, f.hit, time.Since(began)
-		if text, _, lerr := logged(holder, logSize); !res.hit && lerr == nil {
-			res.lost = strings.Contains(text, "the lease is lost")
-		}
+		res.phases.after = res.took - res.phases.action - res.phases.before
 	}()
+	res.phases.before = time.Since(began)
 	if err := l.start(ctx, c.way()); err != nil {
 		return res, err
 	}
@@ -280,6 +286,7 @@ func (l *lane) run(c testCase) (res result, err error) {
 	if err == nil {
 		l.struck(ctx, f)
 	}
+	res.phases.action = time.Since(began) - res.phases.before
 	l.pending.Wait()
 	l.mu.Lock()
 	l.f = nil
@@ -318,22 +325,6 @@ func (l *lane) struck(ctx context.Context, f *fault) {
 		}
 		return nil
 	})
-}
-
-// logged tells what a supervisor has logged since its log had a size, and the log's size now.
-func logged(c *child, since int) (text string, size int, err error) {
-	b, err := os.ReadFile(c.log)
-	if err != nil {
-		return "", 0, err
-	}
-	return string(b[min(since, len(b)):]), len(b), nil
-}
-
-// wakeAfter spreads the moment at which a sleeper wakes over the first edges of its successor.
-func wakeAfter(c testCase) int {
-	h := fnv.New32a()
-	h.Write([]byte(c.String()))
-	return 1 + int(h.Sum32()%12)
 }
 
 // prepare takes the cluster to where an action of that way begins, without a fault.
@@ -455,31 +446,5 @@ func (l *lane) still(s api.ClusterStatus) error {
 	if s.Actions[0].Outcome == "" { // the list was read a moment before
 		return errors.New("it ends just now")
 	}
-	return nil
-}
-
-// awaken wakes a sleeper that its successor did not live to wake, sees that it knows that its lease is lost, and ends it.
-func (l *lane) awaken(ctx context.Context, f *fault) error {
-	l.mu.Lock()
-	s := l.sleeper
-	l.mu.Unlock()
-	if s == nil {
-		return nil
-	}
-	if err := s.signal(syscall.SIGCONT); err != nil {
-		return err
-	}
-	// After the last write, or when the lease was given back, there is nothing to lose.
-	if w := f.edge.Write; !(f.edge.After && (w == engine.WriteFinish || w == engine.WriteRelease)) {
-		if err := until(ctx, 10*time.Second, "the sleeper says that its lease is lost", func() error { return says(s.log, "the lease is lost") }); err != nil {
-			return err
-		}
-	}
-	if err := s.kill(); err != nil {
-		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.sleeper = nil
 	return nil
 }

@@ -157,6 +157,9 @@ func errant(t *testing.T, tm *template) {
 	if err := l.client.Abort(ctx, campaignName, "green has to be rebuilt"); err != nil {
 		t.Fatal(err)
 	}
+	if err := l.ownClock(l.holder.name).pass(leaseTTL / 3); err != nil { // when it sends a heartbeat, it hears of it
+		t.Fatal(err)
+	}
 	if _, err := l.endsAs(ctx, engine.Aborted); err != nil {
 		t.Fatal(err)
 	}
@@ -287,6 +290,9 @@ func (l *lane) expiredLease(t *testing.T) func() {
 				return nil
 			}
 		}
+		if err := l.clock.pass(leaseTTL / 4); err != nil { // also over a heartbeat that was on its way
+			return err
+		}
 		return fmt.Errorf("no event says so; the last is %q", all[0].Message)
 	}); err != nil {
 		t.Fatal(err)
@@ -299,7 +305,7 @@ func (l *lane) expiredLease(t *testing.T) func() {
 	if _, err := agent.Heartbeat(ctx, id, term); !errors.Is(err, engine.ErrFenced) {
 		t.Errorf("a heartbeat of term %d came to %v, not to %v", term, err, engine.ErrFenced)
 	}
-	if err := first.signal(syscall.SIGCONT); err != nil {
+	if err := errors.Join(l.ownClock(first.name).pass(leaseTTL), first.signal(syscall.SIGCONT)); err != nil {
 		t.Fatal(err)
 	}
 	if err := until(ctx, patience, "the sleeper says that its lease is lost", func() error { return says(first.log, "the lease is lost; nothing more is written") }); err != nil {

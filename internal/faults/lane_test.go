@@ -63,6 +63,7 @@ type lane struct {
 	load    *load.Load
 	stop    func() error // of the load
 
+	clock       clock // the control plane's
 	supervisors atomic.Int32
 	finished    chan struct{} // a supervisor has told an action's last edge
 
@@ -105,6 +106,7 @@ func newLane(t *testing.T, tm *template, change ...func(*lane)) *lane {
 		t.Fatal(err)
 	}
 	l := &lane{t: t, dir: folder(t), host: host, nodes: map[string]process.MariaDB{}, dbs: map[string]*sql.DB{}, gates: map[string]process.Spec{}, finished: make(chan struct{}, 1)}
+	l.clock = clock{filepath.Join(l.dir, "clock")}
 	t.Cleanup(l.end)
 	if l.host2, err = address(); err != nil {
 		t.Fatal(err)
@@ -248,7 +250,7 @@ func theCampaign() campaign.Campaign {
 // prepareState makes the state of a campaign whose cluster has completed the stages before the storage switch, by the very
 // calls that a launcher and a supervisor make.
 func (l *lane) prepareState(ctx context.Context) error {
-	st, err := state.Open(ctx, l.stateFile(), state.Options{LeaseTTL: leaseTTL})
+	st, err := state.Open(ctx, l.stateFile(), state.Options{LeaseTTL: leaseTTL, Now: l.clock.Now})
 	if err != nil {
 		return err
 	}
@@ -322,7 +324,7 @@ func (l *lane) url() string { return "http://" + l.at(portServer) }
 
 // startServer starts the control plane, and waits until it answers.
 func (l *lane) startServer(ctx context.Context) error {
-	c, err := startChild(l.dir, "server", "server", serverSettings{l.at(portServer), l.stateFile()}, nil)
+	c, err := startChild(l.dir, "server", "server", serverSettings{l.at(portServer), l.stateFile(), l.clock.file}, nil)
 	if err != nil {
 		return err
 	}
@@ -335,8 +337,17 @@ func (l *lane) startServer(ctx context.Context) error {
 // startSupervisor starts another one.
 func (l *lane) startSupervisor() (*child, error) {
 	name := fmt.Sprintf("supervisor-%d", l.supervisors.Add(1))
-	return startChild(l.dir, "supervisor", name, supervisorSettings{Name: name, Env: env, URL: l.url(), Token: l.token, AdminTokenFile: filepath.Join(l.dir, "token"), ScriptFile: l.scriptFile(), DNS: l.records}, l.onEdge)
+	return startChild(l.dir, "supervisor", name, supervisorSettings{Name: name, Env: env, URL: l.url(), Token: l.token, AdminTokenFile: filepath.Join(l.dir, "token"), ScriptFile: l.scriptFile(),
+		ClockFile: l.clock.file, OwnClockFile: l.ownClock(name).file, DNS: l.records}, l.onEdge)
 }
+
+// ownClock is by what a supervisor's leases run out in its own eyes.
+func (l *lane) ownClock(supervisor string) clock {
+	return clock{filepath.Join(l.dir, supervisor+".clock")}
+}
+
+// lapse ends the lease of a supervisor that was killed or stopped at an edge, in the eyes of everybody else.
+func (l *lane) lapse() error { return l.clock.pass(leaseTTL + time.Millisecond) }
 
 func (l *lane) scriptFile() string { return filepath.Join(l.dir, "script.json") }
 

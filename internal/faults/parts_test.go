@@ -28,23 +28,24 @@ import (
 	"github.com/windlass-db/windlass/internal/supervisor"
 )
 
-// leaseTTL is short, so that a successor comes soon, and long enough for a heartbeat on a loaded machine.
-const leaseTTL = 1500 * time.Millisecond
+// keepUnder is from how long a wait on a lease is given back.
+const keepUnder = 300 * time.Millisecond
 
 // watchEvery is how often a supervisor looks at the cluster beside its action.
 const watchEvery = 500 * time.Millisecond
 
 // serverSettings are those of the control plane's process.
-type serverSettings struct{ Listen, State string }
+type serverSettings struct{ Listen, State, ClockFile string }
 
 // runServer is `windlass server` without its launcher: the test launches by the API, when a case begins.
 func runServer(ctx context.Context, s serverSettings) error {
-	store, err := state.Open(ctx, s.State, state.Options{LeaseTTL: leaseTTL})
+	clock := clock{s.ClockFile}
+	store, err := state.Open(ctx, s.State, state.Options{LeaseTTL: leaseTTL, Now: clock.Now})
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	srv, err := server.New(server.Config{Store: store, Decide: campaign.Decide, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Now: time.Now})
+	srv, err := server.New(server.Config{Store: store, Decide: campaign.Decide, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), Now: clock.Now})
 	if err != nil {
 		return err
 	}
@@ -60,6 +61,8 @@ type supervisorSettings struct {
 	Name, Env, URL, Token string
 	AdminTokenFile        string // of the gateways
 	ScriptFile            string
+	ClockFile             string // the control plane's
+	OwnClockFile          string // by which its leases run out
 	DNS                   *dns.Server
 }
 
@@ -97,14 +100,16 @@ func runSupervisor(ctx context.Context, s supervisorSettings) error {
 	if err != nil {
 		return err
 	}
-	gateways := gatewaydriver.New(s.AdminTokenFile, time.Now)
+	now := clock{s.ClockFile}.Now // of what it sees
+	edges := newReporter()
+	gateways := gatewaydriver.New(s.AdminTokenFile, now)
 	db, err := mysql.New(mysql.Config{
 		Admin:         mysql.Account{User: adminUser, Password: mysql.Fixed(adminPassword)},
 		Replication:   mysql.Account{User: processtest.AdminUser, Password: mysql.Fixed(processtest.AdminPassword)},
 		Known:         mysql.Known{Users: []string{processtest.AdminUser, processtest.MonitorUser}}, // the test itself
 		Gateway:       func(g fleet.Gateway) (mysql.Gateway, error) { return gateways.Client(g) },
 		BootsReadOnly: func(context.Context, fleet.Node) (bool, error) { return true, nil }, // as the template's options say
-		Dial:          2 * time.Second, Query: 3 * time.Second, Log: log, Now: time.Now,
+		Dial:          2 * time.Second, Query: 3 * time.Second, Log: log, Now: now,
 	})
 	if err != nil {
 		return err
@@ -118,29 +123,33 @@ func runSupervisor(ctx context.Context, s supervisorSettings) error {
 		return err
 	}
 	return supervisor.New(supervisor.Config{
-		Name: s.Name, Env: s.Env, Server: client.Agent(s.Env), Handlers: hs, Log: log, Now: time.Now,
-		Observer: nodesOnly{db}, WatchEvery: watchEvery,
+		Name: s.Name, Env: s.Env, Server: agent{client.Agent(s.Env), edges}, Handlers: hs, Log: log, Now: now,
+		Observer: nodesOnly{db, now}, WatchEvery: watchEvery,
 		Slots: 1, Poll: 40 * time.Millisecond,
-		Engine: engine.Options{RetryMin: 30 * time.Millisecond, RetryMax: 200 * time.Millisecond, LookTimeout: 20 * time.Second, OnLease: bluegreen.Settle(ports), Gate: supervisor.Guard{Storage: db, Now: time.Now}.Before, At: newReporter().at},
+		Engine: engine.Options{Clock: ownClock{clock: clock{s.OwnClockFile}}, RetryMin: 30 * time.Millisecond, RetryMax: 200 * time.Millisecond, KeepUnder: keepUnder, LookTimeout: 20 * time.Second,
+			OnLease: bluegreen.Settle(ports), Gate: supervisor.Guard{Storage: db, Now: now}.Before, At: edges.at},
 	}).Run(ctx)
 }
 
 // nodesOnly is the watch's look at the servers. What else is seen between actions is not these tests' business.
-type nodesOnly struct{ *mysql.Driver }
+type nodesOnly struct {
+	*mysql.Driver
+	now func() time.Time
+}
 
 func (n nodesOnly) Observe(ctx context.Context, w api.Watched) fleet.Observation {
 	o, err := n.Driver.Observe(ctx, w.Cluster)
 	if err != nil {
-		return fleet.Observation{At: time.Now(), Unread: []string{err.Error()}}
+		return fleet.Observation{At: n.now(), Unread: []string{err.Error()}}
 	}
 	return o
 }
 
 // reporter tells the test of an edge, and blocks until the test says that it may go on.
 type reporter struct {
-	mu   sync.Mutex
-	tell *os.File
-	hear *bufio.Reader
+	standing sync.RWMutex // while it blocks
+	tell     *os.File
+	hear     *bufio.Reader
 }
 
 // The file descriptors that the test gives beside the standard ones.
@@ -151,14 +160,35 @@ func newReporter() *reporter {
 }
 
 func (r *reporter) at(e engine.Edge) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.standing.Lock()
+	defer r.standing.Unlock()
 	if _, err := fmt.Fprintln(r.tell, e.String()); err != nil {
 		os.Exit(2) // the test is gone
 	}
 	if _, err := r.hear.ReadString('\n'); err != nil {
 		os.Exit(2)
 	}
+}
+
+// agent asks for no more time while its supervisor stands at an edge: when the test has killed or stopped it there and moves the clock, nothing is
+// under way that would make its lease last on.
+type agent struct {
+	*api.Agent
+	edges *reporter
+}
+
+// Heartbeat prolongs the lease.
+func (a agent) Heartbeat(ctx context.Context, action, term int64) (bool, error) {
+	a.edges.standing.RLock()
+	defer a.edges.standing.RUnlock()
+	return a.Agent.Heartbeat(ctx, action, term)
+}
+
+// BeginMend asks for leave to put a cluster right.
+func (a agent) BeginMend(ctx context.Context, cluster, holder string) (*state.Mend, error) {
+	a.edges.standing.RLock()
+	defer a.edges.standing.RUnlock()
+	return a.Agent.BeginMend(ctx, cluster, holder)
 }
 
 // scripted wraps the handlers with what the script makes happen.
@@ -183,7 +213,7 @@ func scripted(list []engine.Handler, file string) []engine.Handler {
 			mu.Unlock()
 			switch {
 			case sc.Hiccup == k && sc.HiccupBack == back && first:
-				return engine.Observation{RetryAfter: leaseTTL/2 + time.Millisecond}, errScript
+				return engine.Observation{RetryAfter: keepUnder}, errScript
 			case sc.Refuse == k && !back, sc.StuckBack == k && back:
 				return engine.Observation{}, &engine.Refusal{Err: errScript}
 			}

@@ -48,6 +48,9 @@ type Config struct {
 	Log      *slog.Logger
 	Now      func() time.Time
 
+	// Covers tells whether it can look at a cluster; nil: at all of its environment. One that it can't look at is another supervisor's to tell of.
+	Covers func(c fleet.Cluster) bool
+
 	Slots      int           // actions at once; 0: 4
 	Poll       time.Duration // between two questions for work; 0: 1 s
 	WatchEvery time.Duration // between two looks at a cluster; 0: 10 s
@@ -63,6 +66,8 @@ type Supervisor struct {
 	cfg    Config
 	leases leases
 	tries  tries
+
+	uncovered sync.Map // names of clusters that it can't look at
 }
 
 // New makes a supervisor. Run starts it.
@@ -118,7 +123,11 @@ func (s *Supervisor) work(ctx context.Context, slot int) {
 
 // once leases an action and runs it as far as it goes.
 func (s *Supervisor) once(ctx context.Context) (bool, error) {
-	asked := time.Now() // the lease counts from before the request (trap 6)
+	var clock engine.Clock = engine.SystemClock{}
+	if s.cfg.Engine.Clock != nil {
+		clock = s.cfg.Engine.Clock
+	}
+	asked := clock.Now() // the lease counts from before the request (trap 6)
 	request, cancel := lingering(ctx, 30*time.Second)
 	a, err := s.cfg.Server.Lease(request, s.cfg.Name, s.cfg.Handlers.Kinds())
 	cancel()
@@ -165,6 +174,9 @@ func (s *Supervisor) look(ctx context.Context) error {
 	g := new(errgroup.Group)
 	g.SetLimit(atOnce)
 	for _, w := range all {
+		if !s.covers(w.Cluster) {
+			continue
+		}
 		g.Go(func() error {
 			o := s.observe(ctx, w)
 			if o.ReadOnly() && s.mend(ctx, w.Cluster) {
@@ -188,6 +200,17 @@ func (s *Supervisor) look(ctx context.Context) error {
 		})
 	}
 	return errors.Join(g.Wait(), errors.Join(errs...))
+}
+
+// covers tells whether the supervisor can look at the cluster, and says once that it can't.
+func (s *Supervisor) covers(c fleet.Cluster) bool {
+	if s.cfg.Covers == nil || s.cfg.Covers(c) {
+		return true
+	}
+	if _, told := s.uncovered.LoadOrStore(c.Name, true); !told {
+		s.cfg.Log.Warn("this supervisor's file says nothing of the cluster's product: another supervisor has to look at it", "env", s.cfg.Env, "cluster", c.Name, "product", c.Product)
+	}
+	return false
 }
 
 // observe looks at one cluster within its time. An observer that panics has seen nothing: all is unknown.
