@@ -14,8 +14,11 @@ import (
 	"github.com/windlass-db/windlass/internal/api"
 	"github.com/windlass-db/windlass/internal/bluegreen"
 	"github.com/windlass-db/windlass/internal/cli"
+	"github.com/windlass-db/windlass/internal/driver/engines"
 	"github.com/windlass-db/windlass/internal/engine"
+	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/inplace"
+	"github.com/windlass-db/windlass/internal/rolling"
 	"github.com/windlass-db/windlass/internal/supervisor"
 	"github.com/windlass-db/windlass/internal/supervisor/settings"
 )
@@ -55,11 +58,31 @@ func runSupervisor(ctx context.Context, file string) error {
 	if err != nil {
 		return cli.Failf(cli.ExitUsage, "", "%w", err)
 	}
-	ports, nodes, err := drivers(f, log)
-	if err != nil {
-		return err
+	var all []engine.Handler
+	looks, kinds := supervisor.Looks{Now: time.Now}, supervisor.Kinds{}
+	options := engine.Options{}
+	if f.Databases {
+		ports, nodes, err := drivers(f, log)
+		if err != nil {
+			return err
+		}
+		all = append(bluegreen.Handlers(ports), inplace.Handlers(nodes)...)
+		looks.Storage, looks.Switcher, looks.Gateways, looks.Records = ports.Storage, ports.Switcher, ports.Gateways, ports.Records
+		kinds.Databases = ports.Storage
+		options.OnLease = ofDatabases(bluegreen.Settle(ports)) // a primary that was restarted boots read-only (trap 2)
 	}
-	handlers, err := engine.NewHandlers(append(bluegreen.Handlers(ports), inplace.Handlers(nodes)...)...)
+	nodes, err := engines.New(f.Engines)
+	if err != nil {
+		return cli.Failf(cli.ExitUsage, "look at engines in the supervisor's file", "%w", err)
+	}
+	defer nodes.Close()
+	if len(f.Engines) > 0 {
+		all = append(all, rolling.Handlers(nodes.Ports())...)
+		looks.Engines = rolling.Looks{Ports: nodes.Ports(), Now: time.Now}
+		kinds.Engines = looks.Engines
+	}
+	options.Gate = supervisor.Guard{Storage: kinds, Now: time.Now}.Before
+	handlers, err := engine.NewHandlers(all...)
 	if err != nil {
 		return err
 	}
@@ -69,13 +92,24 @@ func runSupervisor(ctx context.Context, file string) error {
 	log.Info("supervisor runs", "env", f.Environment, "name", f.Name, "server", f.Server.URL)
 	return supervisor.New(supervisor.Config{
 		Name: f.Name, Env: f.Environment, Server: client.Agent(f.Environment), Handlers: handlers, Slots: f.Slots, Log: log, Now: time.Now,
-		Observer:   supervisor.Looks{Storage: ports.Storage, Switcher: ports.Switcher, Gateways: ports.Gateways, Records: ports.Records, Now: time.Now},
-		WatchEvery: f.WatchEvery, NoReopen: f.NoReopen,
-		Engine: engine.Options{
-			OnLease: bluegreen.Settle(ports), // a primary that was restarted boots read-only (trap 2)
-			Gate:    supervisor.Guard{Storage: ports.Storage, Now: time.Now}.Before,
+		Observer: looks, WatchEvery: f.WatchEvery, NoReopen: f.NoReopen, Engine: options,
+		Covers: func(c fleet.Cluster) bool {
+			if c.Database() {
+				return f.Databases
+			}
+			return nodes.Drives(c)
 		},
 	}).Run(ctx)
+}
+
+// ofDatabases does it for databases alone: no other cluster has a primary.
+func ofDatabases(settle func(context.Context, engine.Assignment) error) func(context.Context, engine.Assignment) error {
+	return func(ctx context.Context, a engine.Assignment) error {
+		if !a.Cluster.Database() {
+			return nil
+		}
+		return settle(ctx, a)
+	}
 }
 
 // greet asks the server once. What no waiting mends ends the program: a certificate that is not trusted, a token that is not

@@ -34,8 +34,8 @@ func (d *document) sourceLine(line int) string {
 	return hideSecrets(d.lines[line-1])
 }
 
-// secretKey is a key whose value is a secret, wherever somebody wrote it by mistake: files name secrets by *_file.
-var secretKey = regexp.MustCompile(`(?i)(?:password|passwd|passphrase|secret|token)s?["']?\s*:\s*`)
+// secretKey is a key or an option whose value is a secret, wherever somebody wrote it by mistake: files name secrets by *_file.
+var secretKey = regexp.MustCompile(`(?i)(?:password|passwd|passphrase|secret|token)s?["']?\s*[:=]\s*`)
 
 // hideSecrets puts stars for what follows such a key, so that the caret stays where it was.
 func hideSecrets(line string) string {

@@ -10,8 +10,9 @@ import (
 	"github.com/windlass-db/windlass/internal/fleet"
 )
 
-// Looks is the Observer over the drivers.
+// Looks is the Observer over the drivers. What a supervisor does not drive may be nil.
 type Looks struct {
+	Engines  Storage // of the nodes of engines
 	Storage  bluegreen.Storage
 	Switcher bluegreen.Switcher
 	Gateways bluegreen.Gateways
@@ -24,6 +25,14 @@ type Looks struct {
 func (l Looks) Observe(ctx context.Context, w api.Watched) fleet.Observation {
 	c := w.Cluster
 	began := l.Now()
+	if !c.Database() {
+		o, err := Kinds{Engines: l.Engines}.Observe(ctx, c)
+		if err != nil {
+			o = unseen(c, began, err)
+		}
+		o.At = began
+		return o
+	}
 	// What is quick comes first: a node that hangs takes up what is left of the time.
 	gateways, err := l.Gateways.Observe(ctx, c)
 	if err != nil {
@@ -47,6 +56,21 @@ func (l Looks) Observe(ctx context.Context, w api.Watched) fleet.Observation {
 		}
 	}
 	return o
+}
+
+// Kinds looks at the nodes of databases and of engines, each by its own driver; nil: the supervisor drives none.
+type Kinds struct{ Databases, Engines Storage }
+
+// Observe asks every node of the cluster.
+func (k Kinds) Observe(ctx context.Context, c fleet.Cluster) (fleet.Observation, error) {
+	by := k.Engines
+	if c.Database() {
+		by = k.Databases
+	}
+	if by == nil {
+		return fleet.Observation{}, fmt.Errorf("this supervisor's file says nothing of %s", c.Product)
+	}
+	return by.Observe(ctx, c)
 }
 
 // unseen is what a look tells that has seen nothing: every node and gateway is there, and unknown.

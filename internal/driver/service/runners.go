@@ -131,6 +131,7 @@ func (c Commands) Stop(ctx context.Context, u Unit) error { return c.do(ctx, c.S
 
 func (c Commands) do(ctx context.Context, argv []string, u Unit) error {
 	out, code, err := command(ctx, argv, u.Env, u)
+	out = u.hidden(out)
 	switch {
 	case err != nil:
 		return err

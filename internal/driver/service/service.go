@@ -9,6 +9,7 @@
 package service
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,8 +24,11 @@ import (
 // Version is how a node is run on one version.
 type Version struct {
 	Version string            // numbers that matter, such as "1.1"
-	Command []string          // with placeholders, see expand
+	Command []string          // with placeholders, see expand; needed if Local runs it
 	Env     map[string]string // the same
+	// Secrets are more environment. They are read at each start, hidden in what a command says, and known placeholders in them are filled in;
+	// anything else in braces is the secret's own. nil: none.
+	Secrets func(c fleet.ClusterRef) (map[string]string, error)
 }
 
 // Config is how the nodes of one product are driven.
@@ -44,6 +48,7 @@ type Unit struct {
 	Argv    []string // empty when only the node is meant
 	Env     []string
 	Term    int64
+	secrets []string // values that no message may hold
 }
 
 // Runner runs units.
@@ -64,8 +69,9 @@ func New(cfg Config) (*Driver, error) {
 	if cfg.StopWithin == 0 {
 		cfg.StopWithin = time.Minute
 	}
+	_, local := cfg.Runner.(Local)
 	for _, v := range cfg.Versions {
-		if len(v.Command) == 0 {
+		if local && len(v.Command) == 0 {
 			return nil, fmt.Errorf("version %s has no command", v.Version)
 		}
 		for _, text := range append([]string{}, v.Command...) {
@@ -129,6 +135,20 @@ func (d *Driver) Start(ctx context.Context, c fleet.Cluster, n fleet.Node, versi
 			}
 			u.Env = append(u.Env, k+"="+value)
 		}
+		if v.Secrets != nil {
+			secrets, err := v.Secrets(u.Ref)
+			if err != nil {
+				return fmt.Errorf("start %s: %w", n.Name, err)
+			}
+			fill, err := filled(u)
+			if err != nil {
+				return err
+			}
+			for k, text := range secrets {
+				value := fill.Replace(text)
+				u.Env, u.secrets = append(u.Env, k+"="+value), append(u.secrets, text, value)
+			}
+		}
 		return d.cfg.Runner.Start(ctx, u)
 	}
 	var known []string
@@ -148,12 +168,10 @@ func (d *Driver) Stop(ctx context.Context, c fleet.Cluster, n fleet.Node, term i
 // expand puts the unit's facts into a text: {node}, {address}, {host}, {port}, {zone}, {env}, {cluster}, {version}, {term}. A doubled
 // bracket stands for itself.
 func expand(text string, u Unit) (string, error) {
-	host, port, err := net.SplitHostPort(u.Node.Address)
+	facts, err := u.facts()
 	if err != nil {
-		return "", fmt.Errorf("the address of %s: %w", u.Node.Name, err)
+		return "", err
 	}
-	facts := map[string]string{"node": u.Node.Name, "address": u.Node.Address, "host": host, "port": port, "zone": u.Node.Zone,
-		"env": u.Ref.Env, "cluster": u.Ref.Name, "version": u.Version, "term": fmt.Sprint(u.Term)}
 	var b strings.Builder
 	for text != "" {
 		before, rest, found := strings.Cut(text, "{")
@@ -175,6 +193,44 @@ func expand(text string, u Unit) (string, error) {
 		text = after
 	}
 	return b.String(), nil
+}
+
+// facts are what placeholders stand for.
+func (u Unit) facts() (map[string]string, error) {
+	host, port, err := net.SplitHostPort(u.Node.Address)
+	if err != nil {
+		return nil, fmt.Errorf("the address of %s: %w", u.Node.Name, err)
+	}
+	return map[string]string{"node": u.Node.Name, "address": u.Node.Address, "host": host, "port": port, "zone": u.Node.Zone,
+		"env": u.Ref.Env, "cluster": u.Ref.Name, "version": u.Version, "term": fmt.Sprint(u.Term)}, nil
+}
+
+// filled fills known placeholders in, and leaves everything else as it is.
+func filled(u Unit) (*strings.Replacer, error) {
+	facts, err := u.facts()
+	if err != nil {
+		return nil, err
+	}
+	var pairs []string
+	for name, value := range facts {
+		pairs = append(pairs, "{"+name+"}", value)
+	}
+	return strings.NewReplacer(pairs...), nil
+}
+
+// Text fills the placeholders of a text about a cluster in: {env} and {cluster}.
+func Text(text string, c fleet.ClusterRef) string {
+	return strings.NewReplacer("{env}", c.Env, "{cluster}", c.Name, "{{", "{", "}}", "}").Replace(text)
+}
+
+// hidden puts stars for secrets in what a command said.
+func (u Unit) hidden(said []byte) []byte {
+	for _, secret := range u.secrets {
+		if secret != "" {
+			said = bytes.ReplaceAll(said, []byte(secret), []byte("*****"))
+		}
+	}
+	return said
 }
 
 // Compile-time check: it is what the rolling strategy asks for.

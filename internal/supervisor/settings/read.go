@@ -64,6 +64,10 @@ func (f File) from(dir string) File {
 		f.MySQL.Replication = &a
 	}
 	f.Gateways.AdminTokenFile, f.DNS.KeyFile = abs(f.Gateways.AdminTokenFile), abs(f.DNS.KeyFile)
+	f.Engines = slices.Clone(f.Engines)
+	for i := range f.Engines {
+		f.Engines[i] = f.Engines[i].from(abs, program)
+	}
 	if f.Local != nil {
 		l := *f.Local
 		for _, p := range []*string{&l.Root, &l.InitSQLFile, &l.GatewayAccountsFile, &l.MonitorPasswordFile} {
@@ -93,9 +97,12 @@ func (f File) from(dir string) File {
 type secretFile struct{ key, file string }
 
 func (f File) secrets() []secretFile {
-	all := []secretFile{
-		{"server.token_file", f.Server.TokenFile}, {"mysql.admin.password_file", f.MySQL.Admin.PasswordFile},
-		{"gateways.admin_token_file", f.Gateways.AdminTokenFile}, {"dns.key_file", f.DNS.KeyFile},
+	all := []secretFile{{"server.token_file", f.Server.TokenFile}}
+	if f.Databases {
+		all = append(all, secretFile{"mysql.admin.password_file", f.MySQL.Admin.PasswordFile}, secretFile{"gateways.admin_token_file", f.Gateways.AdminTokenFile}, secretFile{"dns.key_file", f.DNS.KeyFile})
+	}
+	for i, e := range f.Engines {
+		all = append(all, e.secrets(fmt.Sprintf("engines[%d]", i))...)
 	}
 	if f.MySQL.Replication != nil {
 		all = append(all, secretFile{"mysql.replication.password_file", f.MySQL.Replication.PasswordFile})

@@ -1,4 +1,5 @@
-// Package settings is the supervisor's file: where its work comes from, and how it reaches nodes, gateways and records.
+// Package settings is the supervisor's file: where its work comes from, and how it reaches nodes, gateways and records; and how the nodes of
+// engines are run, balanced and asked.
 //
 // The file itself holds no secret: it names files with one secret each, of mode 0600, which never leave the environment. Read
 // tells everything that is wrong at once, with its line: keys and values first, then the secret files.
@@ -23,12 +24,15 @@ type File struct {
 	WatchEvery  time.Duration `yaml:"watch_every" rule:"max=5m" doc:"from one look at every cluster to the next; a primary that was restarted waits that long; absent: 10s" example:"10s"`
 	NoReopen    bool          `yaml:"no_reopen" doc:"a failover tool of yours opens primaries that were restarted, and Windlass opens none but those that it closed in a switch; absent: false" example:"true"`
 	Server      Server        `yaml:"server" rule:"required" doc:"where the work comes from"`
-	MySQL       MySQL         `yaml:"mysql" rule:"required" doc:"how nodes are reached"`
-	Gateways    Gateways      `yaml:"gateways" rule:"required" doc:"how gateways are reached"`
-	DNS         DNS           `yaml:"dns" rule:"required" doc:"where the clusters' records are kept"`
+	MySQL       MySQL         `yaml:"mysql" doc:"how the nodes of databases are reached"`
+	Gateways    Gateways      `yaml:"gateways" doc:"how the gateways of databases are reached"`
+	DNS         DNS           `yaml:"dns" doc:"where the databases' records are kept"`
 	Seed        Seed          `yaml:"seed" doc:"how a new node gets its data"`
 	Local       *Local        `yaml:"local" doc:"makes nodes and gateways on this machine; this or exec is needed"`
 	Exec        *Exec         `yaml:"exec" doc:"a program of your own makes nodes and gateways; this or local is needed"`
+	Engines     []Engine      `yaml:"engines" rule:"nonempty" doc:"engines behind load balancers, whose nodes are upgraded in groups; a supervisor that has no databases needs nothing else"`
+
+	Databases bool // it drives databases, too
 }
 
 // Server is where the work comes from.
@@ -118,8 +122,22 @@ func build(f *File, r *config.Report) File {
 	if u, err := url.Parse(f.Server.URL); err == nil && u.Scheme == "http" && f.Server.CAFile != "" {
 		r.At("server", "ca_file").Problem(config.CodeContradiction, "server.url has no TLS: no certificate would be looked at", "begin server.url with https://, or leave ca_file out")
 	}
+	buildEngines(f.Engines, r.At("engines"))
 	local, exec := r.At("local").Given(), r.At("exec").Given()
+	if f.Databases = local || exec || !r.At("engines").Given(); !f.Databases {
+		for _, key := range []string{"mysql", "gateways", "dns", "seed"} {
+			f.Databases = f.Databases || r.At(key).Given()
+		}
+	}
+	if f.Databases {
+		for _, need := range []struct{ key, what string }{{"mysql", "how the nodes of databases are reached"}, {"gateways", "how the gateways of databases are reached"}, {"dns", "where the databases' records are kept"}} {
+			if at := r.At(need.key); !at.Given() {
+				at.Problem(config.CodeMissing, fmt.Sprintf("the key %q is missing", need.key), fmt.Sprintf("add %q with a mapping: %s; a supervisor of engines alone has only \"engines\"", need.key, need.what))
+			}
+		}
+	}
 	switch {
+	case !f.Databases:
 	case local && exec:
 		r.At("exec").KeyProblem(config.CodeContradiction, "there is local, too, and only one of them can make the nodes", "keep one of local and exec")
 	case !local && !exec:
@@ -155,7 +173,18 @@ func (e *Exec) build(at config.Spot) {
 			at.At("command", i).Problem(config.CodeValue, option+" looks like a secret, and would stand in every process list", "put it into a file of mode 0600, and name the file in exec.secret_env")
 		}
 	}
-	for section, values := range map[string]map[string]string{"env": e.Env, "secret_env": e.SecretEnv} {
+	checkVariables(at, e.Env, e.SecretEnv, nil)
+	for limit, otherwise := range map[*time.Duration]time.Duration{&e.ObserveTimeout: DefaultObserveTimeout, &e.ChangeTimeout: DefaultChangeTimeout, &e.Grace: DefaultGrace} {
+		if *limit == 0 {
+			*limit = otherwise
+		}
+	}
+}
+
+// checkVariables looks at the keys env and secret_env beside each other. known are the placeholders that values of env may have; nil: braces mean
+// nothing there.
+func checkVariables(at config.Spot, env, secret map[string]string, known []string) {
+	for section, values := range map[string]map[string]string{"env": env, "secret_env": secret} {
 		for name, value := range values {
 			spot := at.At(section, name)
 			switch {
@@ -168,15 +197,15 @@ func (e *Exec) build(at config.Spot) {
 			case section == "secret_env" && strings.TrimSpace(value) == "":
 				spot.Problem(config.CodeMissing, "this is empty", "write the path of a file of mode 0600 that holds the value")
 			case section == "secret_env":
-				if _, twice := e.Env[name]; twice {
-					spot.KeyProblem(config.CodeContradiction, name+" is in exec.env, too", "keep one of the two")
+				if _, twice := env[name]; twice {
+					spot.KeyProblem(config.CodeContradiction, name+" is in env, too", "keep one of the two")
 				}
+				if known != nil {
+					checkText(spot, value, ofCluster)
+				}
+			case known != nil:
+				checkText(spot, value, known)
 			}
-		}
-	}
-	for limit, otherwise := range map[*time.Duration]time.Duration{&e.ObserveTimeout: DefaultObserveTimeout, &e.ChangeTimeout: DefaultChangeTimeout, &e.Grace: DefaultGrace} {
-		if *limit == 0 {
-			*limit = otherwise
 		}
 	}
 }

@@ -1,0 +1,305 @@
+package settings
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/windlass-db/windlass/internal/config"
+	"github.com/windlass-db/windlass/internal/fleet"
+)
+
+// Engine is how the nodes of one product are run, asked and given requests, and how their database is reached. Its texts may have
+// placeholders: {env} and {cluster} everywhere; where it is about a node {node}, {address}, {host}, {port} and {zone} too; {version} and {term}
+// where something is started. A doubled bracket stands for itself.
+type Engine struct {
+	Product  string          `yaml:"product" rule:"required name" doc:"the product of the clusters whose nodes these are" example:"jobs"`
+	Versions []EngineVersion `yaml:"versions" rule:"required nonempty" doc:"what belongs to each version: at least to the one that runs, and to the next"`
+	Run      EngineRun       `yaml:"run" rule:"required" doc:"what starts and stops nodes: local, systemd or commands"`
+	Health   Probe           `yaml:"health" rule:"required" doc:"asks a node whether it can serve"`
+	Version  Probe           `yaml:"version" rule:"required" doc:"asks a node for its version"`
+	Balancer EngineBalancer  `yaml:"balancer" rule:"required" doc:"who gives the nodes requests"`
+	Database EngineDatabase  `yaml:"database" rule:"required" doc:"the database that the nodes share"`
+}
+
+// EngineVersion is what belongs to one version.
+type EngineVersion struct {
+	Version    string            `yaml:"version" rule:"required version" doc:"its numbers; 1.1 is also that of a node that says 1.1.4" example:"1.1"`
+	Command    []string          `yaml:"command" rule:"nonempty" doc:"for run.local: the program and its arguments" example:"[/opt/jobs/1.1/jobs, --listen, \"{address}\"]"`
+	Env        map[string]string `yaml:"env" doc:"more environment of what is started" example:"{PGAPPNAME: \"jobs-{node}\"}"`
+	SecretEnv  map[string]string `yaml:"secret_env" rule:"nonempty" doc:"more environment, each value read from a file of mode 0600 at every start" example:"{JOBS_DSN: /etc/windlass/jobs-dsn}"`
+	Migrations string            `yaml:"migrations" rule:"required nonempty" doc:"folder of the schema's migrations up to this version, from the first one on" example:"/opt/jobs/1.1/migrations"`
+	Statements string            `yaml:"statements" rule:"nonempty" doc:"file of statements that this version's nodes make: they are tried on the next version's schema" example:"/opt/jobs/1.1/statements.sql"`
+	Features   map[string]string `yaml:"features" rule:"nonempty" doc:"features that are shut until every node runs this version: by name, a query that counts their uses" example:"{priorities: SELECT COUNT(*) FROM job WHERE priority <> 0}"`
+}
+
+// EngineRun says what starts and stops nodes.
+type EngineRun struct {
+	Local      *EngineLocal    `yaml:"local" doc:"as processes of this machine"`
+	Systemd    *EngineSystemd  `yaml:"systemd" doc:"as units of systemd, here or over ssh"`
+	Commands   *EngineCommands `yaml:"commands" doc:"by commands of yours"`
+	StopWithin time.Duration   `yaml:"stop_within" rule:"max=1d" doc:"how long a node gets to end by itself; absent: 1m" example:"1m"`
+}
+
+// EngineLocal runs nodes as processes.
+type EngineLocal struct {
+	Root string `yaml:"root" rule:"required nonempty" doc:"folder of the nodes' pids and logs" example:"/var/lib/windlass-engines"`
+}
+
+// EngineSystemd runs nodes as units.
+type EngineSystemd struct {
+	Unit string   `yaml:"unit" rule:"required nonempty" doc:"the unit of a node on a version" example:"\"jobs-{version}@{node}.service\""`
+	Any  string   `yaml:"any" rule:"required nonempty" doc:"the node's unit on whichever version, as systemctl takes it" example:"\"jobs-*@{node}.service\""`
+	SSH  []string `yaml:"ssh" rule:"nonempty" doc:"what goes before systemctl, to reach the node's machine; absent: nothing" example:"[ssh, -oBatchMode=yes, \"{host}\"]"`
+}
+
+// EngineCommands runs nodes by commands.
+type EngineCommands struct {
+	Running []string `yaml:"running" rule:"required nonempty" doc:"ends with 0 if the node's process is there, with 3 if not; anything else is unknown" example:"[/usr/local/bin/our-jobs, running, \"{node}\"]"`
+	Start   []string `yaml:"start" rule:"required nonempty" doc:"starts the node, and returns when its process is there" example:"[/usr/local/bin/our-jobs, start, \"{node}\", \"{version}\"]"`
+	Stop    []string `yaml:"stop" rule:"required nonempty" doc:"stops the node, and returns when its process is gone" example:"[/usr/local/bin/our-jobs, stop, \"{node}\"]"`
+}
+
+// Probe is one question to a node: exactly one of http, tcp and command.
+type Probe struct {
+	HTTP    string        `yaml:"http" rule:"nonempty" doc:"URL that has to answer with 200" example:"\"http://{address}/health\""`
+	TCP     string        `yaml:"tcp" rule:"nonempty" doc:"host and port that have to take a connection" example:"\"{address}\""`
+	Command []string      `yaml:"command" rule:"nonempty" doc:"command that has to end with 0" example:"[/usr/local/bin/our-jobs, version, \"{node}\"]"`
+	JSON    string        `yaml:"json" rule:"nonempty" doc:"of the answer, the text or number at this path; absent: all of it" example:"build.version"`
+	Timeout time.Duration `yaml:"timeout" rule:"max=5m" doc:"absent: 5s" example:"5s"`
+}
+
+// EngineBalancer says who gives the nodes requests.
+type EngineBalancer struct {
+	HAProxy *EngineHAProxy `yaml:"haproxy" doc:"an HAProxy, by its runtime socket"`
+}
+
+// EngineHAProxy is one HAProxy.
+type EngineHAProxy struct {
+	Socket  string        `yaml:"socket" rule:"required nonempty" doc:"the runtime socket, at the level admin: unix:PATH or tcp:HOST:PORT" example:"\"unix:/run/haproxy/admin.sock\""`
+	Backend string        `yaml:"backend" rule:"required nonempty" doc:"the backend, with a server of every node's name" example:"\"{cluster}\""`
+	Timeout time.Duration `yaml:"timeout" rule:"max=5m" doc:"of one command; absent: 5s" example:"5s"`
+}
+
+// EngineDatabase is the database that the nodes share.
+type EngineDatabase struct {
+	Dialect     string            `yaml:"dialect" rule:"required oneof=postgres|mysql" doc:"what it speaks; MariaDB speaks mysql" example:"postgres"`
+	DSNFile     string            `yaml:"dsn_file" rule:"required nonempty" doc:"file of mode 0600 with the data source name, of an account that may change the schema and see everybody's connections" example:"/etc/windlass/jobs-database"`
+	Connections EngineConnections `yaml:"connections" rule:"required" doc:"what tells the connections of one node from those of another"`
+	DevDSNFile  string            `yaml:"dev_dsn_file" rule:"nonempty" doc:"file of mode 0600 with the data source name of a development server of the same version; absent: one is started for each check, and ended" example:"/etc/windlass/dev-database"`
+	Allow       []string          `yaml:"allow" rule:"unique" doc:"rules of docs/schema.md whose findings do not hold the campaign" example:"[add-index-locks]"`
+	LockTimeout time.Duration     `yaml:"lock_timeout" rule:"max=1h" doc:"how long one try of a migration's statement waits for its lock; absent: 2s" example:"2s"`
+	Tries       int               `yaml:"tries" rule:"min=0 max=1000" doc:"tries of each statement; absent: 10" example:"10"`
+}
+
+// EngineConnections tells nodes apart.
+type EngineConnections struct {
+	By    string `yaml:"by" rule:"required oneof=application|user|host" doc:"the name that the program gives, its database user, or the address that it comes from" example:"application"`
+	Value string `yaml:"value" rule:"required nonempty" doc:"what that is for a node" example:"\"jobs-{node}\""`
+}
+
+// Of is the engine of a product.
+func (f File) Of(product string) (Engine, bool) {
+	i := slices.IndexFunc(f.Engines, func(e Engine) bool { return e.Product == product })
+	if i < 0 {
+		return Engine{}, false
+	}
+	return f.Engines[i], true
+}
+
+// Placeholders of texts about a cluster, about a node, and about what is started.
+var (
+	ofCluster = []string{"env", "cluster"}
+	ofNode    = append(slices.Clone(ofCluster), "node", "address", "host", "port", "zone")
+	ofStart   = append(slices.Clone(ofNode), "version", "term")
+)
+
+var placeholder = regexp.MustCompile(`\{\{|\}\}|\{([^{}]*)\}?`)
+
+// checkText finds a placeholder that means nothing there.
+func checkText(at config.Spot, text string, known []string) {
+	for _, m := range placeholder.FindAllStringSubmatch(text, -1) {
+		if m[0] == "{{" || m[0] == "}}" || strings.HasSuffix(m[0], "}") && slices.Contains(known, m[1]) {
+			continue
+		}
+		at.Problem(config.CodeValue, fmt.Sprintf("%q has no meaning here", m[0]), "write {"+strings.Join(known, "}, {")+"}, or {{ for a bracket")
+	}
+}
+
+func checkTexts(at config.Spot, texts, known []string) {
+	for i, text := range texts {
+		checkText(at.At(i), text, known)
+		if secretWords.MatchString(text) {
+			option, _, _ := strings.Cut(text, "=")
+			at.At(i).Problem(config.CodeValue, option+" looks like a secret, and would stand in every process list", "put it into a file of mode 0600, and name the file in secret_env")
+		}
+	}
+}
+
+// buildEngines looks at what concerns several keys.
+func buildEngines(engines []Engine, at config.Spot) {
+	for i := range engines {
+		e, here := &engines[i], at.At(i)
+		for j := range i {
+			if engines[j].Product == e.Product && e.Product != "" {
+				here.At("product").Problem(config.CodeDuplicate, fmt.Sprintf("the product %q is there twice; the first is in line %d", e.Product, at.At(j, "product").Line()), "keep one of the two: clusters of one product are driven alike, and {cluster} tells them apart")
+			}
+		}
+		if fleet.IsDatabase(e.Product) {
+			here.At("product").Problem(config.CodeContradiction, e.Product+" is a database: its nodes are reached by the keys mysql and gateways", "name the product of the engine, as the fleet file does")
+		}
+		e.build(here)
+	}
+}
+
+func (e *Engine) build(at config.Spot) {
+	r, run := e.Run, at.At("run")
+	switch n := count(r.Local != nil, r.Systemd != nil, r.Commands != nil); {
+	case run.Bad():
+	case n == 0:
+		run.Problem(config.CodeMissing, "nothing says what starts and stops nodes", "add one of local, systemd and commands")
+	case n > 1:
+		run.Problem(config.CodeContradiction, "several things would start and stop the same nodes", "keep one of local, systemd and commands")
+	}
+	if s := r.Systemd; s != nil {
+		checkText(run.At("systemd", "unit"), s.Unit, ofStart)
+		checkText(run.At("systemd", "any"), s.Any, ofNode)
+		checkTexts(run.At("systemd", "ssh"), s.SSH, ofNode)
+	}
+	if c := r.Commands; c != nil {
+		checkTexts(run.At("commands", "running"), c.Running, ofNode)
+		checkTexts(run.At("commands", "start"), c.Start, ofStart)
+		checkTexts(run.At("commands", "stop"), c.Stop, append(slices.Clone(ofNode), "term"))
+	}
+	for i := range e.Versions {
+		v, here := e.Versions[i], at.At("versions", i)
+		for j := range i {
+			if e.Versions[j].Version == v.Version && v.Version != "" {
+				here.At("version").Problem(config.CodeDuplicate, fmt.Sprintf("version %s is there twice", v.Version), "remove one of the two")
+			}
+		}
+		switch {
+		case r.Local != nil && len(v.Command) == 0:
+			here.Problem(config.CodeMissing, "nothing says how version "+v.Version+" is started", "add \"command\" with the program and its arguments: run.local starts it")
+		case r.Local == nil && len(v.Command) > 0 && !run.Bad():
+			here.At("command").Problem(config.CodeContradiction, "only run.local starts commands of a version", "remove it, or write {version} into what run starts")
+		case r.Systemd != nil && len(v.Env)+len(v.SecretEnv) > 0:
+			here.Problem(config.CodeContradiction, "the environment of a unit is its own: systemd hands none on", "remove env and secret_env, and write Environment= or LoadCredential= into the unit")
+		}
+		checkTexts(here.At("command"), v.Command, ofStart)
+		checkVariables(here, v.Env, v.SecretEnv, ofStart)
+	}
+	for name, p := range map[string]Probe{"health": e.Health, "version": e.Version} {
+		p.build(name, at.At(name))
+	}
+	if e.Version.TCP != "" {
+		at.At("version", "tcp").Problem(config.CodeContradiction, "a connection tells no version", "ask by http or command")
+	}
+	if b := at.At("balancer"); e.Balancer.HAProxy == nil && b.Given() && !b.Bad() {
+		b.Problem(config.CodeMissing, "nothing says which load balancer it is", "add \"haproxy\"")
+	}
+	if h := e.Balancer.HAProxy; h != nil {
+		here := at.At("balancer", "haproxy")
+		if kind, rest, ok := strings.Cut(h.Socket, ":"); h.Socket != "" && (!ok || kind != "unix" && kind != "tcp" || rest == "") {
+			here.At("socket").Problem(config.CodeValue, fmt.Sprintf("%q does not say how the socket is reached", h.Socket), "write unix:/run/haproxy/admin.sock or tcp:10.0.0.9:9999")
+		}
+		checkText(here.At("socket"), h.Socket, ofCluster)
+		checkText(here.At("backend"), h.Backend, ofCluster)
+	}
+	d := at.At("database")
+	checkText(d.At("dsn_file"), e.Database.DSNFile, ofCluster)
+	checkText(d.At("connections", "value"), e.Database.Connections.Value, ofNode)
+	if v := e.Database.Connections.Value; v != "" && !strings.Contains(v, "{") && !d.At("connections", "value").Bad() {
+		d.At("connections", "value").Problem(config.CodeValue, fmt.Sprintf("%q is the same for every node", v), "write {node}, or {host} if every node has a machine of its own: it has to tell one node's connections from another's")
+	}
+}
+
+func (p Probe) build(what string, at config.Spot) {
+	if at.Bad() || !at.Given() {
+		return
+	}
+	switch n := count(at.At("http").Given(), at.At("tcp").Given(), at.At("command").Given()); n {
+	case 1:
+	case 0:
+		at.Problem(config.CodeMissing, "nothing says how a node is asked for its "+what, "add one of http, tcp and command")
+	default:
+		at.Problem(config.CodeContradiction, fmt.Sprintf("a node is asked for its %s in %d ways", what, n), "keep one of http, tcp and command")
+	}
+	checkText(at.At("http"), p.HTTP, ofNode)
+	checkText(at.At("tcp"), p.TCP, ofNode)
+	checkTexts(at.At("command"), p.Command, ofNode)
+	if p.TCP != "" && p.JSON != "" {
+		at.At("json").Problem(config.CodeContradiction, "a connection answers no JSON", "remove it, or ask by http or command")
+	}
+}
+
+func count(all ...bool) (n int) {
+	for _, one := range all {
+		if one {
+			n++
+		}
+	}
+	return n
+}
+
+// from makes the engine's paths absolute. The engine that was given is left as it is.
+func (e Engine) from(abs func(string) string, program func(string) string) Engine {
+	e.Versions = slices.Clone(e.Versions)
+	for i := range e.Versions {
+		v := &e.Versions[i]
+		if v.Command = slices.Clone(v.Command); len(v.Command) > 0 {
+			v.Command[0] = program(v.Command[0])
+		}
+		v.Migrations, v.Statements = abs(v.Migrations), abs(v.Statements)
+		files := make(map[string]string, len(v.SecretEnv))
+		for name, path := range v.SecretEnv {
+			files[name] = abs(path)
+		}
+		v.SecretEnv = files
+	}
+	if e.Run.Local != nil {
+		e.Run.Local = &EngineLocal{Root: abs(e.Run.Local.Root)}
+	}
+	if c := e.Run.Commands; c != nil {
+		own := EngineCommands{Running: slices.Clone(c.Running), Start: slices.Clone(c.Start), Stop: slices.Clone(c.Stop)}
+		for _, line := range [][]string{own.Running, own.Start, own.Stop} {
+			line[0] = program(line[0])
+		}
+		e.Run.Commands = &own
+	}
+	for _, p := range []*Probe{&e.Health, &e.Version} {
+		if p.Command = slices.Clone(p.Command); len(p.Command) > 0 {
+			p.Command[0] = program(p.Command[0])
+		}
+	}
+	if h := e.Balancer.HAProxy; h != nil {
+		own := *h
+		if path, ok := strings.CutPrefix(own.Socket, "unix:"); ok {
+			own.Socket = "unix:" + abs(path)
+		}
+		e.Balancer.HAProxy = &own
+	}
+	e.Database.DSNFile, e.Database.DevDSNFile = abs(e.Database.DSNFile), abs(e.Database.DevDSNFile)
+	return e
+}
+
+// secrets are the engine's files; one whose path depends on the cluster is looked at when it is used.
+func (e Engine) secrets(key string) (all []secretFile) {
+	add := func(key, file string) {
+		if file != "" && !strings.Contains(filepath.ToSlash(file), "{") {
+			all = append(all, secretFile{key, file})
+		}
+	}
+	for i, v := range e.Versions {
+		for _, name := range slices.Sorted(maps.Keys(v.SecretEnv)) {
+			add(fmt.Sprintf("%s.versions[%d].secret_env.%s", key, i, name), v.SecretEnv[name])
+		}
+	}
+	add(key+".database.dsn_file", e.Database.DSNFile)
+	add(key+".database.dev_dsn_file", e.Database.DevDSNFile)
+	return all
+}
