@@ -50,8 +50,8 @@ var databases = []string{"mariadb", "mysql"}
 // load balancer, over one database that is not theirs alone.
 func IsDatabase(product string) bool { return slices.Contains(databases, product) }
 
-// Database tells whether the cluster is a database, and not the nodes of an engine.
-func (c Cluster) Database() bool { return IsDatabase(c.Product) }
+// Database tells whether the cluster is a database, and not the nodes of an engine. One that names no product is a database.
+func (c Cluster) Database() bool { return c.Product == "" || IsDatabase(c.Product) }
 
 // Ref returns the cluster's name with its environment.
 func (c Cluster) Ref() ClusterRef { return ClusterRef{Env: c.Env, Name: c.Name} }
