@@ -1,0 +1,100 @@
+// Package capture is the file format of captured statements: what a gateway saw of its clients' statements and of the servers' answers, in the order of time.
+//
+// The model: a statement is two events. Start has the statement as it was sent; End, with the number of its Start, has what came of it. So a
+// file is in order of time whatever a statement takes, and a Start without an End was cut. Session events say who a connection is; each file
+// begins with those of all connections that are open, so that every file can be read alone.
+//
+// A file is a preamble and blocks. A block stands for itself: it has its own checksum, its clock, the range of its sequence numbers and how much was
+// dropped before it, by reason. A block that is damaged is passed over and counted; a file that ends in the middle of one is cut, not broken.
+// With a key each block is sealed with AES-256-GCM; what a block says of itself outside is its length alone.
+//
+// Failure: nothing is left out silently. Reader tells of every byte that it could not read and of every sequence number that is missing.
+package capture
+
+import "time"
+
+// EventKind is what an event tells.
+type EventKind uint8
+
+// The kinds of events.
+const (
+	Session EventKind = iota + 1 // a connection, or what it has become: User, Schema, Charset, Epoch
+	Start                        // a statement was sent
+	End                          // it was answered
+	Close                        // the connection ended
+)
+
+// Event is one entry. Which fields are set depends on the kind.
+type Event struct {
+	Kind EventKind
+	Seq  uint64    // grows by one with each event of a gateway's run; an End has its own
+	Conn uint64    // the connection, unique in a gateway's run
+	At   time.Time // by the gateway's clock, to the nanosecond
+
+	// Session and Start.
+	Epoch uint64 // grows whenever the session's state may have changed
+
+	// Session.
+	User, Schema string
+	Charset      uint16 // the collation's id, as the client asked for it
+
+	// Start.
+	Command   byte   // of the protocol: 0x03 COM_QUERY, 0x17 COM_STMT_EXECUTE, …
+	Payload   []byte // what follows the command's byte
+	Statement uint32 // of a prepared statement: its number in the session
+	Types     []byte // of COM_STMT_EXECUTE: two bytes for each parameter, also when the client left them out
+	Txn       uint64 // the transaction that it is in, numbered in its connection; 0: none
+	Cut       uint64 // bytes of the payload that were left out, because it was too large
+
+	// End.
+	Of         uint64        // the Seq of its Start
+	FirstByte  time.Duration // from the Start to the first byte of the answer
+	Took       time.Duration // and to the last
+	Errno      uint16        // 0: no error
+	SQLState   string
+	Warnings   uint16
+	Affected   uint64
+	InsertID   uint64
+	Status     uint16 // the server's flags in the last OK or EOF
+	Columns    uint64 // hash of the columns' names and types
+	Rows       uint64
+	Bytes      uint64 // of the answer
+	Ordered    uint64 // hash of the rows in their order
+	Multiset   uint64 // hash that does not depend on the order
+	Unfinished bool   // the connection ended before the answer did
+	GTID       string // that the server told, if it does
+}
+
+// Meta is what a block says of its gateway and server.
+type Meta struct {
+	Gateway string // its name
+	Run     uint64 // of the gateway's process: numbers of events and connections mean nothing across runs
+	Server  string // "mariadb" or "mysql"
+	Version string // full
+	GTID    string // the server's position when the block began, if known
+	Masked  bool   // literals were replaced by their type, length and keyed hash
+}
+
+// Block is what lies between two checksums.
+type Block struct {
+	Meta    Meta
+	Index   uint64            // grows by one with each block of a run
+	Dropped map[string]uint64 // events since the run began that were not kept, by reason
+	Events  []Event
+}
+
+// First is the sequence number of its first event, and Last of its last; 0 if there is none.
+func (b Block) First() uint64 {
+	if len(b.Events) == 0 {
+		return 0
+	}
+	return b.Events[0].Seq
+}
+
+// Last is the sequence number of its last event; 0 if there is none.
+func (b Block) Last() uint64 {
+	if len(b.Events) == 0 {
+		return 0
+	}
+	return b.Events[len(b.Events)-1].Seq
+}
