@@ -28,14 +28,14 @@ func (r *run) turn(ctx context.Context, i int, v verdict) error {
 	return nil
 }
 
-// back undoes in reverse order every step that may have begun. A step that was never begun stays pending.
+// back undoes in reverse order every step that may have begun, or releases what it holds. A step that was never begun stays pending.
 func (r *run) back(ctx context.Context) (Ending, error) {
 	r.lease.stopOnAbort(false)
 	for i := len(r.a.Steps) - 1; i >= 0; i-- {
 		if p := r.a.Steps[i].Phase; p == Pending || p == Undone {
 			continue
 		}
-		h := undoHalf(r.hs.of(r.a.Plan.Steps[i]).Back)
+		h := undoHalf(r.hs.of(r.a.Plan.Steps[i]).turnedRound(r.a.Steps[i]))
 		v, end, err := r.step(ctx, i, h)
 		switch {
 		case err != nil || v == released:

@@ -110,7 +110,8 @@ func Edges(p strategy.Plan, hs Handlers) []Edge {
 	write(false, -1, WriteTurn)
 	for i := len(p.Steps) - 1; i >= 0; i-- {
 		h := hs.of(p.Steps[i])
-		half(true, i, h.Back, WriteUndoing, WriteUndone, h.BackPoints, h.BackSaves)
+		undo := h.turnedRound(StepRecord{Phase: Intent})
+		half(true, i, undo, WriteUndoing, WriteUndone, h.BackPoints, h.BackSaves)
 	}
 	write(true, -1, WriteFinish)
 	return es

@@ -5,8 +5,8 @@
 // lease carries a term; a holder whose term is old can write nothing, neither to the journal nor, as every act
 // carries the term to its target, to the world (trap 1).
 //
-// A step that fails for good, or waits past its deadline, turns the action round: the steps done so far are undone
-// in reverse order. After a kill at any point the next holder reads the journal, observes, and goes on.
+// A step that fails for good, or waits past its deadline, turns the action round: what the step holds is released, and the steps done so far
+// are undone in reverse order. After a kill at any point the next holder reads the journal, observes, and goes on.
 package engine
 
 import (
@@ -168,8 +168,12 @@ type Handler struct {
 	Version int
 	Forward Act
 	Back    Act // zero: nothing to undo
-	// Points lists every name that the forward act gives to Call.Point, BackPoints those of its undo: a fault matrix
-	// is made of them.
+	// Release is for a step that changes nothing for good, and so has no way back, but holds something for a moment, such as an applier that
+	// it stops. It puts that right when the action turns round after the step has begun and before it was done, ahead of the undo of the
+	// steps before it. A step that was done holds nothing. Zero: it never holds anything.
+	Release Act
+	// Points lists every name that the forward act gives to Call.Point, BackPoints those of its undo or release: a fault
+	// matrix is made of them.
 	Points, BackPoints []string
 	// Saves and BackSaves tell whether they call Call.Save.
 	Saves, BackSaves bool

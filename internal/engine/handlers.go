@@ -40,6 +40,12 @@ func NewHandlers(list ...Handler) (Handlers, error) {
 		if (h.Back.Observe == nil) != (h.Back.Do == nil) {
 			return nil, fmt.Errorf("the handler for step %s has half a way back", k)
 		}
+		if (h.Release.Observe == nil) != (h.Release.Do == nil) {
+			return nil, fmt.Errorf("the handler for step %s has half a release", k)
+		}
+		if h.Release.Observe != nil && (h.Back.Observe != nil || h.Forward.Do == nil) {
+			return nil, fmt.Errorf("the handler for step %s has a release that never runs: its way back does that, or it only looks", k)
+		}
 		hs[k] = h
 	}
 	return hs, nil
@@ -77,3 +83,13 @@ func (hs Handlers) Knows(p strategy.Plan) error {
 func (hs Handlers) has(k KindVersion) bool { _, ok := hs[k]; return ok }
 
 func (hs Handlers) of(s strategy.Step) Handler { return hs[KindVersion{s.Kind, s.Version}] }
+
+// turnedRound is what is done with a step that the journal has so when the action has turned round: it is undone, or, if it was broken off
+// and has no way back, it lets go of what it holds. A row that is being undone already was broken off: what was done and has no
+// way back is undone at once.
+func (h Handler) turnedRound(rec StepRecord) Act {
+	if h.Back.Observe != nil || rec.Phase == Done || rec.Unbegun {
+		return h.Back
+	}
+	return h.Release
+}

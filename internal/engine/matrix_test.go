@@ -74,6 +74,16 @@ func TestAKillAtEveryEdgeIsSurvived(t *testing.T) {
 			}
 		}
 	}
+	unseen := func(w *toy) {
+		hiccup(w)
+		gate := w.gate
+		w.gate = func(k strategy.Kind) (bool, check.Results, string) {
+			if k == "c" {
+				return false, nil, "not seen"
+			}
+			return gate(k)
+		}
+	}
 	everything := func(w *toy) { w.is["a"], w.is["c"], w.is["save"] = true, true, true }
 	stuck := func(only strategy.Kind) func(w *toy) {
 		return func(w *toy) {
@@ -101,16 +111,7 @@ func TestAKillAtEveryEdgeIsSurvived(t *testing.T) {
 				}
 				w.mem.Abort(1)
 			}, engine.Aborted, nil},
-			{"c was done but is not seen in time", func(w *toy) {
-				hiccup(w)
-				gate := w.gate
-				w.gate = func(k strategy.Kind) (bool, check.Results, string) {
-					if k == "c" {
-						return false, nil, "not seen"
-					}
-					return gate(k)
-				}
-			}, engine.WentBack, []strategy.Kind{"save"}},
+			{"c was done but is not seen in time", unseen, engine.WentBack, []strategy.Kind{"save"}},
 			{"the undo of a is stuck", stuck("a"), engine.NeedsHuman, []strategy.Kind{"a", "save"}},
 			{"the undo of c is stuck", func(w *toy) {
 				hiccup(w)
@@ -130,6 +131,43 @@ func TestAKillAtEveryEdgeIsSurvived(t *testing.T) {
 				}
 				w.look, w.undo = nil, func(context.Context, strategy.Kind) error { return errAway }
 			}, engine.NeedsHuman, []strategy.Kind{"a", "c", "save"}},
+		}},
+		{"forward, with a step that holds", plan(strategy.Forward, "a", "hold", "c"), []scenario{
+			{"completes", hiccup, engine.Completed, []strategy.Kind{"a", "c", "hold"}},
+			{"is refused where it holds", refuse("hold"), engine.WentBack, nil},
+			{"is refused after it was done", refuse("c"), engine.WentBack, []strategy.Kind{"hold"}},
+			{"c was done but is not seen in time", unseen, engine.WentBack, []strategy.Kind{"hold"}},
+			{"a person aborts it where it holds", func(w *toy) {
+				w.call = func(c *engine.Call) {
+					if c.Step.Kind == "hold" {
+						w.mem.Abort(1)
+					}
+				}
+				w.do = func(ctx context.Context, k strategy.Kind) error {
+					if k != "hold" {
+						return nil
+					}
+					<-ctx.Done()
+					return context.Cause(ctx)
+				}
+			}, engine.Aborted, nil},
+			{"the release is stuck", func(w *toy) {
+				refuse("hold")(w)
+				w.look, w.undo = nil, func(_ context.Context, k strategy.Kind) error {
+					if k == "hold" {
+						return errAway
+					}
+					return nil
+				}
+			}, engine.NeedsHuman, []strategy.Kind{"a"}},
+			{"the undo of a is stuck", stuck("a"), engine.NeedsHuman, []strategy.Kind{"a", "hold"}},
+			{"the undo of c is stuck", func(w *toy) {
+				hiccup(w)
+				w.gate = func(k strategy.Kind) (bool, check.Results, string) {
+					return false, nil, map[bool]string{true: "half done"}[k == "c" && w.is["c"]]
+				}
+				w.look, w.undo = nil, func(context.Context, strategy.Kind) error { return errAway }
+			}, engine.NeedsHuman, []strategy.Kind{"a", "c", "hold"}},
 		}},
 		{"back", plan(strategy.Back, "c", "save", "look", "a"), []scenario{
 			{"completes", func(w *toy) { everything(w); hiccup(w) }, engine.Completed, []strategy.Kind{"save"}},
@@ -187,6 +225,9 @@ func TestAKillAtEveryEdgeIsSurvived(t *testing.T) {
 					slices.Sort(is)
 					if o != s.outcome || !slices.Equal(is, s.is) {
 						t.Errorf("%s: ended %s (%s) with %v; want %s with %v", s.name, o, msg, is, s.outcome, s.is)
+					}
+					if w.held != (s.name == "the release is stuck") {
+						t.Errorf("%s: at the end it is held: %v", s.name, w.held)
 					}
 				})
 			}

@@ -397,8 +397,11 @@ func (r *run) turning(i int, h half) bool {
 
 func (r *run) doing(i int, h half) string {
 	s := r.a.Plan.Steps[i]
-	if (h.undo || r.a.Plan.Direction == strategy.Back) && s.Undoes != "" {
+	switch {
+	case (h.undo || r.a.Plan.Direction == strategy.Back) && s.Undoes != "":
 		return s.Undoes
+	case h.undo:
+		return "let go of what it holds: it was to " + s.Does
 	}
 	return s.Does
 }

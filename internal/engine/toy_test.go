@@ -19,7 +19,8 @@ import (
 	"github.com/windlass-db/windlass/internal/strategy"
 )
 
-// A toy plan: "a" and "c" change the world, "look" only looks, "save" saves in the middle of its act and has nothing to undo.
+// A toy plan: "a" and "c" change the world, "look" only looks, "save" saves in the middle of its act and has nothing to undo, and "hold" has nothing
+// to undo but holds something from its intent until it is done.
 const ttl = 30 * time.Second
 
 func plan(dir strategy.Direction, kinds ...strategy.Kind) strategy.Plan {
@@ -37,6 +38,7 @@ type toy struct {
 	mem  *enginetest.Memory
 	mu   sync.Mutex
 	is   map[strategy.Kind]bool // what was done
+	held bool                   // by "hold"
 	acts []string               // "do a", "undo a", in order
 	term int64                  // the highest that the world has seen
 
@@ -117,6 +119,9 @@ func (w *toy) handler(k strategy.Kind) engine.Handler {
 				return engine.Result{}, err
 			}
 		}
+		if k == "hold" {
+			w.held = true
+		}
 		if w.wait != nil {
 			if res, ok := w.wait(k); ok {
 				return res, nil
@@ -130,7 +135,35 @@ func (w *toy) handler(k strategy.Kind) engine.Handler {
 		c.Point("half")
 		w.note("do " + string(k))
 		w.is[k] = true
+		if k == "hold" {
+			w.held = false
+		}
 		return engine.Result{Message: "did " + string(k)}, nil
+	}
+	if k == "hold" {
+		h.Release.Observe = func(context.Context, *engine.Call) (engine.Observation, error) {
+			if w.look != nil {
+				if err := w.look(k, true); err != nil {
+					return engine.Observation{}, err
+				}
+			}
+			return engine.Observation{There: !w.held}, nil
+		}
+		h.Release.Do = func(ctx context.Context, c *engine.Call) (engine.Result, error) {
+			if err := w.begun(c, engine.Undoing); err != nil {
+				return engine.Result{}, err
+			}
+			if w.undo != nil {
+				if err := w.undo(ctx, k); err != nil {
+					return engine.Result{}, err
+				}
+			}
+			c.Point("half")
+			w.note("release " + string(k))
+			w.held = false
+			return engine.Result{}, nil
+		}
+		return h
 	}
 	if k == "save" {
 		h.Saves, h.BackPoints = true, nil
@@ -181,7 +214,7 @@ func (w *toy) add(p strategy.Plan) {
 	w.mem.Add(engine.Assignment{ActionID: 1, LeaseTTL: ttl, Plan: p, Cluster: fleet.Cluster{Env: "qa", Name: "orders"}})
 }
 
-var allKinds = []strategy.Kind{"a", "look", "save", "c"}
+var allKinds = []strategy.Kind{"a", "look", "save", "hold", "c"}
 
 // run leases the action and runs it once.
 func (w *toy) run(ctx context.Context, j engine.Journal, o engine.Options) (engine.Ending, error) {
