@@ -67,6 +67,24 @@ func TestSignedRankAgainstAllSigns(t *testing.T) {
 	}
 }
 
+// Values that are all equal but for their signs are judged by how many are positive: their ranks say nothing.
+func TestSignedRankOfTies(t *testing.T) {
+	const n, positive = 60, 38
+	values, tail := make([]float64, n), 0.0
+	for i := range values {
+		values[i] = 1
+		if i >= positive {
+			values[i] = -1
+		}
+	}
+	for k := positive; k <= n; k++ {
+		tail += math.Exp(logChoose(n, k) + n*math.Log(0.5))
+	}
+	if got := signedRank(values); math.Abs(got-tail) > 0.01 {
+		t.Errorf("%v, want about %v", got, tail)
+	}
+}
+
 // The intervals hold what they are to hold as often as they say.
 func TestIntervalsCover(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 2))
