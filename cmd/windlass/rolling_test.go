@@ -351,3 +351,29 @@ func TestAnEngineGoesToTheNextVersion(t *testing.T) {
 		t.Error("the supervisor tells the data source name")
 	}
 }
+
+// TestAnEngineGoesBack: after the canary, and after all nodes, a person sends the cluster back to the beginning. The nodes are on the old version
+// again, no request fails, and the expanded schema stays.
+func TestAnEngineGoesBack(t *testing.T) {
+	s := newEngineSite(t)
+	s.ran(t, 0, "apply", "-f", s.fleetFile, "-f", s.campaignFile(t, "approve: [finalize]\n"))
+	end := s.ask(t)
+	agent := windlass(t, "supervisor", "--config", s.supervisorFile)
+	s.until(t, agent, "every node is on the new version", func(st api.ClusterStatus) bool {
+		return st.Progress != nil && st.Progress.Stage == strategy.StageNodes && st.Progress.Action == nil
+	})
+	s.ran(t, 0, "rollback", "qa/jobs", "--why", "the test goes back", "--yes")
+	st := s.until(t, agent, "it is back at the beginning", func(st api.ClusterStatus) bool {
+		return st.Progress != nil && st.Progress.Stage == "" && st.Progress.Action == nil && slices.Equal(served(st), slices.Repeat([]string{"1.0.0"}, engineNodes))
+	})
+	if st.Cluster.Cells[0].Version != "1.0" {
+		t.Errorf("the inventory says %+v", st.Cluster.Cells[0])
+	}
+	column := 0
+	if err := s.db.QueryRow("SELECT COUNT(*) FROM information_schema.columns WHERE table_name = 'job' AND column_name = 'priority'").Scan(&column); err != nil || column != 1 {
+		t.Errorf("the expanded schema: %d, %v", column, err)
+	}
+	if n, failed := end(); n == 0 || len(failed) > 0 {
+		t.Errorf("of %d requests %d failed: %v", n, len(failed), failed)
+	}
+}

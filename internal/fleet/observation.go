@@ -86,6 +86,31 @@ func (o Observation) Primary() (NodeObservation, bool) {
 	return found[0], true
 }
 
+// Version is that of the primary, or of an engine's nodes that serve: if they are on several, it names them all. It is false if it is not known.
+func (o Observation) Version() (string, bool) {
+	if n, ok := o.Primary(); ok {
+		return n.Version, true
+	}
+	var all []string
+	for _, n := range o.Nodes {
+		switch n.Role {
+		case RoleServing:
+			all = append(all, ShortVersion(n.Version))
+		case RoleOut:
+		default:
+			return "", false
+		}
+	}
+	slices.Sort(all)
+	switch all = slices.Compact(all); len(all) {
+	case 0:
+		return "", false
+	case 1:
+		return all[0], true
+	}
+	return "mixed: " + strings.Join(all, ", "), true
+}
+
 // Shut tells whether no node is seen writable. It is not known if none is, and none was read at all.
 func (o Observation) Shut() (shut, known bool) {
 	for _, n := range o.Nodes {

@@ -224,8 +224,8 @@ func storeObservation(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef, o f
 	o = o.Of(c)
 	var version string
 	var seen int64
-	if n, ok := o.Primary(); ok {
-		version, seen = n.Version, micros(o.At)
+	if v, ok := o.Version(); ok {
+		version, seen = v, micros(o.At)
 		if received.Sub(o.At) > lateLook { // by a clock that is behind
 			seen = micros(received)
 		}

@@ -117,6 +117,12 @@ func (f *fixture) Overview(context.Context, string) (Overview, error) {
 }
 
 func (f *fixture) Cluster(_ context.Context, ref fleet.ClusterRef) (Cluster, error) {
+	if ref.Name == "jobs" {
+		return Cluster{At: noon, Campaign: head(), Ref: ref, Product: "jobs", Row: f.rows()[0], Stages: stages, Observed: noon, Cells: []Cell{{Name: "main", Version: "1.0", Nodes: []fleet.NodeObservation{
+			{Node: "jobs-1", Address: "10.1.4.1:8080", Role: fleet.RoleServing, Version: "1.1.0"},
+			{Node: "jobs-2", Address: "10.1.4.2:8080", Role: fleet.RoleOut, Version: "1.0.3", Detail: "jobs-2 is on 1.0.3, is drained with 2 sessions"},
+			{Node: "jobs-3", Address: "10.1.4.3:8080", Role: fleet.RoleUnknown, Lag: -1, Error: "connection refused"}}}}}, nil
+	}
 	if ref.Name != "stock" {
 		return Cluster{}, ErrNotFound
 	}

@@ -122,6 +122,9 @@ type Cluster struct {
 	RecordNow   string
 }
 
+// Engine tells whether it is the nodes of an engine: they have no record, no primary and no lag.
+func (c Cluster) Engine() bool { return !fleet.Cluster{Product: c.Product}.Database() }
+
 // Cell is one cell of a cluster, as meant and as observed.
 type Cell struct {
 	Name     string

@@ -194,3 +194,19 @@ func TestUnknownPages(t *testing.T) {
 		}
 	}
 }
+
+// The page of an engine's cluster tells of each node whether it serves, and has nothing that only databases have.
+func TestAnEnginesNodesAreShown(t *testing.T) {
+	_, base := serve(t, true)
+	_, body := newVisitor(t, base).get("/clusters/qa/jobs")
+	for _, want := range []string{"nodes behind a load balancer", `<span class="role serving">serving</span>`, `<span class="role out">out</span>`, "jobs-2 is on 1.0.3, is drained with 2 sessions", "1.1.0", "connection refused"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page does not have %q", want)
+		}
+	}
+	for _, not := range []string{"Replicates from", "Lag", "record <code>"} {
+		if strings.Contains(body, not) {
+			t.Errorf("the page has %q", not)
+		}
+	}
+}
