@@ -113,8 +113,8 @@ func TestInPlaceDecide(t *testing.T) {
 	c := Defaults()
 	c.Name, c.Strategy, c.Product, c.From, c.To, c.Environments = "raise", "inplace", "mariadb", "10.11", "11.8", []string{"qa"}
 	c.FromCell, c.ToCell, c.Soak, c.Schedule = "blue", "blue", Soak{}, Schedule{TimeZone: "UTC", Always: true}
-	primary := func(v string) Seen { return Seen{fleet.RolePrimary, v} }
-	replica := func(v string) Seen { return Seen{fleet.RoleReplica, v} }
+	primary := func(v string) Seen { return Seen{Role: fleet.RolePrimary, Version: v} }
+	replica := func(v string) Seen { return Seen{Role: fleet.RoleReplica, Version: v} }
 	for name, x := range map[string]struct {
 		stage, version string
 		seen           []Seen

@@ -114,7 +114,7 @@ func TestRollingDecide(t *testing.T) {
 	c.Environments, c.Approve, c.Soak, c.Schedule, c.SeenWithin = []string{"qa"}, nil, Soak{}, Schedule{TimeZone: "UTC", Always: true}, 0
 	on := func(versions ...string) (all []Seen) {
 		for _, v := range versions {
-			all = append(all, Seen{fleet.RoleServing, v})
+			all = append(all, Seen{Role: fleet.RoleServing, Version: v})
 		}
 		return all
 	}

@@ -10,19 +10,20 @@ import (
 	"github.com/windlass-db/windlass/internal/strategy"
 )
 
-// Seen is a role on a version, as it was observed. How many nodes have it is of no concern to any policy.
+// Seen is a role on a version, as it was observed. How many nodes have it is of no concern to any policy; in which cell they are may be.
 type Seen struct {
 	Role    fleet.Role `json:"role"`
 	Version string     `json:"version"`
+	Cell    string     `json:"cell,omitempty"` // "": not known
 }
 
-// SeenIn lists what an observation saw, each role on each version once. Nodes that replicate from nowhere, or that are out, meet nobody, and of
+// SeenIn lists what an observation saw, each role on each version once for each cell. Nodes that replicate from nowhere, or that are out, meet nobody, and of
 // those that could not be read nothing is known.
 func SeenIn(o fleet.Observation) []Seen {
 	var all []Seen
 	have := map[Seen]bool{}
 	for _, n := range o.Nodes {
-		s := Seen{n.Role, n.Version}
+		s := Seen{n.Role, n.Version, n.Cell}
 		if (n.Role == fleet.RolePrimary || n.Role == fleet.RoleReplica || n.Role == fleet.RoleServing) && n.Version != "" && !have[s] {
 			have[s] = true
 			all = append(all, s)
@@ -73,7 +74,11 @@ func (c Campaign) judge(product *policy.Product, seen []Seen, schema string, win
 	s := policy.State{Window: window}
 	for _, one := range seen {
 		for _, component := range roleComponents(product, one.Role) {
-			s.Present = append(s.Present, policy.Present{Component: component, Version: one.Version})
+			x := policy.Present{Component: component, Version: one.Version}
+			if product.Stays() { // to the others it is of no concern where they are
+				x.Place = product.Place(map[string]string{policy.PlaceCell: one.Cell})
+			}
+			s.Present = append(s.Present, x)
 		}
 	}
 	for _, x := range product.Components {

@@ -89,7 +89,7 @@ func TestOwnPolicy(t *testing.T) {
 		if why := found(c, f, now); why != "" {
 			t.Errorf("%s: not applied: %s", where, why)
 		}
-		seen := []Seen{{fleet.RolePrimary, "10.11.19"}, {fleet.RoleReplica, "11.8.6"}} // legal by the built-in rules
+		seen := []Seen{{Role: fleet.RolePrimary, Version: "10.11.19"}, {Role: fleet.RoleReplica, Version: "11.8.6"}} // legal by the built-in rules
 		if why := holds(c, "", now, seen...); !strings.Contains(why, "replica 11.8.6 may not meet source 10.11.19: source may be one release older") {
 			t.Errorf("%s: held by %q", where, why)
 		}
@@ -190,7 +190,7 @@ func TestBridgeThatExpiresHoldsStarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	c = sent(t, c)
-	primary, replica := Seen{fleet.RolePrimary, "8.0.44"}, Seen{fleet.RoleReplica, "9.7.0"}
+	primary, replica := Seen{Role: fleet.RolePrimary, Version: "8.0.44"}, Seen{Role: fleet.RoleReplica, Version: "9.7.0"}
 	before, after := planDay, time.Date(2027, 3, 1, 0, 0, 0, 0, time.UTC)
 	for _, stage := range []string{"", strategy.StageVerify} {
 		if why := holds(c, stage, before, primary, replica); why != "" {
@@ -227,7 +227,7 @@ func TestBridgeIsOfItsBuilds(t *testing.T) {
 		{"8.0.44", "8.4.1", ""}, // neighbours need no bridge
 		{"8.0.44", "9.6.0", "may not meet"},
 	} {
-		why := holds(c, strategy.StageCreate, planDay, Seen{fleet.RolePrimary, x.source}, Seen{fleet.RoleReplica, x.replica})
+		why := holds(c, strategy.StageCreate, planDay, Seen{Role: fleet.RolePrimary, Version: x.source}, Seen{Role: fleet.RoleReplica, Version: x.replica})
 		if x.want == "" && why != "" || !strings.Contains(why, x.want) {
 			t.Errorf("%s and %s: held by %q, want %q", x.source, x.replica, why, x.want)
 		}

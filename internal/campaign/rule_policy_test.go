@@ -5,14 +5,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/windlass-db/windlass/internal/config"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/policy"
 	"github.com/windlass-db/windlass/internal/strategy"
+	"github.com/windlass-db/windlass/products"
 )
 
 // Versions that were seen together and may not be are a hold with the pair, the rule, and a way on (V5; trap 18 for the way back).
 func TestMixedStates(t *testing.T) {
-	primary := func(v string) Seen { return Seen{fleet.RolePrimary, v} }
-	replica := func(v string) Seen { return Seen{fleet.RoleReplica, v} }
+	primary := func(v string) Seen { return Seen{Role: fleet.RolePrimary, Version: v} }
+	replica := func(v string) Seen { return Seen{Role: fleet.RoleReplica, Version: v} }
 	now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 	for name, c := range map[string]struct {
 		stage string
@@ -62,10 +65,37 @@ func TestAnUndoThatCouldNotGoOnIsNoDeadEnd(t *testing.T) {
 	camp.Name, camp.Product, camp.From, camp.To, camp.Environments, camp.Schedule.Always = "up", "mariadb", "10.11", "11.8", []string{"qa"}, true
 	for stage, want := range map[string]string{strategy.StageVerify: strategy.StageSwitchStorage, strategy.StageCreate: ""} {
 		p := Progress{Ref: fleet.ClusterRef{Env: "qa", Name: "a"}, Stage: stage, Since: now.Add(-48 * time.Hour), Version: "11.8.6-MariaDB", Observed: now.Add(-time.Minute), Looked: now.Add(-time.Minute),
-			Seen: []Seen{{fleet.RolePrimary, "11.8.6-MariaDB"}, {fleet.RoleReplica, "10.11.19-MariaDB"}}}
+			Seen: []Seen{{Role: fleet.RolePrimary, Version: "11.8.6-MariaDB"}, {Role: fleet.RoleReplica, Version: "10.11.19-MariaDB"}}}
 		d := Decide(Snapshot{Campaign: camp, Status: StatusRunning, Clusters: []Progress{p}}, now)[0]
 		if d.Start != want {
 			t.Errorf("after %s: starts %q, want %q; held by %+v", stage, d.Start, want, d.Hold)
+		}
+	}
+}
+
+// A call that stays in a cell is judged among the nodes of that cell: which one each is in, the inventory knows (V5).
+func TestACallInsideACellIsJudgedThere(t *testing.T) {
+	text, err := products.Files.ReadFile("mariadb.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside := strings.Replace(string(text), "to: source, source", "to: source, within: cell, source", 1) // the rule newer has no reach: out of the way
+	inside = inside[:strings.Index(inside, "\nnewer:")+1] + inside[strings.Index(inside, "hops:"):]
+	product, err := policy.Parse(config.Source{Name: "ours.yaml", Text: []byte(inside)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := func(cell string) []Seen {
+		return SeenIn(fleet.Observation{Nodes: []fleet.NodeObservation{{Node: "a", Cell: "green", Role: fleet.RolePrimary, Version: "11.8.6-MariaDB"}, {Node: "b", Cell: cell, Role: fleet.RoleReplica, Version: "10.4.2-MariaDB"},
+			{Node: "c", Cell: cell, Role: fleet.RoleReplica, Version: "10.4.2-MariaDB"}}})
+	}
+	if all := seen("blue"); len(all) != 2 {
+		t.Errorf("seen: %v", all)
+	}
+	for cell, holds := range map[string]bool{"blue": false, "green": true, "": true} {
+		r, bad := Campaign{}.judge(product, seen(cell), "", false)
+		if bad != holds || holds && !strings.Contains(r.Message, "source 11.8.6-MariaDB in green: source may be at most 2 newer than replica, which calls it, in the same cell") {
+			t.Errorf("a replica in cell %q: %v %q", cell, bad, r.Message)
 		}
 	}
 }

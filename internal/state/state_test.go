@@ -484,7 +484,7 @@ func TestProgressTellsWhenEachStageEnded(t *testing.T) {
 	if p := progress(t, s); p.Version != "10.11.19-MariaDB" || !p.Observed.Equal(seen) {
 		t.Errorf("seen %q at %s, want 10.11.19-MariaDB at %s", p.Version, p.Observed, seen)
 	}
-	if p := progress(t, s); len(p.Seen) != 1 || p.Seen[0] != (campaign.Seen{Role: fleet.RolePrimary, Version: "10.11.19-MariaDB"}) {
+	if p := progress(t, s); len(p.Seen) != 1 || p.Seen[0] != (campaign.Seen{Role: fleet.RolePrimary, Version: "10.11.19-MariaDB", Cell: "blue"}) {
 		t.Errorf("seen together: %v", p.Seen)
 	}
 }
