@@ -120,8 +120,11 @@ func (h handlers) nodesFit(ctx context.Context, c *engine.Call) (engine.Observat
 		return engine.Observation{}, err
 	}
 	var cs check.Results
+	new := count(all, func(s seen) bool { return fleet.HasVersion(s.is.Version, c.Campaign.To) })
 	for _, s := range all {
 		switch {
+		case new == 1 && s.whole(c.Campaign.To): // else an undo that could not bring it back would be a dead end
+			cs = append(cs, check.Warned("version", s.Name+" serves on "+s.is.Version+" already", "it is taken for the first node; if no undo left it there, find out who changed it", c.Now()))
 		case s.is.Version != "" && !fleet.HasVersion(s.is.Version, c.Campaign.From):
 			cs = append(cs, check.Failed("version", fmt.Sprintf("%s runs %s, not %s", s.Name, s.is.Version, c.Campaign.From), "find out who changed it; bring it to "+c.Campaign.From, c.Now()))
 		case !s.whole(c.Campaign.From):
