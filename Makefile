@@ -6,10 +6,10 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BIN := bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-quick fuzz race lint bench matrix generate clean setup
+.PHONY: help build demo demo-rolling test test-quick fuzz race lint bench matrix generate clean setup
 
 help: ## show this help
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 build: ## build windlass and windlass-gateway into bin/
 	@mkdir -p $(BIN)
@@ -17,6 +17,9 @@ build: ## build windlass and windlass-gateway into bin/
 
 demo: build ## raise a local fleet from MariaDB 10.11 to 11.8, on real servers
 	./$(BIN)/windlass demo bluegreen
+
+demo-rolling: build ## raise six nodes of a workflow engine, behind HAProxy over PostgreSQL, to its next version
+	./$(BIN)/windlass demo rolling
 
 setup: ## install the programs that the tests drive
 	./scripts/setup

@@ -1,18 +1,26 @@
 package main
 
 import (
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/windlass-db/windlass/examples/jobs/workflow"
 	"github.com/windlass-db/windlass/internal/cli"
 	"github.com/windlass-db/windlass/internal/demo"
+	"github.com/windlass-db/windlass/internal/demo/jobs"
 )
 
 func demoCommand() *cobra.Command {
-	var o demo.Options
 	cmd := &cobra.Command{Use: "demo", Short: "Raise a local fleet of real servers under load"}
-	bg := &cobra.Command{
+	cmd.AddCommand(bluegreenDemo(), rollingDemo(), engineCommand())
+	return cmd
+}
+
+func bluegreenDemo() *cobra.Command {
+	var o demo.Options
+	cmd := &cobra.Command{
 		Use: "bluegreen", Short: "MariaDB 10.11 → 11.8 by blue/green, six clusters in two environments",
 		Long: `Fetches MariaDB 10.11 and 11.8 and BIND into a cache folder, starts a fleet on loopback, puts load on every
 cluster, raises the fleet, and reports what the clients noticed. Ctrl-C stops everything that it started,
@@ -26,7 +34,7 @@ and only that. Exits 1 if a cluster did not arrive, a write was lost or doubled,
 			return nil
 		},
 	}
-	f := bg.Flags()
+	f := cmd.Flags()
 	f.BoolVar(&o.Once, "once", false, "a line for each change, then exit; without it a terminal shows a table, and the fleet stays up until Ctrl-C")
 	f.StringVar(&o.Report, "report", "", "write the report as JSON to this `FILE`")
 	f.BoolVar(&o.RollbackOne, "rollback-one", false, "take one prod cluster back after its storage switch, and forward again")
@@ -35,6 +43,54 @@ and only that. Exits 1 if a cluster did not arrive, a write was lost or doubled,
 	f.DurationVar(&o.Limit, "limit", 20*time.Minute, "give up after this long")
 	f.IntVar(&o.Writers, "writers", 2, "connections that write, for each cluster")
 	f.IntVar(&o.Readers, "readers", 2, "connections that read, for each cluster")
-	cmd.AddCommand(bg)
 	return cmd
+}
+
+func rollingDemo() *cobra.Command {
+	var o demo.RollingOptions
+	var db string
+	cmd := &cobra.Command{
+		Use: "rolling", Short: "Six nodes of a workflow engine to its next version, behind HAProxy over one database",
+		Long: `Fetches PostgreSQL or MariaDB and HAProxy into a cache folder, starts six nodes of examples/jobs on loopback, puts load on
+them, raises them (schema first, one node, the others in groups, features), and reports what the clients noticed. Ctrl-C stops
+everything that it started, and only that. Exits 1 if a request failed, a job was lost or done twice, too few nodes
+served, or a feature of the new version was open before the last node was there.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch o.Database = jobs.Kind(db); o.Database {
+			case jobs.Postgres, jobs.MariaDB:
+			default:
+				return cli.Failf(cli.ExitUsage, "write --db postgres or --db mariadb", "--db %q is no database that the demo has", db)
+			}
+			self, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			o.Out, o.Engine = cmd.OutOrStdout(), []string{self, "demo", engineName}
+			if _, err := demo.Rolling(cmd.Context(), o); err != nil {
+				return cli.Failf(cli.ExitError, "", "the demo failed: %w", err)
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&o.Once, "once", false, "a line for each change, then exit; without it a terminal shows a table, and the engine stays up until Ctrl-C")
+	f.StringVar(&o.Report, "report", "", "write the report as JSON to this `FILE`")
+	f.StringVar(&db, "db", string(jobs.Postgres), "`DATABASE` of the engine: postgres or mariadb")
+	f.StringVar(&o.Dir, "dir", "", "keep everything in this `FOLDER` instead of a temporary one")
+	f.StringVar(&o.Listen, "listen", "127.0.0.1:8480", "`ADDRESS` of the dashboard")
+	f.DurationVar(&o.Limit, "limit", 15*time.Minute, "give up after this long")
+	return cmd
+}
+
+const engineName = "engine"
+
+// engineCommand is a node of examples/jobs, so that the demo needs no second program. It knows nothing of Windlass.
+func engineCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: engineName, Hidden: true, DisableFlagParsing: true, Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return workflow.Main(args, jobs.Old, cmd.ErrOrStderr())
+		},
+	}
 }

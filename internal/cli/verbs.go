@@ -16,7 +16,9 @@ func Add(root *cobra.Command, cmds ...*cobra.Command) {
 		if cmd.HasSubCommands() {
 			group(cmd)
 			for _, c := range cmd.Commands() {
-				c.Args = exactly(0, "no argument")
+				if !c.Hidden { // which is run by ourselves
+					c.Args = exactly(0, "no argument")
+				}
 			}
 			continue
 		}

@@ -13,7 +13,10 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/windlass-db/windlass/internal/api"
+	"github.com/windlass-db/windlass/internal/campaign"
+	"github.com/windlass-db/windlass/internal/config"
 	"github.com/windlass-db/windlass/internal/driver/process"
+	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/state"
 )
 
@@ -149,6 +152,25 @@ func (p *control) startControl(ctx context.Context, self, listen string, environ
 		}
 	}
 	return client, nil
+}
+
+// applyFiles applies a fleet and a campaign as a user would, and gives the campaign's name.
+func applyFiles(ctx context.Context, client *api.Client, files ...string) (name string, err error) {
+	objects, err := config.ReadFiles(files, fleet.Kind(), campaign.Kind())
+	if err != nil {
+		return "", err
+	}
+	req := api.ApplyRequest{Who: "demo"}
+	for _, obj := range objects {
+		switch v := obj.Value.(type) {
+		case fleet.Fleet:
+			req.Fleet = &v
+		case campaign.Campaign:
+			req.Campaign, name = &v, v.Name
+		}
+	}
+	_, err = client.Apply(ctx, req)
+	return name, err
 }
 
 // stop ends the processes, the last one first: supervisors would start things again.

@@ -21,8 +21,6 @@ import (
 
 	"github.com/windlass-db/windlass/internal/api"
 	"github.com/windlass-db/windlass/internal/builds"
-	"github.com/windlass-db/windlass/internal/campaign"
-	"github.com/windlass-db/windlass/internal/config"
 	"github.com/windlass-db/windlass/internal/demo/load"
 	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/strategy"
@@ -127,7 +125,7 @@ func (p *place) raise(ctx context.Context, client *api.Client, o Options) (Repor
 	defer cancel()
 	err = errors.Join(err, p.gather(end, client, &rep))
 	if o.Report != "" {
-		err = errors.Join(err, rep.WriteFile(o.Report))
+		err = errors.Join(err, writeReport(o.Report, rep))
 	}
 	if perr := rep.Print(o.Out); perr != nil {
 		err = errors.Join(err, perr)
@@ -174,24 +172,11 @@ func (p *place) campaign(ctx context.Context, client *api.Client, o Options, rep
 	}); err != nil {
 		return fmt.Errorf("the load never wrote: %w", err)
 	}
-	objects, err := config.ReadFiles([]string{filepath.Join(p.dir, "fleet.yaml"), filepath.Join(p.dir, "campaign.yaml")}, fleet.Kind(), campaign.Kind())
+	name, err := applyFiles(ctx, client, filepath.Join(p.dir, "fleet.yaml"), filepath.Join(p.dir, "campaign.yaml"))
 	if err != nil {
 		return err
 	}
-	req := api.ApplyRequest{Who: "demo"}
-	for _, obj := range objects {
-		switch v := obj.Value.(type) {
-		case fleet.Fleet:
-			req.Fleet = &v
-		case campaign.Campaign:
-			req.Campaign = &v
-		}
-	}
-	if _, err := client.Apply(ctx, req); err != nil {
-		return err
-	}
 	fmt.Fprintf(o.Out, "Raising %d clusters from 10.11 to 11.8, qa before prod, two at a time in a stage.\n", len(p.clusters))
-	name := req.Campaign.Name
 	view := newView(o.Out, !o.Once)
 	back := rollback{place: p, client: client, campaign: name, out: o.Out, rep: rep, wanted: o.RollbackOne}
 	return waitFor(ctx, 300*time.Millisecond, func(ctx context.Context) (bool, error) {

@@ -133,16 +133,6 @@ func (p *place) startFleet(ctx context.Context, say func(string)) error {
 	return nil
 }
 
-// freePort takes a port of 127.0.0.1 from the kernel; 0 if there is none, which the server then reports.
-func freePort() int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 // startBlue makes a cluster's old cell: primary, replica, gateway, and the application's account and tables.
 func (p *place) startBlue(ctx context.Context, c *cluster) error {
 	cell := fleet.Cell{Name: "blue", Version: "10.11", Owner: blueMark}

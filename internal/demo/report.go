@@ -92,9 +92,9 @@ func (r Report) Problems() []string {
 	return bad
 }
 
-// WriteFile writes the report as indented JSON.
-func (r Report) WriteFile(path string) error {
-	b, err := json.MarshalIndent(r, "", "  ")
+// writeReport writes a report as indented JSON.
+func writeReport(path string, report any) error {
+	b, err := json.MarshalIndent(report, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode the report: %w", err)
 	}

@@ -19,6 +19,9 @@ type view struct {
 	live  bool
 	lines int
 	last  map[string]string
+
+	more func() string // a line below the clusters', which is a change, too, if it is another; nil: none
+	said string        // of it, last
 }
 
 func newView(out io.Writer, live bool) *view {
@@ -38,7 +41,16 @@ func (v *view) show(s api.CampaignStatus) {
 			}
 		}
 	}
+	if v.more != nil && v.live {
+		lines = append(lines, "  "+v.more())
+	}
 	if !v.live {
+		if v.more != nil {
+			if more := v.more(); more != v.said {
+				v.said = more
+				defer fmt.Fprintln(v.out, "  "+more)
+			}
+		}
 		for i, p := range s.Snapshot.Clusters {
 			short := p.Stage + "|" + stageOf(p)
 			if v.last[p.Ref.String()] != short {
@@ -134,6 +146,9 @@ func now(p campaign.Progress, s api.CampaignStatus) string {
 		}
 		switch {
 		case d.Arrived:
+			if p.Version == "" {
+				return "arrived, runs " + s.Snapshot.Campaign.To
+			}
 			return "arrived, runs " + fleet.ShortVersion(p.Version)
 		case d.Hold != nil && len(d.Hold.Reasons) > 0:
 			return "held: " + d.Hold.Reasons[0].Message

@@ -15,8 +15,8 @@ import (
 	"github.com/windlass-db/windlass/internal/fleet"
 )
 
-// backend is HAProxy's name of the engine.
-const backend = "jobs"
+// Backend is HAProxy's name of the engine.
+const Backend = "jobs"
 
 // Balancer is a HAProxy in a process of its own.
 type Balancer struct {
@@ -64,8 +64,8 @@ defaults
   option redispatch 1
 frontend clients
   bind ` + front + `
-  default_backend ` + backend + `
-backend ` + backend + `
+  default_backend ` + Backend + `
+backend ` + Backend + `
   option httpchk GET /health
   timeout check 10s
   default-server check inter 500ms fastinter 100ms downinter 200ms fall 2 rise 1 weight 100
@@ -98,5 +98,5 @@ backend ` + backend + `
 func (h *Balancer) Address() string { return "unix:" + h.sock }
 
 func (h *Balancer) driver() *haproxy.Driver {
-	return haproxy.New(haproxy.Config{Network: "unix", Address: h.sock, Backend: backend, Timeout: 20 * time.Second})
+	return haproxy.New(haproxy.Config{Network: "unix", Address: h.sock, Backend: Backend, Timeout: 20 * time.Second})
 }

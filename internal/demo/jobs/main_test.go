@@ -79,10 +79,10 @@ func newWorld(t *testing.T, k Kind, nodes int) *world {
 	must(t, err)
 	w.Ports = rolling.Ports{
 		Nodes:       s.nodes,
-		Balancer:    haproxy.New(haproxy.Config{Network: "unix", Address: s.Balancer.sock, Backend: backend, Timeout: 20 * time.Second}),
+		Balancer:    haproxy.New(haproxy.Config{Network: "unix", Address: s.Balancer.sock, Backend: Backend, Timeout: 20 * time.Second}),
 		Connections: service.Connections{DB: s.DB, Dialect: k.Dialect(), By: service.ByApplication, Value: Connections},
 		Schema:      x,
-		Features:    service.Features{DB: s.DB, Dialect: k.Dialect(), Used: map[string]string{"priorities": "SELECT COUNT(*) FROM job WHERE priority > 0"}},
+		Features:    service.Features{DB: s.DB, Dialect: k.Dialect(), Used: map[string]string{"priorities": UsesOfNew}},
 	}
 	w.camp = campaign.Campaign{Name: "c", Strategy: "rolling", From: Old, To: New, FromCell: "main", ToCell: "main",
 		Rolling: campaign.Rolling{Group: "34%", LeastServing: 60, DrainWithin: 10 * time.Second, HealthyWithin: 20 * time.Second, SlowStart: 300 * time.Millisecond, Watch: 300 * time.Millisecond}}

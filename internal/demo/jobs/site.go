@@ -153,6 +153,9 @@ const (
 	VersionURL = "http://{address}/version"
 )
 
+// UsesOfNew is a query that counts the uses of what only the new version can do.
+const UsesOfNew = "SELECT COUNT(*) FROM job WHERE priority > 0"
+
 // DSNVariable is the variable that tells a node its database.
 const DSNVariable = "JOBS_DSN"
 
@@ -169,10 +172,20 @@ func (s *Site) startNode(ctx context.Context, n fleet.Node) error {
 	if err := s.nodes.Start(ctx, s.Cluster, n, Old, 0); err != nil {
 		return err
 	}
-	return until(ctx, func() (bool, string) {
+	ended := errors.New("its process has ended")
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	err := until(ctx, func() (bool, string) {
 		is, err := s.nodes.Observe(ctx, s.Cluster, n)
-		return err == nil && is.Healthy, fmt.Sprintf("%s is not healthy: %s %v", n.Name, is.Detail, err)
+		if err == nil && !is.Running {
+			cancel(ended)
+		}
+		return err == nil && is.Healthy, is.Detail
 	})
+	if err != nil {
+		return fmt.Errorf("%s does not get healthy, see %s: %w", n.Name, service.Local{Root: s.NodesRoot()}.Process(s.Cluster.Ref(), n).LogFile(), err)
+	}
+	return nil
 }
 
 func (s *Site) untilAllServe(ctx context.Context) error {

@@ -132,6 +132,18 @@ func get(ctx context.Context, n fleet.Node, path string, into any) error {
 	return json.NewDecoder(resp.Body).Decode(into)
 }
 
+// Look looks at every node once, and at the load balancer.
+func (s *Site) Look(ctx context.Context) (map[string]Seen, error) {
+	w := NewWatch(s)
+	w.ask(ctx)
+	all, err := s.Balancer.driver().Observe(ctx, s.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	w.balancer(all)
+	return w.Seen(), nil
+}
+
 // Seen is what was seen of each node last, by name.
 func (w *Watch) Seen() map[string]Seen {
 	w.mu.Lock()
