@@ -21,7 +21,7 @@ func TestEveryKeyMisspelt(t *testing.T) {
 
 // TestExamplesAreRead: what is shipped for people to copy.
 func TestExamplesAreRead(t *testing.T) {
-	for _, name := range []string{"../../../examples/supervisor.yaml", "../../../examples/exec/supervisor.yaml"} {
+	for _, name := range []string{"../../../examples/supervisor.yaml", "../../../examples/exec/supervisor.yaml", "../../../examples/rolling/supervisor.yaml"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
