@@ -2,6 +2,7 @@ package rolling
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -178,6 +179,9 @@ func (h handlers) until(ctx context.Context, c *engine.Call, within time.Duratio
 	for stop, pause := c.Now().Add(within), 50*time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		if missing, err = look(); err == nil && missing == "" {
 			return "", nil
+		}
+		if errors.Is(err, engine.ErrFenced) {
+			return "", err
 		}
 		if !c.Now().Before(stop) {
 			return missing, err

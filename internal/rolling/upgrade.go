@@ -229,26 +229,30 @@ func (h handlers) drain(ctx context.Context, c *engine.Call, n fleet.Node) error
 	return nil
 }
 
-// empty waits until the load balancer has nothing on the node. What does not end in time is cut off.
+// empty waits until the load balancer has nothing on the node. What does not end in time is cut off. A node that is given requests again is
+// drained again: a load balancer that was started anew has forgotten who is out.
 func (h handlers) empty(ctx context.Context, c *engine.Call, n fleet.Node) error {
+	admitted := false
 	left := func() (string, error) {
 		bs, err := h.Balancer.Observe(ctx, c.Cluster)
 		if err != nil {
 			return "", fmt.Errorf("ask the load balancer: %w", err)
 		}
 		i := slices.IndexFunc(bs, func(b Backend) bool { return b.Node == n.Name })
-		switch {
-		case i < 0:
+		if i < 0 {
 			return "", fmt.Errorf("the load balancer does not know %s any more", n.Name)
-		case bs[i].Admitted:
-			return n.Name + " is given requests again: somebody admitted it", nil
+		}
+		admitted = bs[i].Admitted
+		switch {
+		case admitted:
+			return n.Name + " is given requests again: the load balancer was started anew, or somebody admitted it", h.drain(ctx, c, n)
 		case bs[i].Sessions > 0:
 			return fmt.Sprintf("%d sessions are on %s", bs[i].Sessions, n.Name), nil
 		}
 		return "", nil
 	}
 	missing, err := h.until(ctx, c, c.Campaign.Rolling.DrainWithin, left)
-	if err == nil && missing != "" {
+	if err == nil && missing != "" && !admitted {
 		c.Log.Warn("sessions are cut off", "node", n.Name, "left", missing)
 		if err := h.Balancer.Cut(ctx, c.Cluster, n, c.Term); err != nil {
 			return fmt.Errorf("cut the sessions on %s: %w", n.Name, err)
@@ -269,6 +273,9 @@ func isolated(n fleet.Node, missing string, err error) error {
 }
 
 func (h handlers) stop(ctx context.Context, c *engine.Call, n fleet.Node) error {
+	if err := h.empty(ctx, c, n); err != nil { // seen a moment ago is not enough for what can't be taken back
+		return err
+	}
 	if err := h.Nodes.Stop(ctx, c.Cluster, n, c.Term); err != nil {
 		return fmt.Errorf("stop %s: %w", n.Name, err)
 	}
@@ -287,19 +294,30 @@ func (h handlers) disconnected(ctx context.Context, c *engine.Call, n fleet.Node
 	return isolated(n, missing, err)
 }
 
+// start starts a node. That it could not be is no end yet: it is tried again while its health is waited for.
 func (h handlers) start(ctx context.Context, c *engine.Call, n fleet.Node, version string) error {
-	if err := h.Nodes.Start(ctx, c.Cluster, n, version, c.Term); err != nil {
+	err := h.Nodes.Start(ctx, c.Cluster, n, version, c.Term)
+	switch {
+	case errors.Is(err, engine.ErrFenced), ctx.Err() != nil:
 		return fmt.Errorf("start %s on %s: %w", n.Name, version, err)
+	case err != nil:
+		c.Log.Warn("a node does not start", "node", n.Name, "version", version, "err", err)
 	}
 	return nil
 }
 
-// healthy waits for the nodes' own word that they are well and on the version, and tells which said so, and why the others did not.
+// healthy waits for the nodes' own word that they are well and on the version, and tells which said so, and why the others did not. One whose
+// process is gone is started again, and so is one that could not be started at all: a program that is missing is one that never gets healthy.
 func (h handlers) healthy(ctx context.Context, c *engine.Call, group []fleet.Node, version string) (well []fleet.Node, ill error) {
 	ok := make([]bool, len(group))
 	ill = each(ctx, group, func(ctx context.Context, n fleet.Node) error {
 		missing, err := h.until(ctx, c, c.Campaign.Rolling.HealthyWithin, func() (string, error) {
 			s, err := h.Nodes.Observe(ctx, c.Cluster, n)
+			if err == nil && !s.Running {
+				if err = h.Nodes.Start(ctx, c.Cluster, n, version, c.Term); err != nil && !errors.Is(err, engine.ErrFenced) && ctx.Err() == nil {
+					return fmt.Sprintf("%s does not start: %v", n.Name, err), nil
+				}
+			}
 			switch {
 			case err != nil:
 				return "", err
