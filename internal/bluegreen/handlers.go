@@ -52,7 +52,11 @@ func Handlers(p Ports) []engine.Handler {
 			Forward: engine.Act{Observe: h.gatewayThere, Do: h.makeGateway}, Points: []string{"gateway-created", "new-gateway-told", "old-gateway-told"},
 			Back: engine.Act{Observe: h.gatewayGone, Do: h.deleteGateway}, BackPoints: []string{"old-gateway-told", "gateway-deleted"},
 		},
-		{Kind: strategy.VerifyData, Version: 1, Forward: engine.Act{Observe: h.verified, Do: h.verify}, Saves: true},
+		{
+			Kind: strategy.VerifyData, Version: 1,
+			Forward: engine.Act{Observe: h.verified, Do: h.verify}, Saves: true,
+			Release: engine.Act{Observe: h.released, Do: h.release}, BackPoints: []string{"released"},
+		},
 		{Kind: strategy.Preflight, Version: 1, Forward: engine.Act{Observe: h.preflight}},
 		{
 			Kind: strategy.SwitchStorage, Version: 1,

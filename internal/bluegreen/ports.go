@@ -112,8 +112,12 @@ type Switcher interface {
 // DataChecker compares the rows of two cells at one position (B6). The datacheck package gives it.
 type DataChecker interface {
 	// Compare goes on from status and returns what it found; differences name table and key range. Resumable and
-	// throttled. An error means unknown.
+	// throttled. An error means unknown. What it holds for a moment, such as an applier that it stops, its status names before.
 	Compare(ctx context.Context, c fleet.Cluster, fromCell, toCell string, v campaign.Verify, status json.RawMessage, save Save) (check.Results, error)
+	// Released tells whether nothing that the status of a comparison names is held any more. What can't be read is an error.
+	Released(ctx context.Context, c fleet.Cluster, status json.RawMessage) (bool, error)
+	// Release lets go of what the status names, and of nothing else. It is for a comparison that was killed and is not gone on with.
+	Release(ctx context.Context, c fleet.Cluster, status json.RawMessage) error
 }
 
 // Gateways talks to the cells' gateways.

@@ -61,6 +61,34 @@ func (h handlers) verify(ctx context.Context, c *engine.Call) (engine.Result, er
 	return engine.Result{Checks: cs, Progress: 1, Status: engine.Status(verifyStatus{Equal: cs})}, nil
 }
 
+// released looks whether a comparison that was broken off has left an applier stopped.
+func (h handlers) released(ctx context.Context, c *engine.Call) (engine.Observation, error) {
+	st, err := engine.StatusOf[verifyStatus](c)
+	if err != nil {
+		return engine.Observation{}, err
+	}
+	ok, err := h.DataChecker.Released(ctx, c.Cluster, st.Cursor)
+	if err != nil {
+		return engine.Observation{}, fmt.Errorf("look what the comparison has left stopped: %w", err)
+	}
+	if !ok {
+		return engine.Missing("the comparison was broken off, and replication that it stopped does not run yet"), nil
+	}
+	return engine.There("nothing is left stopped by the comparison"), nil
+}
+
+func (h handlers) release(ctx context.Context, c *engine.Call) (engine.Result, error) {
+	st, err := engine.StatusOf[verifyStatus](c)
+	if err != nil {
+		return engine.Result{}, err
+	}
+	if err := h.DataChecker.Release(ctx, c.Cluster, st.Cursor); err != nil {
+		return engine.Result{}, fmt.Errorf("start the replication that the comparison stopped: %w", err)
+	}
+	c.Point("released")
+	return engine.Result{}, nil
+}
+
 // move is the storage switch: from the old cell into the new one.
 func (h handlers) move() switchover.Move {
 	return switchover.Move{Storage: h.Storage, Switcher: h.Switcher, Ends: func(c *engine.Call) (switchover.Ends, error) {

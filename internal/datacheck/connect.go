@@ -153,23 +153,8 @@ const grace = 30 * time.Second
 
 // restart starts the appliers that the status names.
 func (r *run) restart(ctx context.Context, nodes []fleet.Node) error {
-	var errs []error
-	for _, n := range nodes {
-		if !slices.Contains(r.status.Stopped, n.Name) {
-			continue
-		}
-		c, err := node.Open(ctx, r.cfg.Access, n)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("start the replication that an earlier run may have stopped: %w", err))
-			continue
-		}
-		if err := resume(ctx, c); err != nil {
-			errs = append(errs, err)
-		}
-		c.Close()
-	}
-	if err := errors.Join(errs...); err != nil {
-		return err
+	if err := r.stopped(ctx, r.status, nodes, resume); err != nil {
+		return fmt.Errorf("start the replication that an earlier run may have stopped: %w", err)
 	}
 	r.status.Stopped = nil
 	return nil
@@ -222,7 +207,15 @@ func (r *run) end(ctx context.Context) error {
 		}
 		s.ctl.Close()
 	}
-	return errors.Join(errs...)
+	err := errors.Join(errs...)
+	if err == nil && len(r.status.Stopped) > 0 {
+		// From here on somebody else may stop them. A status that can't be saved any more names them still: that starts what runs.
+		r.status.Stopped = nil
+		if serr := r.tell(fresh, true, "replication goes on"); serr != nil {
+			r.log.Warn("that replication goes on could not be noted", "err", serr)
+		}
+	}
+	return err
 }
 
 // restartSide uses a new connection: the old one may be what failed.

@@ -17,7 +17,8 @@
 // # Invariants
 //
 //   - The primary is never stopped, and never read while its cell has a replica.
-//   - Before an applier is stopped, the status says so. Whoever runs next with that status starts it again.
+//   - Before an applier is stopped, the status says so. Whoever runs next with that status starts it again; if nobody does, since the
+//     action was aborted meanwhile, Release does, and nothing else is started by it.
 //   - Appliers run when Compare returns, whatever it returns; one that did not run before is not touched but is an error.
 //   - Both sessions have the same time zone, SQL mode and character set, and every type is hashed in a form that both
 //     versions print alike.
@@ -116,10 +117,8 @@ func (k *Checker) Compare(ctx context.Context, c fleet.Cluster, fromCell, toCell
 		v.MaxLag = DefaultMaxLag
 	}
 	r := &run{Checker: k, v: v, save: save, log: k.log.With("cluster", c.Ref().String())}
-	if len(status) > 0 {
-		if err := json.Unmarshal(status, &r.status); err != nil {
-			return nil, fmt.Errorf("the data check's status can't be read: %w", err)
-		}
+	if r.status, err = decode(status); err != nil {
+		return nil, err
 	}
 	defer func() {
 		if aerr := r.end(ctx); aerr != nil {

@@ -27,6 +27,7 @@ func TestComparing(t *testing.T) {
 		{"equal under load", equalUnderLoad},
 		{"killed at every save", killedAtEverySave},
 		{"killed while servers are held", killedWhileHeld},
+		{"killed while servers are held, and aborted", killedAndAborted},
 		{"replicas as they are", replicasAsTheyAre},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, w) })

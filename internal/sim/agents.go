@@ -156,7 +156,8 @@ func (r *runner) at(p *proc, a *engine.Assignment, e engine.Edge) {
 		r.met[name] = true
 		r.report.Edges = append(r.report.Edges, name)
 	}
-	if name == r.cfg.Script.AbortAt {
+	if name == r.cfg.Script.AbortAt && !r.script.aborted {
+		r.script.aborted = true
 		r.w.trace("ABORT at %s", name)
 		if err := r.ctl.Abort(context.Background(), a.Cluster.Ref()); err != nil {
 			r.s.fail("abort: %v", err)

@@ -34,6 +34,12 @@ func scenarios() map[string]Config {
 		"the switch back is called off":      with(Script{RollbackFrom: strategy.StageSwitchStorage, RollbackTo: strategy.StageVerify, Lag: 2}),
 		"the undo of a switch is called off": with(Script{Refuse: strategy.WatchWayBack, RefuseLook: 1, Lag: 2}),
 	}
+	// A comparison is broken off where it holds replicas: by its deadline, and by a person. Killed there as well, another
+	// holder finds it so (trap 35).
+	const held = "verify/forward/0-verify-data/save/after"
+	all["a comparison hangs"] = with(Script{Hang: true})
+	all["a comparison is aborted"] = with(Script{Hang: true, AbortAt: held})
+	all["a comparison is aborted, with hiccups"] = with(Script{Hang: true, AbortAt: held, Hiccup: true})
 	for stage, k := range lastOf {
 		all["refused: "+stage] = with(Script{Refuse: k.kind, RefuseLook: k.look})
 		all["refused with hiccups: "+stage] = with(Script{Hiccup: true, Refuse: k.kind, RefuseLook: k.look + 1})
@@ -44,6 +50,8 @@ func scenarios() map[string]Config {
 			switch {
 			case st.PointOfNoReturn:
 				all["stuck: "+string(step.Kind)] = with(Script{Stuck: step.Kind})
+			case h.Release.Observe != nil:
+				all["its release is stuck: "+string(step.Kind)] = with(Script{Hang: true, Stuck: step.Kind, StuckBack: true})
 			case h.Back.Observe != nil:
 				all["its undo is stuck: "+string(step.Kind)] = with(Script{Refuse: lastOf[st.Name].kind, RefuseLook: lastOf[st.Name].look, Stuck: step.Kind, StuckBack: true})
 				all["the way back is stuck: "+string(step.Kind)] = with(Script{RollbackFrom: strategy.StageSwitchGateway, Stuck: step.Kind, StuckBack: true})

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/windlass-db/windlass/internal/bluegreen"
@@ -292,17 +293,35 @@ type checker struct{ w *world }
 
 // Compare compares the logs in three parts.
 func (ch checker) Compare(ctx context.Context, c fleet.Cluster, from, to string, _ campaign.Verify, status json.RawMessage, save bluegreen.Save) (check.Results, error) {
-	part := 0
-	if len(status) > 0 {
-		if err := json.Unmarshal(status, &part); err != nil {
+	st, err := comparisonOf(status)
+	if err != nil {
+		return nil, err
+	}
+	if err := ch.start(ctx, c, st); err != nil {
+		return nil, err
+	}
+	replicas, err := ch.running(ctx, c, to)
+	if err != nil {
+		return nil, err
+	}
+	for ; st.Part < 3; st.Part++ {
+		st.Stopped = replicas
+		if err := save(ctx, st, float64(st.Part)/3, "bringing all servers to one position"); err != nil {
 			return nil, err
 		}
-	}
-	for ; part < 3; part++ {
+		if err := ch.each(ctx, c, st, func(sv *server) { sv.running = false }); err != nil {
+			return nil, err
+		}
+		if err := ch.w.comparing(ctx); err != nil { // what is broken off here leaves them stopped, as a kill does
+			return nil, err
+		}
 		if err := ch.w.s.sleep(ctx, 200*time.Millisecond); err != nil {
 			return nil, err
 		}
-		if err := save(ctx, part+1, float64(part)/3, "compared a part"); err != nil {
+		if err := ch.start(ctx, c, st); err != nil {
+			return nil, err
+		}
+		if err := save(ctx, comparison{Part: st.Part + 1}, float64(st.Part)/3, "compared a part"); err != nil {
 			return nil, err
 		}
 	}
@@ -324,6 +343,81 @@ func (ch checker) Compare(ctx context.Context, c fleet.Cluster, from, to string,
 		}
 	}
 	return check.Results{check.Passed("rows", "equal", ch.w.s.now)}, nil
+}
+
+// comparison is the status of one: how many parts are compared, and the replicas that are stopped, or about to be. Release 0.1 wrote the
+// number alone.
+type comparison struct {
+	Part    int      `json:"part"`
+	Stopped []string `json:"stopped,omitempty"`
+}
+
+func comparisonOf(status json.RawMessage) (st comparison, err error) {
+	if len(status) == 0 || json.Unmarshal(status, &st.Part) == nil {
+		return st, nil
+	}
+	return st, json.Unmarshal(status, &st)
+}
+
+// each does something with every server that the status names.
+func (ch checker) each(ctx context.Context, c fleet.Cluster, st comparison, f func(sv *server)) error {
+	all, _, names := ch.w.servers(c)
+	for i, sv := range all {
+		if slices.Contains(st.Stopped, names[i]) {
+			if err := ch.w.read(ctx, sv, func() { f(sv) }); err != nil {
+				return fmt.Errorf("%s: %w", names[i], err)
+			}
+		}
+	}
+	return nil
+}
+
+func (ch checker) start(ctx context.Context, c fleet.Cluster, st comparison) error {
+	return ch.each(ctx, c, st, func(sv *server) {
+		if sv.source != "" {
+			sv.running = true
+			sv.pull(time.Millisecond)
+		}
+	})
+}
+
+// running names the cell's replicas. One that somebody stopped is not compared.
+func (ch checker) running(ctx context.Context, c fleet.Cluster, cell string) (replicas []string, err error) {
+	all, cells, names := ch.w.servers(c)
+	for i, sv := range all {
+		if cells[i] != cell {
+			continue
+		}
+		ok := false
+		if err := ch.w.read(ctx, sv, func() { ok = sv.running }); err != nil {
+			return nil, fmt.Errorf("%s: %w", names[i], err)
+		}
+		if !ok {
+			return nil, fmt.Errorf("%s can't be compared: its replication is stopped", names[i])
+		}
+		replicas = append(replicas, names[i])
+	}
+	return replicas, nil
+}
+
+// Released tells whether what the status names runs.
+func (ch checker) Released(ctx context.Context, c fleet.Cluster, status json.RawMessage) (bool, error) {
+	st, err := comparisonOf(status)
+	if err != nil {
+		return false, err
+	}
+	run := true
+	err = ch.each(ctx, c, st, func(sv *server) { run = run && (sv.running || sv.source == "") })
+	return run, err
+}
+
+// Release starts what the status names.
+func (ch checker) Release(ctx context.Context, c fleet.Cluster, status json.RawMessage) error {
+	st, err := comparisonOf(status)
+	if err != nil {
+		return err
+	}
+	return ch.start(ctx, c, st)
 }
 
 type gateways struct{ w *world }

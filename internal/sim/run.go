@@ -145,7 +145,7 @@ func newRunner(cfg Config) (*runner, error) {
 	for _, f := range cfg.Faults {
 		r.faults[f.Edge] = append(r.faults[f.Edge], f.Victim)
 	}
-	r.w.demoted = r.demoted
+	r.w.demoted, r.w.comparing = r.demoted, r.comparing
 	r.c = testCampaign(cfg.Envs, cfg.Limit)
 	var specs []fleet.Cluster
 	for _, env := range cfg.Envs {
@@ -301,9 +301,21 @@ func (r *runner) primaryCell(ref fleet.ClusterRef) string {
 	return ""
 }
 
-// endedWhere looks, when a storage switch has ended, whether the primary is in the cell that its outcome says: one that went
+// endedWhere looks, when a comparison has ended, whether every replica runs, and when a storage switch has ended, whether the primary is in the cell that its outcome says: one that went
 // back has left it where it was. A cluster without a primary in that moment says nothing.
 func (r *runner) endedWhere(ref fleet.ClusterRef, began string, p strategy.Plan, o engine.Outcome) {
+	if p.Stage == strategy.StageVerify {
+		for _, sv := range r.w.cluster(fleet.Cluster{Env: ref.Env, Name: ref.Name}).order {
+			switch {
+			case sv.source == "" || sv.running || sv.gone:
+			case o == engine.NeedsHuman: // the person that it needs starts it
+				sv.running = true
+				sv.pull(time.Millisecond)
+			default:
+				r.s.fail("%s: %s %s ended as %s, and left the replication of %s stopped", ref, p.Stage, p.Direction, o, sv.name)
+			}
+		}
+	}
 	if p.Stage != strategy.StageSwitchStorage || o == engine.NeedsHuman {
 		return
 	}

@@ -28,7 +28,9 @@ type Script struct {
 	RollbackFrom, RollbackTo string
 	// Stay ends the run when the rollback has ended, with the cluster rolled back.
 	Stay bool
-	// AbortAt aborts the action when it comes to that edge.
+	// Hang lets the first comparison hang while it holds replicas, until it is broken off.
+	Hang bool
+	// AbortAt aborts the action when it comes to that edge, once.
 	AbortAt string
 }
 
@@ -36,6 +38,8 @@ type scriptState struct {
 	looks      map[string]int
 	stuck      int64 // the action that is stuck
 	demotions  int
+	hung       bool
+	aborted    bool
 	rolledBack bool
 }
 
@@ -57,8 +61,20 @@ func (r *runner) scripted(list []engine.Handler) []engine.Handler {
 		if h.Back.Observe != nil {
 			h.Back.Observe = r.scriptedLook(h.Kind, true, h.Back.Observe)
 		}
+		if h.Release.Observe != nil {
+			h.Release.Observe = r.scriptedLook(h.Kind, true, h.Release.Observe)
+		}
 	}
 	return list
+}
+
+// comparing hangs, once.
+func (r *runner) comparing(ctx context.Context) error {
+	if !r.cfg.Script.Hang || r.script.hung {
+		return nil
+	}
+	r.script.hung = true
+	return r.s.sleep(ctx, 24*time.Hour)
 }
 
 // demoted lags the elect, at the n-th demotion: one write that it does not have yet is on the old primary.

@@ -29,9 +29,11 @@ type world struct {
 	records  map[string]*record
 	flaky    float64             // share of calls of which the request or the answer is lost
 	demoted  func(elect *server) // when a server was made read-only for a switch
-	busy     time.Time           // an action came to an edge
-	hurt     bool                // something was killed in this run
-	trace    func(format string, args ...any)
+	// comparing is called while a comparison holds replicas; its error breaks the comparison off there.
+	comparing func(ctx context.Context) error
+	busy      time.Time // an action came to an edge
+	hurt      bool      // something was killed in this run
+	trace     func(format string, args ...any)
 
 	strides, undoStrides []stride // a switch's
 
@@ -64,7 +66,7 @@ type resource struct {
 }
 
 func newWorld(s *sched) *world {
-	w := &world{s: s, things: map[string]*resource{}, terms: map[string]int64{}, records: map[string]*record{}, trace: func(string, ...any) {}, demoted: func(*server) {}, strides: strides, undoStrides: undoStrides, busy: s.now}
+	w := &world{s: s, things: map[string]*resource{}, terms: map[string]int64{}, records: map[string]*record{}, trace: func(string, ...any) {}, demoted: func(*server) {}, comparing: func(context.Context) error { return nil }, strides: strides, undoStrides: undoStrides, busy: s.now}
 	s.probe = w.probe
 	return w
 }
