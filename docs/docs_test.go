@@ -29,7 +29,7 @@ func TestStates(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := string(b)
-	for name, want := range map[string]string{"transitions": transitions(), "holds": holds(t), "bluegreen": stages(strategy.BlueGreen()), "inplace": stages(strategy.InPlace()), "rolling": stages(strategy.Rolling())} {
+	for name, want := range map[string]string{"transitions": transitions(), "holds": holds(t), "bluegreen": stages(strategy.BlueGreen()), "inplace": stages(strategy.InPlace()), "rolling": stages(strategy.Rolling()), "contract": stages(strategy.Contract())} {
 		begin, end := "<!-- "+name+" -->\n", "<!-- end -->"
 		before, rest, ok := strings.Cut(page, begin)
 		got, after, ok2 := strings.Cut(rest, end)

@@ -78,6 +78,7 @@ func runSupervisor(ctx context.Context, file string) error {
 	defer nodes.Close()
 	if len(f.Engines) > 0 {
 		all = append(all, rolling.Handlers(nodes.Ports())...)
+		all = append(all, rolling.ContractHandlers(nodes.Ports())...)
 		looks.Engines = rolling.Looks{Ports: nodes.Ports(), Now: time.Now}
 		kinds.Engines = looks.Engines
 	}

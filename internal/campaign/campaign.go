@@ -14,15 +14,15 @@ import (
 // Campaign raises the clusters that it selects from one version to another.
 type Campaign struct {
 	Name         string   `json:"name"`
-	Strategy     string   `json:"strategy"`     // "bluegreen", "inplace" or "rolling"
-	Product      string   `json:"product"`      // "mariadb" or "mysql"; of rolling any other
+	Strategy     string   `json:"strategy"`     // "bluegreen", "inplace", "rolling" or "contract"
+	Product      string   `json:"product"`      // "mariadb" or "mysql"; of rolling and contract any other
 	From         string   `json:"from"`         // version prefix, such as "10.11"
 	To           string   `json:"to"`           // version prefix, such as "11.8"
 	Environments []string `json:"environments"` // in the order in which they go
 	Order        string   `json:"order"`        // OrderStage (also ""), OrderCampaign or OrderNone: what an environment waits for in the ones before it
 	Clusters     []string `json:"clusters"`     // glob patterns over "env/name"; empty means all
 	Exclude      []string `json:"exclude,omitempty"`
-	FromCell     string   `json:"from_cell"` // "blue"; "" for rolling, which goes over a cluster's one cell
+	FromCell     string   `json:"from_cell"` // "blue"; "" for rolling and contract, which go over a cluster's one cell
 	ToCell       string   `json:"to_cell"`   // "green"
 
 	Policy  *Policy         `json:"policy,omitempty"`  // of the user's own, which judges instead of the product's built-in one
@@ -40,6 +40,7 @@ type Campaign struct {
 	Verify   Verify   `json:"verify"`
 	Drain    Drain    `json:"drain"`
 	Rolling  Rolling  `json:"rolling,omitzero"`
+	Contract Contract `json:"contract,omitzero"`
 	Rehearse string   `json:"rehearse,omitempty"` // stage whose way back one cluster has to go before the others start it; "": none
 	Approve  []string `json:"approve,omitempty"`  // stages that a person approves, for each cluster, environment or all: an Override of CodeApproval
 }

@@ -42,6 +42,8 @@ func (c Campaign) Check(f fleet.Fleet, now time.Time) []config.Finding {
 	switch {
 	case c.InPlace():
 		c.checkInPlace(selected, add)
+	case c.Contracts():
+		c.checkContract(selected, add)
 	case c.Rolls():
 		c.checkRolling(selected, add)
 	default:
@@ -91,7 +93,7 @@ func (c Campaign) Path(now time.Time) (policy.Path, error) {
 
 // pathStrategy is the strategy by which a path is planned: to a policy, nodes that are upgraded in groups go one after the other.
 func (c Campaign) pathStrategy() string {
-	if c.Rolls() {
+	if c.OfEngines() {
 		return policy.InPlace
 	}
 	return c.Strategy

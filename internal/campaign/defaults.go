@@ -48,6 +48,8 @@ func defaultSoaks(name string) map[string]time.Duration {
 	switch name {
 	case policy.InPlace:
 		return map[string]time.Duration{strategy.StageSwitchPrimary: 48 * time.Hour}
+	case strategy.Contract().Name:
+		return map[string]time.Duration{}
 	case strategy.Rolling().Name:
 		return map[string]time.Duration{strategy.StageCanary: time.Hour, strategy.StageNodes: 24 * time.Hour}
 	}

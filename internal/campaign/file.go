@@ -20,7 +20,7 @@ func Parse(src config.Source) (Campaign, error) {
 // file is the shape of a campaign's document. Keys that are absent keep what fileDefaults says.
 type file struct {
 	Name         string   `yaml:"name" rule:"required name" doc:"the campaign's name" example:"mariadb-11-8"`
-	Strategy     string   `yaml:"strategy" rule:"oneof=bluegreen|inplace|rolling" doc:"the path that every cluster takes" example:"bluegreen"`
+	Strategy     string   `yaml:"strategy" rule:"oneof=bluegreen|inplace|rolling|contract" doc:"the path that every cluster takes" example:"bluegreen"`
 	Product      string   `yaml:"product" rule:"required name" doc:"what the servers run: mariadb, mysql, or an engine behind a load balancer" example:"mariadb"`
 	From         string   `yaml:"from" rule:"required version" doc:"the version that the clusters have" example:"10.11"`
 	To           string   `yaml:"to" rule:"required version" doc:"the version that they are raised to" example:"11.8"`
@@ -46,6 +46,7 @@ type file struct {
 	Verify   fileVerify   `yaml:"verify" doc:"settings of the data check" example:"{chunk_rows: 1000}"`
 	Record   fileRecord   `yaml:"record" doc:"settings of the gateway switch" example:"{ttl: 60s}"`
 	Rolling  fileRolling  `yaml:"rolling" doc:"settings of the strategy rolling" example:"{group: 33%, least_serving: 60%}"`
+	Contract fileContract `yaml:"contract" doc:"settings of the strategy contract" example:"{window: 7d}"`
 }
 
 type fileCells struct {
@@ -134,6 +135,7 @@ func fileDefaults() file {
 	f.Record = fileRecord(d.Drain)
 	g := DefaultRolling()
 	f.Rolling = fileRolling{groupSize(g.Group), share(g.LeastServing), g.DrainWithin, g.HealthyWithin, g.SlowStart, g.Watch}
+	f.Contract = fileContract(DefaultContract())
 	return f
 }
 
@@ -151,7 +153,7 @@ func (f *file) campaign(zone *time.Location) Campaign {
 		},
 		Budget: Budget{int(f.Budget.Campaign), int(f.Budget.Environment), int(f.Budget.Stage)},
 		Switch: Switch(f.Switch), Verify: Verify(f.Verify), Drain: Drain(f.Record), Approve: f.Approve,
-		Rolling: Rolling{string(f.Rolling.Group), int(f.Rolling.LeastServing), f.Rolling.DrainWithin, f.Rolling.HealthyWithin, f.Rolling.SlowStart, f.Rolling.Watch}, Rehearse: f.Rehearse, SeenWithin: f.SeenWithin,
+		Rolling: Rolling{string(f.Rolling.Group), int(f.Rolling.LeastServing), f.Rolling.DrainWithin, f.Rolling.HealthyWithin, f.Rolling.SlowStart, f.Rolling.Watch}, Contract: Contract(f.Contract), Rehearse: f.Rehearse, SeenWithin: f.SeenWithin,
 	}
 	for _, d := range f.Schedule.Holidays.Dates {
 		c.Schedule.Holidays = append(c.Schedule.Holidays, d.String())

@@ -16,7 +16,7 @@ const example = "../../examples/campaign.yaml"
 func TestEveryKeyWrong(t *testing.T) { configtest.EveryKeyWrong(t, "testdata", Kind()) }
 
 func TestEveryKeyMisspelt(t *testing.T) {
-	configtest.EveryKeyMisspelt(t, example, Kind(), "../../examples/rolling/campaign.yaml")
+	configtest.EveryKeyMisspelt(t, example, Kind(), "../../examples/rolling/campaign.yaml", "../../examples/rolling/contract.yaml")
 }
 
 func parseFile(t *testing.T, name string) Campaign {

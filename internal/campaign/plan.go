@@ -61,7 +61,7 @@ func PlanOf(c Campaign, f fleet.Fleet, now time.Time) Plan {
 	p := Plan{Campaign: c, Fleet: f.Name, Findings: c.Check(f, now)}
 	strat, ok := strategy.ByName(c.Strategy)
 	if !ok {
-		p.Findings = append(p.Findings, config.Finding{Path: "strategy", Code: config.CodeReference, Message: fmt.Sprintf("there is no strategy %q", c.Strategy), Hint: "write bluegreen, inplace or rolling"})
+		p.Findings = append(p.Findings, config.Finding{Path: "strategy", Code: config.CodeReference, Message: fmt.Sprintf("there is no strategy %q", c.Strategy), Hint: "write bluegreen, inplace, rolling or contract"})
 		return p
 	}
 	p.NoReturn = strat.PointOfNoReturn()

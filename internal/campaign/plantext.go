@@ -38,6 +38,8 @@ func (p Plan) writeFacts(t *planText) {
 	switch {
 	case c.InPlace():
 		t.fact("cells", c.FromCell+", whose nodes are raised one after the other, each behind a copy of its data")
+	case c.Contracts():
+		c.contractFacts(t)
 	case c.Rolls():
 		g := c.Rolling
 		t.fact("nodes", fmt.Sprintf("first one, then groups of %s; never fewer than %d%% of them serve, whichever falls ill by itself", g.Group, g.LeastServing))
@@ -69,6 +71,8 @@ func (p Plan) writeFacts(t *planText) {
 	}
 	switch {
 	case p.NoReturn == "":
+	case c.Contracts():
+		t.fact("no return", fmt.Sprintf("from the beginning of %s on: what is dropped is gone", p.NoReturn))
 	case c.Rolls():
 		t.fact("no return", fmt.Sprintf("from the beginning of %s on. Until then every node can go back to %s; the expanded schema stays, and %s works on it", p.NoReturn, c.From, c.From))
 	default:
@@ -79,7 +83,7 @@ func (p Plan) writeFacts(t *planText) {
 
 // writeSwitch says how the strategies that switch a primary do it.
 func (p Plan) writeSwitch(t *planText) {
-	if p.Campaign.Rolls() {
+	if p.Campaign.OfEngines() {
 		return
 	}
 	s := p.Campaign.Switch

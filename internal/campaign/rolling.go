@@ -85,7 +85,7 @@ func roll(f *file, r *config.Report) {
 		if at := r.At("rolling"); at.Given() {
 			at.KeyProblem(config.CodeContradiction, fmt.Sprintf("the strategy %s takes no groups of nodes out of a load balancer", f.Strategy), "remove it, or write \"strategy: rolling\"")
 		}
-		if f.Product != "" && !fleet.IsDatabase(f.Product) {
+		if f.Product != "" && !fleet.IsDatabase(f.Product) && f.Strategy != strategy.Contract().Name {
 			hint := "write \"strategy: rolling\" for the nodes of an engine behind a load balancer, or correct the product"
 			if s := config.Suggest(f.Product, []string{"mariadb", "mysql"}); strings.HasPrefix(s, "did") {
 				hint = s
@@ -95,24 +95,7 @@ func roll(f *file, r *config.Report) {
 		f.Rolling = fileRolling{}
 		return
 	}
-	if fleet.IsDatabase(f.Product) {
-		r.At("strategy").Problem(config.CodeContradiction, fmt.Sprintf("the strategy rolling is for nodes that serve alike behind a load balancer, and %s is a database", f.Product), "write \"strategy: bluegreen\" or \"strategy: inplace\"")
-	}
-	for _, x := range []struct{ key, what string }{
-		{"cells", "makes no cell: the nodes of a cluster are upgraded where they are"}, {"switch", "switches no primary"}, {"verify", "compares no two cells"}, {"record", "moves no DNS record"},
-	} {
-		if at := r.At(x.key); at.Given() {
-			at.KeyProblem(config.CodeContradiction, "the strategy rolling "+x.what, "remove it")
-		}
-	}
-	f.Cells, f.Switch, f.Verify, f.Record = fileCells{}, fileSwitch{}, fileVerify{}, fileRecord{}
-	soaks := defaultSoaks(f.Strategy)
-	for name, d := range f.Soak.Stages {
-		if r.At("soak", "stages", name).Given() {
-			soaks[name] = d
-		}
-	}
-	f.Soak.Stages = soaks
+	ofEngines(f, r)
 	checkGroups(f.Rolling, r.At("rolling"))
 	if at := r.At("product"); f.Policy == builtinPolicy && f.Product != "" && !at.Bad() {
 		var unknown *policy.UnknownProduct

@@ -58,10 +58,10 @@ func (t *tick) mixedState(c *candidate, at time.Time) (Reason, bool) {
 	return m.Reason, m.made
 }
 
-// schemaBefore is the version of the schema that a rolling upgrade has before a stage: its first stage expands it. "" for other strategies.
+// schemaBefore is the version of the schema that a rolling upgrade has before a stage: its first stage expands it; a contract step leaves the new one. "" for other strategies.
 func (c Campaign) schemaBefore(stage string) string {
 	switch {
-	case !c.Rolls():
+	case !c.OfEngines():
 		return ""
 	case stage == strategy.StageExpandSchema:
 		return c.From

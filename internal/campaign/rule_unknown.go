@@ -61,7 +61,7 @@ func (t *tick) zone() *time.Location {
 // An observation that is older than the end of its last stage judges nothing. Before the switch the new version is no reason:
 // an undo that could not go on has left the primary there, and the switch looks before it acts and finds itself made.
 func (t *tick) wrongVersion(c *candidate, _ time.Time) (Reason, bool) {
-	if t.Campaign.Rolls() {
+	if t.Campaign.OfEngines() {
 		return t.strayNode(c)
 	}
 	if c.Version == "" || c.next < 0 || !c.Observed.After(c.Since) || t.Campaign.From == "" || t.Campaign.To == "" {
@@ -89,7 +89,7 @@ func (t *tick) strayNode(c *candidate) (Reason, bool) {
 	switch c.name {
 	case strategy.StageExpandSchema:
 		want = want[:1]
-	case strategy.StageFinalize:
+	case strategy.StageFinalize, strategy.StageProveUnused, strategy.StageContract:
 		want = want[1:]
 	}
 	for _, s := range c.Seen {

@@ -46,6 +46,7 @@ func build(f *file, r *config.Report) Campaign {
 	}
 	placeIn(f, r)
 	roll(f, r)
+	contracts(f, r)
 	checkVersions(f, r)
 	checkSelection(f, r)
 	checkStages(f, r)

@@ -101,6 +101,8 @@ type Ports struct {
 	Connections Connections
 	Schema      Schema
 	Features    Features
+	// Contracting is needed by the contract strategy only.
+	Contracting Contracting
 	// Sleep waits; nil: by the machine's clock.
 	Sleep func(ctx context.Context, d time.Duration) error
 }

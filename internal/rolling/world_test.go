@@ -35,6 +35,7 @@ type world struct {
 	deaf     bool              // the load balancer does not answer
 	fewest   int               // fewest nodes that served at any time
 	cuts     int
+	own      *engine.Handlers // of another strategy; nil: those of rolling
 }
 
 type member struct {
@@ -255,6 +256,9 @@ func (w *world) ports() Ports {
 }
 
 func (w *world) handlers() engine.Handlers {
+	if w.own != nil {
+		return *w.own
+	}
 	hs, err := engine.NewHandlers(Handlers(w.ports())...)
 	if err != nil {
 		w.t.Fatal(err)
@@ -269,6 +273,11 @@ func (w *world) stage(id int64, stage string, dir strategy.Direction, at func(en
 	if !ok {
 		w.t.Fatal(stage)
 	}
+	return w.action(id, plan, at)
+}
+
+func (w *world) action(id int64, plan strategy.Plan, at func(engine.Edge)) (engine.Outcome, string) {
+	w.t.Helper()
 	w.mem.Add(engine.Assignment{ActionID: id, LeaseTTL: lease, Campaign: w.camp, Cluster: w.spec, Plan: plan})
 	for stop := time.Now().Add(30 * 24 * time.Hour); time.Now().Before(stop); {
 		from := time.Now()
@@ -284,12 +293,12 @@ func (w *world) stage(id int64, stage string, dir strategy.Direction, at func(en
 		go func() {
 			defer close(done)
 			if _, err := engine.Run(w.t.Context(), w.mem, w.handlers(), a, engine.Options{LeasedAt: from, At: at}); err != nil {
-				w.t.Errorf("%s: %v", stage, err)
+				w.t.Errorf("%s: %v", plan.Stage, err)
 			}
 		}()
 		<-done
 	}
-	w.t.Fatalf("%s never ends", stage)
+	w.t.Fatalf("%s never ends", plan.Stage)
 	return "", ""
 }
 

@@ -25,6 +25,7 @@ type Options struct {
 	Allow      []string
 	Live       string // DSN of the database whose tables' sizes are taken, if From is not live
 	Measure    bool   // time samples of the live tables
+	Contract   bool   // judge the contract step of the folder To: From is the same folder
 	Progress   func(string)
 }
 
@@ -230,6 +231,16 @@ func (c *checker) close() {
 func (c *checker) walk(ctx context.Context) error {
 	if c.dev == nil {
 		return c.compareLive(ctx)
+	}
+	if c.Contract {
+		stmts, err := c.contractWay(ctx)
+		if err != nil {
+			return err
+		}
+		c.report.Contract = stmts
+		err = c.steps(ctx, stmts)
+		c.nothingOld()
+		return err
 	}
 	if c.to.kind == Folder {
 		pending, err := c.begin(ctx)

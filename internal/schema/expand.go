@@ -3,6 +3,7 @@ package schema
 import (
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"ariga.io/atlas/sql/migrate"
 
 	"github.com/windlass-db/windlass/internal/check"
 	"github.com/windlass-db/windlass/internal/fleet"
@@ -162,8 +165,8 @@ func (r *Report) checks() check.Results {
 	return cs
 }
 
-// Expanded tells whether all that the version needs is there: by the journal, and if a development server is given by the catalog too, which
-// also knows what was made by another's hand.
+// Expanded tells whether all that the version needs is there: by the journal, and by the catalog, which also knows what was made or taken
+// away by another's hand. The first call after a start needs a development server; what it learns is kept.
 func (x *Expander) Expanded(ctx context.Context, c fleet.Cluster, version string) (bool, check.Results, error) {
 	target, from, to, err := x.way(c, version)
 	if err != nil {
@@ -175,18 +178,16 @@ func (x *Expander) Expanded(ctx context.Context, c fleet.Cluster, version string
 	}
 	now := x.cfg.Now()
 	var cs check.Results
-	if x.cfg.Dev != "" {
-		missing, err := x.missing(ctx, target, from, to)
-		switch {
-		case err != nil:
-			return false, nil, err
-		case missing != "":
-			cs = append(cs, check.Failed("catalog", "the database lacks of "+to+": "+missing, "apply its migrations; if they are done by the journal, somebody changed the database by hand", now))
-		case len(left) > 0 && !begun:
-			return true, check.Results{check.Passed("catalog", "the database has all of "+to+", which nobody of us applied", now)}, nil
-		default:
-			cs = append(cs, check.Passed("catalog", "the database has all of "+to, now))
-		}
+	missing, err := x.missing(ctx, target, from, to)
+	switch {
+	case err != nil:
+		return false, nil, err
+	case missing != "":
+		cs = append(cs, check.Failed("catalog", "the database lacks of "+to+": "+missing, "apply its migrations; if they are done by the journal, somebody changed the database by hand", now))
+	case len(left) > 0 && !begun:
+		return true, check.Results{check.Passed("catalog", "the database has all of "+to+", which nobody of us applied", now)}, nil
+	default:
+		cs = append(cs, check.Passed("catalog", "the database has all of "+to, now))
 	}
 	if len(left) > 0 {
 		cs = append(cs, check.Failed("statements", fmt.Sprintf("%d statements are not applied, first %s: %s", len(left), left[0].Where(), left[0].Short()), "apply them", now))
@@ -203,36 +204,27 @@ func (x *Expander) apply(target, from, to string, term int64) ApplyOptions {
 // missing says what the database lacks of a version's schema; it may have more. What a contract step takes away may be there or not, but
 // the older version's has been taken away before the newer's.
 func (x *Expander) missing(ctx context.Context, target, from, to string) (string, error) {
-	o := Options{Dialect: x.cfg.Dialect, Live: target, Dev: x.cfg.Dev}
-	older, err := readFolder(o.Dialect, from)
+	older, err := readFolder(x.cfg.Dialect, from)
 	if err != nil {
 		return "", err
 	}
-	files, err := readFolder(o.Dialect, to)
+	files, err := readFolder(x.cfg.Dialect, to)
 	if err != nil {
 		return "", err
 	}
-	ck := &checker{Options: o, report: &Report{}}
-	defer ck.close()
-	if err := ck.open(ctx); err != nil {
+	l, err := x.look(ctx, target)
+	if err != nil {
 		return "", err
 	}
-	is, err := inspect(ctx, o.Dialect, ck.live)
-	if err != nil {
-		return "", &Error{What: ck.liveDSN.String() + " can't be read", Hint: "see the account's rights on the catalog", Err: ck.liveDSN.clean(err)}
-	}
+	defer l.close()
 	least := ""
 	n := min(len(older), len(files))
 	for _, files := range [][]migration{slices.Concat(files[:n], expanding(files[n:])), expanding(files), files} {
-		want, err := x.want(ctx, ck, files)
+		d, err := l.diff(ctx, x, files)
 		if err != nil {
 			return "", err
 		}
-		d, err := want.diff(is, ck.dev.drv)
-		if err != nil {
-			return "", ck.dev.wrong("can't be compared", err)
-		}
-		if d = withoutMore(withoutGrants(d)); d.empty() {
+		if d = withoutMore(d); d.empty() {
 			return "", nil
 		}
 		if least == "" {
@@ -242,10 +234,55 @@ func (x *Expander) missing(ctx context.Context, target, from, to string) (string
 	return least, nil
 }
 
-// want is the schema that migrations make, replayed once on each version of a development server.
+// looked is a live database with its catalog, and a checker that asks for a development server when it is needed first.
+type looked struct {
+	dsn dsn
+	db  *sql.DB
+	drv migrate.Driver
+	is  *state
+	ck  *checker
+}
+
+func (x *Expander) look(ctx context.Context, target string) (_ *looked, err error) {
+	l := &looked{ck: &checker{Options: Options{Dialect: x.cfg.Dialect, Live: target, Dev: x.cfg.Dev, Progress: func(string) {}}, report: &Report{}}}
+	if l.dsn, err = parseDSN(x.cfg.Dialect, "the database", target); err != nil {
+		return nil, err
+	}
+	if l.db, err = l.dsn.open(ctx, "the database"); err != nil {
+		return nil, err
+	}
+	if l.is, err = inspect(ctx, x.cfg.Dialect, l.db); err == nil {
+		l.drv, err = driver(x.cfg.Dialect, l.db)
+	}
+	if err != nil {
+		l.close()
+		return nil, &Error{What: l.dsn.String() + " can't be read", Hint: "see the account's rights on the catalog", Err: l.dsn.clean(err)}
+	}
+	return l, nil
+}
+
+func (l *looked) close() {
+	l.db.Close()
+	l.ck.close()
+}
+
+// diff is how the database differs from what the files make, but for who may do what.
+func (l *looked) diff(ctx context.Context, x *Expander, files []migration) (diff, error) {
+	want, err := x.want(ctx, l.ck, files)
+	if err != nil {
+		return diff{}, err
+	}
+	d, err := want.diff(l.is, l.drv)
+	if err != nil {
+		return diff{}, &Error{What: l.dsn.String() + " can't be compared with its migrations", Hint: "see the server's log", Err: l.dsn.clean(err)}
+	}
+	return withoutGrants(d), nil
+}
+
+// want is the schema that migrations make, replayed once for each database: by the server's version and its settings it may differ.
 func (x *Expander) want(ctx context.Context, ck *checker, files []migration) (*state, error) {
 	h := sha256.New()
-	fmt.Fprintln(h, ck.dev.version)
+	fmt.Fprintln(h, ck.Live)
 	for _, m := range files {
 		fmt.Fprintf(h, "%s\x00%d\x00%s", m.name, len(m.raw), m.raw)
 	}
@@ -255,6 +292,11 @@ func (x *Expander) want(ctx context.Context, ck *checker, files []migration) (*s
 	x.mu.Unlock()
 	if want != nil {
 		return want, nil
+	}
+	if ck.dev == nil {
+		if err := ck.open(ctx); err != nil {
+			return nil, err
+		}
 	}
 	s, err := ck.stateOf(ctx, source{files: files, flag: "--to"})
 	if err != nil {
@@ -274,7 +316,13 @@ func (x *Expander) Expand(ctx context.Context, c fleet.Cluster, version string, 
 		return err
 	}
 	o := x.apply(target, from, to, term)
-	o.Progress = func(p Progress) error {
+	o.Progress = saves(ctx, save)
+	return Apply(ctx, o)
+}
+
+// saves tells a campaign how far a run is.
+func saves(ctx context.Context, save rolling.Save) func(Progress) error {
+	return func(p Progress) error {
 		if p.What == saidThere && p.N < p.Of { // quickly gone over
 			return nil
 		}
@@ -284,5 +332,4 @@ func (x *Expander) Expand(ctx context.Context, c fleet.Cluster, version string, 
 		}
 		return save(ctx, map[string]any{"statement": p.N, "of": p.Of, "where": p.Statement.Where()}, float64(done)/float64(p.Of), fmt.Sprintf("%d of %d, %s: %s: %s", p.N, p.Of, p.Statement.Where(), p.Statement.Short(), p.What))
 	}
-	return Apply(ctx, o)
 }

@@ -167,6 +167,8 @@ func (a *applier) literal(s string) string {
 	return "convert_from('\\x" + fmt.Sprintf("%x", s) + "'::bytea,'UTF8')"
 }
 
+var concurrentDrop = regexp.MustCompile(`(?is)^\s*DROP\s+INDEX\s+CONCURRENTLY\s+(?:IF\s+EXISTS\s+)?([\w$."]+)\s*(?:CASCADE|RESTRICT)?\s*$`)
+
 var concurrentIndex = regexp.MustCompile(`(?is)^\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?([\w$."]+)\s+ON\s`)
 
 // pgIndex asks for an index by the name that its statement gives: whether it is there, and whether it is valid.
@@ -207,21 +209,34 @@ func (a *applier) clear(ctx context.Context, e entry) error {
 }
 
 var (
-	myCreateTable = regexp.MustCompile("(?is)^\\s*CREATE\\s+TABLE\\s+(?:IF\\s+NOT\\s+EXISTS\\s+)?`?([\\w$]+)`?")
-	myCreateIndex = regexp.MustCompile("(?is)^\\s*CREATE\\s+(?:UNIQUE\\s+|FULLTEXT\\s+|SPATIAL\\s+)?INDEX\\s+(?:IF\\s+NOT\\s+EXISTS\\s+)?`?([\\w$]+)`?\\s.*?ON\\s+`?([\\w$]+)`?")
-	myAddIndex    = regexp.MustCompile("(?is)^\\s*ADD\\s+(?:UNIQUE\\s+|FULLTEXT\\s+|SPATIAL\\s+)?(?:INDEX|KEY)\\s+`?([\\w$]+)`?\\s*\\(")
-	myAddKey      = regexp.MustCompile("(?is)^\\s*ADD\\s+CONSTRAINT\\s+`?([\\w$]+)`?\\s")
-	myAddColumn   = regexp.MustCompile("(?is)^\\s*ADD\\s+(?:COLUMN\\s+)?(?:IF\\s+NOT\\s+EXISTS\\s+)?`?([\\w$]+)`?\\s")
-	myCreateView  = regexp.MustCompile("(?is)^\\s*CREATE\\s+VIEW\\s+`?([\\w$]+)`?\\s")
-	myCreateOther = regexp.MustCompile("(?is)^\\s*CREATE\\s+TRIGGER\\s+`?([\\w$]+)`?\\s")
+	myCreateTable  = regexp.MustCompile("(?is)^\\s*CREATE\\s+TABLE\\s+(?:IF\\s+NOT\\s+EXISTS\\s+)?`?([\\w$]+)`?")
+	myCreateIndex  = regexp.MustCompile("(?is)^\\s*CREATE\\s+(?:UNIQUE\\s+|FULLTEXT\\s+|SPATIAL\\s+)?INDEX\\s+(?:IF\\s+NOT\\s+EXISTS\\s+)?`?([\\w$]+)`?\\s.*?ON\\s+`?([\\w$]+)`?")
+	myAddIndex     = regexp.MustCompile("(?is)^\\s*ADD\\s+(?:UNIQUE\\s+|FULLTEXT\\s+|SPATIAL\\s+)?(?:INDEX|KEY)\\s+`?([\\w$]+)`?\\s*\\(")
+	myAddKey       = regexp.MustCompile("(?is)^\\s*ADD\\s+CONSTRAINT\\s+`?([\\w$]+)`?\\s")
+	myAddColumn    = regexp.MustCompile("(?is)^\\s*ADD\\s+(?:COLUMN\\s+)?(?:IF\\s+NOT\\s+EXISTS\\s+)?`?([\\w$]+)`?\\s")
+	myDropTable    = regexp.MustCompile("(?is)^\\s*DROP\\s+(?:TABLE|VIEW)\\s+(?:IF\\s+EXISTS\\s+)?`?([\\w$]+)`?")
+	myRenameTable  = regexp.MustCompile("(?is)^\\s*RENAME\\s+TABLE\\s+(?:IF\\s+EXISTS\\s+)?`?([\\w$]+)`?\\s")
+	myDropIndex    = regexp.MustCompile("(?is)^\\s*DROP\\s+INDEX\\s+(?:IF\\s+EXISTS\\s+)?`?([\\w$]+)`?\\s+ON\\s+`?([\\w$]+)`?")
+	myDrop         = regexp.MustCompile("(?is)^\\s*DROP\\s+(COLUMN|INDEX|KEY|FOREIGN\\s+KEY|CONSTRAINT|CHECK)?\\s*(?:IF\\s+EXISTS\\s+)?`?([\\w$]+)`?")
+	myRenameColumn = regexp.MustCompile("(?is)^\\s*(?:CHANGE(?:\\s+COLUMN)?|RENAME\\s+COLUMN)\\s+`?([\\w$]+)`?\\s+(?:TO\\s+)?`?([\\w$]+)`?")
+	myRenameTo     = regexp.MustCompile("(?is)^\\s*RENAME\\s+(?:TO|AS)\\s")
+	myCreateView   = regexp.MustCompile("(?is)^\\s*CREATE\\s+VIEW\\s+`?([\\w$]+)`?\\s")
+	myCreateOther  = regexp.MustCompile("(?is)^\\s*CREATE\\s+TRIGGER\\s+`?([\\w$]+)`?\\s")
 )
 
 // there asks the catalog whether a statement that began has come to its end. On PostgreSQL a statement and its entry are one
-// transaction, so one that began and has no end is not there, but for a concurrent index. On MySQL each DDL statement is whole or not
+// transaction, so one that began and has no end is not there, but for a concurrent index that is made or dropped. On MySQL each DDL statement is whole or not
 // at all, and what it makes is looked for by name; what can't be looked for runs again only if that does the same (MODIFY, SET
 // DEFAULT, CREATE OR REPLACE), and is refused otherwise.
 func (a *applier) there(ctx context.Context, e entry) (bool, error) {
 	if a.Dialect == Postgres {
+		if m := concurrentDrop.FindStringSubmatch(masked(e.SQL)); m != nil {
+			var gone bool
+			if err := a.conn.QueryRowContext(ctx, "SELECT to_regclass("+a.literal(m[1])+") IS NULL").Scan(&gone); err != nil {
+				return false, a.wrong("does not show its indexes", err)
+			}
+			return gone, nil
+		}
 		_, there, valid, err := a.pgIndex(ctx, e)
 		return there && valid, err
 	}
@@ -240,8 +255,10 @@ func (a *applier) there(ctx context.Context, e entry) (bool, error) {
 		return n > 0, nil
 	}
 	const index = "SELECT COUNT(*) FROM information_schema.STATISTICS WHERE TABLE_SCHEMA=DATABASE() AND INDEX_NAME=? AND TABLE_NAME=?"
+	const column = "SELECT COUNT(*) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=DATABASE() AND COLUMN_NAME=? AND TABLE_NAME=?"
+	const table = "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA=DATABASE() AND TABLE_NAME=?"
 	if m := myCreateTable.FindStringSubmatch(text); m != nil {
-		return count("SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA=DATABASE() AND TABLE_NAME=?", m[1])
+		return count(table, m[1])
 	}
 	if m := myCreateView.FindStringSubmatch(text); m != nil {
 		return count("SELECT COUNT(*) FROM information_schema.VIEWS WHERE TABLE_SCHEMA=DATABASE() AND TABLE_NAME=?", m[1])
@@ -252,6 +269,38 @@ func (a *applier) there(ctx context.Context, e entry) (bool, error) {
 	if m := myCreateIndex.FindStringSubmatch(text); m != nil {
 		return count(index, m[1], m[2])
 	}
+	gone := func(q string, names ...string) (bool, error) {
+		is, err := count(q, names...)
+		return !is && err == nil, err
+	}
+	if m := myDropTable.FindStringSubmatch(text); m != nil {
+		return gone(table, m[1])
+	}
+	if m := myRenameTable.FindStringSubmatch(text); m != nil {
+		return gone(table, m[1])
+	}
+	if m := myDropIndex.FindStringSubmatch(text); m != nil {
+		return gone(index, m[1], m[2])
+	}
+	if m := alterTable.FindStringSubmatch(text); m != nil {
+		rest := text[len(alterTable.FindString(text)):]
+		if d := myDrop.FindStringSubmatch(rest); d != nil {
+			switch kind := strings.ToUpper(strings.Join(strings.Fields(d[1]), " ")); kind {
+			case "INDEX", "KEY":
+				return gone(index, d[2], m[1])
+			case "FOREIGN KEY", "CONSTRAINT", "CHECK":
+				return gone("SELECT COUNT(*) FROM information_schema.TABLE_CONSTRAINTS WHERE TABLE_SCHEMA=DATABASE() AND CONSTRAINT_NAME=? AND TABLE_NAME=?", d[2], m[1])
+			default:
+				return gone(column, d[2], m[1])
+			}
+		}
+		if r := myRenameColumn.FindStringSubmatch(rest); r != nil && !strings.EqualFold(r[1], r[2]) {
+			return gone(column, r[1], m[1])
+		}
+		if r := myRenameTo.FindStringSubmatch(rest); r != nil {
+			return gone(table, m[1])
+		}
+	}
 	if m := alterTable.FindStringSubmatch(text); m != nil {
 		rest := text[len(alterTable.FindString(text)):]
 		switch k, i, c := myAddKey.FindStringSubmatch(rest), myAddIndex.FindStringSubmatch(rest), myAddColumn.FindStringSubmatch(rest); {
@@ -260,7 +309,7 @@ func (a *applier) there(ctx context.Context, e entry) (bool, error) {
 		case i != nil:
 			return count(index, i[1], m[1])
 		case c != nil && !anyKeyword.MatchString(c[1]):
-			return count("SELECT COUNT(*) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=DATABASE() AND COLUMN_NAME=? AND TABLE_NAME=?", c[1], m[1])
+			return count(column, c[1], m[1])
 		}
 	}
 	if again.MatchString(text) {

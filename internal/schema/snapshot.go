@@ -19,7 +19,7 @@ import (
 const JournalTable = "windlass_schema_journal"
 
 // bookkeeping are the tables of migration tools, which are no part of a schema.
-var bookkeeping = []string{JournalTable, JournalTable + "_lock", "schema_migrations", "goose_db_version", "flyway_schema_history", "atlas_schema_revisions", "DATABASECHANGELOG", "DATABASECHANGELOGLOCK", "databasechangelog", "databasechangeloglock"}
+var bookkeeping = []string{JournalTable, "windlass_features", "schema_migrations", "goose_db_version", "flyway_schema_history", "atlas_schema_revisions", "DATABASECHANGELOG", "DATABASECHANGELOGLOCK", "databasechangelog", "databasechangeloglock"}
 
 // state is what a database's catalog says at one time.
 type state struct {

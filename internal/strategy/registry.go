@@ -3,7 +3,7 @@ package strategy
 import "slices"
 
 // All returns the strategies that this release knows.
-func All() []Strategy { return []Strategy{BlueGreen(), InPlace(), Rolling()} }
+func All() []Strategy { return []Strategy{BlueGreen(), InPlace(), Rolling(), Contract()} }
 
 // ByName returns the strategy of that name.
 func ByName(name string) (Strategy, bool) {

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/windlass-db/windlass/internal/check"
 	"github.com/windlass-db/windlass/internal/driver/haproxy"
@@ -39,7 +40,7 @@ type pool struct {
 type site struct {
 	settings.Engine
 	nodes  *service.Driver
-	schema rolling.Schema
+	schema *schema.Expander
 }
 
 // NotDrivenError means that the supervisor's file says nothing of a product.
@@ -145,7 +146,7 @@ func (x *Engines) Drives(c fleet.Cluster) bool { return x.by[c.Product] != nil }
 
 // Ports are the capabilities of the rolling strategy.
 func (x *Engines) Ports() rolling.Ports {
-	return rolling.Ports{Nodes: nodes{x}, Balancer: balancer{x}, Connections: connections{x}, Schema: expander{x}, Features: features{x}}
+	return rolling.Ports{Nodes: nodes{x}, Balancer: balancer{x}, Connections: connections{x}, Schema: expander{x}, Features: features{x}, Contracting: contracting{x}}
 }
 
 // Close closes what was opened.
@@ -302,10 +303,36 @@ func (x expander) Expand(ctx context.Context, c fleet.Cluster, version string, t
 	return s.schema.Expand(ctx, c, version, term, status, save)
 }
 
+type contracting struct{ *Engines }
+
+func (x contracting) CheckContract(ctx context.Context, c fleet.Cluster, version string) (check.Results, error) {
+	s, err := x.of(c)
+	if err != nil {
+		return nil, err
+	}
+	return s.schema.CheckContract(ctx, c, version)
+}
+
+func (x contracting) Contracted(ctx context.Context, c fleet.Cluster, version string) (bool, check.Results, error) {
+	s, err := x.of(c)
+	if err != nil {
+		return false, nil, err
+	}
+	return s.schema.Contracted(ctx, c, version)
+}
+
+func (x contracting) Contract(ctx context.Context, c fleet.Cluster, version string, term int64, status json.RawMessage, save rolling.Save) error {
+	s, err := x.of(c)
+	if err != nil {
+		return err
+	}
+	return s.schema.Contract(ctx, c, version, term, status, save)
+}
+
 type features struct{ *Engines }
 
 // at is the cluster's table of open features, with the queries that count the uses of the version's.
-func (x features) at(ctx context.Context, c fleet.Cluster, version string) (rolling.Features, error) {
+func (x features) at(ctx context.Context, c fleet.Cluster, version string) (*service.Features, error) {
 	s, err := x.of(c)
 	if err != nil {
 		return nil, err
@@ -314,7 +341,7 @@ func (x features) at(ctx context.Context, c fleet.Cluster, version string) (roll
 	if err != nil {
 		return nil, err
 	}
-	f := service.Features{DB: db, Dialect: service.Dialect(s.Database.Dialect)}
+	f := &service.Features{DB: db, Dialect: service.Dialect(s.Database.Dialect)}
 	for _, v := range s.Versions {
 		if v.Version == version || strings.HasPrefix(version, v.Version+".") {
 			f.Used = v.Features
@@ -329,6 +356,14 @@ func (x features) Open(ctx context.Context, c fleet.Cluster, version string) (op
 		return false, nil, err
 	}
 	return f.Open(ctx, c, version)
+}
+
+func (x features) OpenedAt(ctx context.Context, c fleet.Cluster, version string) (at time.Time, open bool, err error) {
+	f, err := x.at(ctx, c, version)
+	if err != nil {
+		return time.Time{}, false, err
+	}
+	return f.OpenedAt(ctx, c, version)
 }
 
 func (x features) SetOpen(ctx context.Context, c fleet.Cluster, version string, term int64) error {

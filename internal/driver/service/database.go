@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
@@ -135,6 +136,27 @@ func (f Features) Open(ctx context.Context, _ fleet.Cluster, version string) (op
 	return false, used, nil
 }
 
+// OpenedAt tells since when the version's features are open, counted back from now by the database's clock, of which the writer took it.
+func (f Features) OpenedAt(ctx context.Context, _ fleet.Cluster, version string) (at time.Time, open bool, err error) {
+	there, err := f.there(ctx)
+	if err != nil || !there {
+		return time.Time{}, false, err
+	}
+	age := `TIMESTAMPDIFF(MICROSECOND, opened_at, CURRENT_TIMESTAMP(6)) / 1e6`
+	if f.Dialect == Postgres {
+		age = `EXTRACT(EPOCH FROM (LOCALTIMESTAMP - opened_at))::float8`
+	}
+	var seconds float64
+	err = f.DB.QueryRowContext(ctx, f.bind(`SELECT `+age+` FROM windlass_features WHERE version = ?`), version).Scan(&seconds)
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, false, nil
+	}
+	if err != nil {
+		return time.Time{}, false, fmt.Errorf("read since when the features of %s are open: %w", version, err)
+	}
+	return time.Now().Add(-time.Duration(seconds * float64(time.Second))), true, nil
+}
+
 // SetOpen opens them, in one transaction that looks at the highest term first.
 func (f Features) SetOpen(ctx context.Context, _ fleet.Cluster, version string, term int64) error {
 	if _, err := f.DB.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS windlass_features (version VARCHAR(64) NOT NULL PRIMARY KEY, opened_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, term BIGINT NOT NULL)`); err != nil {
@@ -188,4 +210,5 @@ func (f Features) bind(query string) string {
 var (
 	_ rolling.Connections = Connections{}
 	_ rolling.Features    = Features{}
+	_ rolling.Opened      = Features{}
 )

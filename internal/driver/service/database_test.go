@@ -68,6 +68,9 @@ func counts(t *testing.T, k Connections, open func(n fleet.Node) *sql.DB) {
 // opens opens features once, and says which are used early.
 func opens(t *testing.T, f Features) {
 	t.Helper()
+	if _, open, err := f.OpenedAt(ctx, jobs, "1.1"); err != nil || open {
+		t.Errorf("before: %v, %v", open, err)
+	}
 	if open, used, err := f.Open(ctx, jobs, "1.1"); err != nil || open || len(used) > 0 {
 		t.Errorf("before: %v, %v, %v", open, used, err)
 	}
@@ -81,6 +84,12 @@ func opens(t *testing.T, f Features) {
 	}
 	if open, _, err := f.Open(ctx, jobs, "1.1"); err != nil || !open {
 		t.Errorf("after: %v, %v", open, err)
+	}
+	if at, open, err := f.OpenedAt(ctx, jobs, "1.1"); err != nil || !open || time.Since(at) < -time.Second || time.Since(at) > time.Minute {
+		t.Errorf("open since %v, %v, %v", at, open, err)
+	}
+	if _, open, err := f.OpenedAt(ctx, jobs, "1.2"); err != nil || open {
+		t.Errorf("the next version: %v, %v", open, err)
 	}
 	if open, _, err := f.Open(ctx, jobs, "1.2"); err != nil || open {
 		t.Errorf("the next version: %v, %v", open, err)
