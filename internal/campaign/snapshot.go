@@ -18,7 +18,7 @@ type Progress struct {
 	WayBack   *fleet.WayBack   `json:"way_back,omitempty"`
 	Rehearsed []string         `json:"rehearsed,omitempty"` // stages that it has gone through and back, in this campaign
 	Seen      []Seen           `json:"seen,omitempty"`      // roles and versions that the last look saw together
-	Version   string           `json:"version,omitempty"`   // version of the cell that has the primary, as it was last seen
+	Version   string           `json:"version,omitempty"`   // version of the cell that has the primary, or of the nodes of an engine that serve, as it was last seen
 	Observed  time.Time        `json:"observed,omitzero"`   // when Version was seen, by the state's clock; it judges nothing that is newer
 	Unknown   string           `json:"unknown,omitempty"`   // what the last look could not read, and why; "" if it read everything
 	Looked    time.Time        `json:"looked,omitzero"`     // when the last look was, by the clock of who looked
