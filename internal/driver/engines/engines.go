@@ -331,8 +331,14 @@ func (x contracting) Contract(ctx context.Context, c fleet.Cluster, version stri
 
 type features struct{ *Engines }
 
-// at is the cluster's table of open features, with the queries that count the uses of the version's.
-func (x features) at(ctx context.Context, c fleet.Cluster, version string) (*service.Features, error) {
+// opener is what tells of features, and opens them.
+type opener interface {
+	rolling.Features
+	rolling.Opened
+}
+
+// at is the cluster's table of open features, with the queries that count the uses of the version's, and the nodes' own endpoint if there is one.
+func (x features) at(ctx context.Context, c fleet.Cluster, version string) (opener, error) {
 	s, err := x.of(c)
 	if err != nil {
 		return nil, err
@@ -341,11 +347,14 @@ func (x features) at(ctx context.Context, c fleet.Cluster, version string) (*ser
 	if err != nil {
 		return nil, err
 	}
-	f := &service.Features{DB: db, Dialect: service.Dialect(s.Database.Dialect)}
+	f := service.Features{DB: db, Dialect: service.Dialect(s.Database.Dialect)}
 	for _, v := range s.Versions {
 		if v.Version == version || strings.HasPrefix(version, v.Version+".") {
 			f.Used = v.Features
 		}
+	}
+	if g := s.Features; g != nil {
+		return service.Gates{Features: f, URL: g.HTTP, Timeout: g.Timeout}, nil
 	}
 	return f, nil
 }
@@ -363,7 +372,11 @@ func (x features) OpenedAt(ctx context.Context, c fleet.Cluster, version string)
 	if err != nil {
 		return time.Time{}, false, err
 	}
-	return f.OpenedAt(ctx, c, version)
+	opened, ok := f.(rolling.Opened)
+	if !ok {
+		return time.Time{}, false, fmt.Errorf("the engine %s does not say since when its features are open", c.Product)
+	}
+	return opened.OpenedAt(ctx, c, version)
 }
 
 func (x features) SetOpen(ctx context.Context, c fleet.Cluster, version string, term int64) error {

@@ -24,6 +24,7 @@ type Engine struct {
 	Version  Probe           `yaml:"version" rule:"required" doc:"asks a node for its version"`
 	Balancer EngineBalancer  `yaml:"balancer" rule:"required" doc:"who gives the nodes requests"`
 	Database EngineDatabase  `yaml:"database" rule:"required" doc:"the database that the nodes share"`
+	Features *EngineFeatures `yaml:"features" doc:"asks nodes which features are open, and opens them, beside the table windlass_features; absent: the table alone"`
 }
 
 // EngineVersion is what belongs to one version.
@@ -94,6 +95,12 @@ type EngineDatabase struct {
 	Allow       []string          `yaml:"allow" rule:"unique" doc:"rules of docs/schema.md whose findings do not hold the campaign" example:"[add-index-locks]"`
 	LockTimeout time.Duration     `yaml:"lock_timeout" rule:"max=1h" doc:"how long one try of a migration's statement waits for its lock; absent: 2s" example:"2s"`
 	Tries       int               `yaml:"tries" rule:"min=0 max=1000" doc:"tries of each statement; absent: 10" example:"10"`
+}
+
+// EngineFeatures is the nodes' endpoint for features, see docs/engines.md.
+type EngineFeatures struct {
+	HTTP    string        `yaml:"http" rule:"required nonempty" doc:"URL of a node: GET tells whether a version's features are open, PUT opens them" example:"\"http://{address}/features/{version}\""`
+	Timeout time.Duration `yaml:"timeout" rule:"max=5m" doc:"of one request; absent: 5s" example:"5s"`
 }
 
 // EngineConnections tells nodes apart.
@@ -209,6 +216,13 @@ func (e *Engine) build(at config.Spot) {
 		}
 		checkText(here.At("socket"), h.Socket, ofCluster)
 		checkText(here.At("backend"), h.Backend, ofCluster)
+	}
+	if f := e.Features; f != nil {
+		here := at.At("features", "http")
+		checkText(here, f.HTTP, append(slices.Clone(ofNode), "version"))
+		if f.HTTP != "" && !here.Bad() && !strings.Contains(f.HTTP, "{version}") {
+			here.Problem(config.CodeMissing, "it does not say of which version", "write {version} into it: every version has features of its own")
+		}
 	}
 	d := at.At("database")
 	checkText(d.At("dsn_file"), e.Database.DSNFile, ofCluster)
