@@ -321,3 +321,23 @@ func TestNoNodeIsTakenOutBesideASickOne(t *testing.T) {
 		}
 	})
 }
+
+// A copy that is put back catches up from the primary's binary log: where that is not kept for long enough nothing is begun. That rows are
+// not compared is said.
+func TestBinaryLogsHaveToReachBackToTheCopies(t *testing.T) {
+	plan, _ := strategy.InPlace().Expand(strategy.StageUpgradeReplicas, strategy.Forward)
+	for keeps, want := range map[time.Duration]engine.Outcome{time.Hour: engine.WentBack, 30 * 24 * time.Hour: engine.Completed, 0: engine.Completed} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newModel()
+			m.keeps = keeps
+			outcome, message, a := runStage(t, m, m.cluster(), plan, nil)
+			if touched := m.node("orders-2").version != "10.11"; outcome != want || touched != (want == engine.Completed) {
+				t.Errorf("logs are kept for %v: ended %s (%s) with %s", keeps, outcome, message, m.is())
+			}
+			said := fmt.Sprint(message, a.Steps[0].Checks)
+			if !strings.Contains(said, "binlogs-kept") || want == engine.Completed && !strings.Contains(said, "rows-compared") {
+				t.Errorf("what is said is %s", said)
+			}
+		})
+	}
+}

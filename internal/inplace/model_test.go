@@ -27,6 +27,7 @@ type model struct {
 	away      time.Duration // how long every step's first looks, and the first tries of every change, fail
 	awayUntil map[string]time.Time
 	refuse    func(what, node string) error // instead of a change
+	keeps     time.Duration                 // how long binary logs are kept; 0: for ever
 	gone      bool                          // the primary's binary log does not reach back to the copies
 }
 
@@ -276,6 +277,13 @@ func (p modelStorage) Replicating(context.Context, fleet.Cluster, string, time.D
 		}
 	}
 	return check.Results{check.Passed("replication-running", "all", time.Now())}, nil
+}
+
+func (p modelStorage) KeepsLogs(_ context.Context, _ fleet.Cluster, _ string, least time.Duration) (check.Results, error) {
+	if p.keeps > 0 && p.keeps < least {
+		return check.Results{check.Failed("binlogs-kept", fmt.Sprintf("for %v, not for %v", p.keeps, least), "", time.Now())}, nil
+	}
+	return check.Results{check.Passed("binlogs-kept", "long enough", time.Now())}, nil
 }
 
 type modelGateways struct{ ports }

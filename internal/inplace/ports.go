@@ -50,6 +50,8 @@ type Storage interface {
 	Fence(ctx context.Context, c fleet.Cluster, term int64) error
 	Replicate(ctx context.Context, c fleet.Cluster, cell string, term int64) error
 	Replicating(ctx context.Context, c fleet.Cluster, cell string, maxLag time.Duration) (check.Results, error)
+	// KeepsLogs looks whether every node of the cell keeps its binary logs for at least so long.
+	KeepsLogs(ctx context.Context, c fleet.Cluster, cell string, least time.Duration) (check.Results, error)
 }
 
 // Switcher moves the primary to another node of its cell: Request.ToNodes says to which. The mysql driver gives it. The old cell of WayBack

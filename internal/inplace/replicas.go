@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/windlass-db/windlass/internal/check"
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/strategy"
 )
 
 // replicasFit looks at every node before the first one is touched.
@@ -36,8 +38,25 @@ func (h handlers) replicasFit(ctx context.Context, c *engine.Call) (engine.Obser
 			all = append(all, check.Failed("provisioner", fmt.Sprintf("the provisioner has %s at %s, the inventory at %s", n.Name, s.Node.Address, n.Address), "correct the inventory", c.Now()))
 		}
 	}
+	kept, err := h.Storage.KeepsLogs(ctx, c.Cluster, cell.Name, mustReach(c))
+	if err != nil {
+		return engine.Observation{}, fmt.Errorf("look at the binary logs: %w", err)
+	}
+	all = append(all, kept...)
+	all = append(all, check.Warned("rows-compared", "the rows of a raised node are not compared with those of an old one: every node keeps its own data, and has come to it by the same binary log",
+		"if you doubt the data, compare the nodes by a tool of yours before switch-primary, or take the strategy bluegreen, which compares every row", c.Now()))
 	p, _ := seen.Primary()
 	return engine.Judged(all, "%s is the primary, and %d replicas follow it", p.Node, len(cell.Nodes)-1), nil
+}
+
+// mustReach is how far back the binary logs have to go: from the making of the first copy until the old primary is raised a copy may be put
+// back, and its node has to catch up from there. A campaign that a person holds for longer needs more; nobody knows how much.
+func mustReach(c *engine.Call) time.Duration {
+	var reach time.Duration
+	for _, s := range c.Plan.Steps {
+		reach += s.Deadline
+	}
+	return reach + c.Campaign.Soak.Stages[strategy.StageUpgradeReplicas] + c.Campaign.Soak.Stages[strategy.StageSwitchPrimary]
 }
 
 func (h handlers) replicasRaised(ctx context.Context, c *engine.Call) (engine.Observation, error) {
