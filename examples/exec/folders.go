@@ -18,7 +18,9 @@ import (
 // folders keeps each resource in ROOT/ID and what must outlive it in ROOT/.terms.
 type folders struct {
 	root, start string
+	upgradeWith string // command that brings a stopped server's data up to a new version; "": versions are not changed
 	port        int
+	wait        time.Duration // for one start or stop
 }
 
 const (
@@ -130,7 +132,15 @@ func (f folders) look(ctx context.Context, id string) (state, error) {
 	if err != nil {
 		return state{}, err
 	}
-	s := state{Exists: true, Mark: mark, Version: r.Version, Running: pid != 0 && f.answers(ctx, id)}
+	under, err := f.change(id)
+	if err != nil {
+		return state{}, err
+	}
+	kept, err := f.kept(id)
+	if err != nil {
+		return state{}, err
+	}
+	s := state{Exists: true, Mark: mark, Version: r.Version, Kept: kept, Running: under == nil && pid != 0 && f.answers(ctx, id)}
 	if b, err := os.ReadFile(filepath.Join(f.dir(id), versionFile)); err == nil {
 		s.Version = strings.TrimSpace(string(b))
 	}
@@ -184,6 +194,9 @@ func (f folders) create(ctx context.Context, r resource) (int64, state, error) {
 	if err := f.own(r); err != nil {
 		return 0, state{}, err
 	}
+	if c, err := f.change(r.ID); err != nil || c != nil {
+		return 0, state{}, errors.Join(err, fmt.Errorf("%s is on its way to another version", r.ID))
+	}
 	if there, err := f.read(r.ID); err == nil && (there.Version != r.Version || there.Product != r.Product || there.Kind != r.Kind) {
 		return 0, state{}, fail(exitNever, "%s is a %s of %s %s, and %s %s was asked for: its data is not changed to another version", r.ID, there.Kind, there.Product, there.Version, r.Product, r.Version)
 	} else if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -196,20 +209,30 @@ func (f folders) create(ctx context.Context, r resource) (int64, state, error) {
 	if err := replace(filepath.Join(f.dir(r.ID), resourceFile), string(b)); err != nil {
 		return 0, state{}, err
 	}
-	p := process{f.dir(r.ID)}
-	if err := p.start(f.start, f.environment(r)); err != nil {
+	if err := f.run(ctx, r); err != nil {
 		return 0, state{}, err
-	}
-	for !f.answers(ctx, r.ID) {
-		if pid, err := p.pid(); err != nil || pid == 0 {
-			return 0, state{}, fmt.Errorf("%s ended while it started (%v); see %s", r.ID, err, p.log())
-		}
-		if err := pause(ctx); err != nil {
-			return 0, state{}, fmt.Errorf("%s does not answer at %s: %w; see %s", r.ID, f.address(r.ID, 0), err, p.log())
-		}
 	}
 	s, err := f.look(ctx, r.ID)
 	return r.Term, s, err
+}
+
+// run starts the server if it does not run, and waits until it answers.
+func (f folders) run(ctx context.Context, r resource) error {
+	ctx, cancel := context.WithTimeout(ctx, f.wait)
+	defer cancel()
+	p := process{f.dir(r.ID)}
+	if err := p.start(f.start, f.environment(r)); err != nil {
+		return err
+	}
+	for !f.answers(ctx, r.ID) {
+		if pid, err := p.pid(); err != nil || pid == 0 {
+			return fmt.Errorf("%s ended while it started (%v); see %s", r.ID, err, p.log())
+		}
+		if err := pause(ctx); err != nil {
+			return fmt.Errorf("%s does not answer at %s: %w; see %s", r.ID, f.address(r.ID, 0), err, p.log())
+		}
+	}
+	return nil
 }
 
 // own makes the folder and writes the mark into it, before anything else. A folder that somebody else made is refused, also one that
@@ -272,7 +295,7 @@ func (f folders) delete(ctx context.Context, r resource) (int64, state, error) {
 	if mark != r.Mark || mark == "" {
 		return 0, state{}, fail(exitForeign, "%s carries the mark %q, not %q", f.dir(r.ID), mark, r.Mark)
 	}
-	if err := (process{f.dir(r.ID)}).stop(ctx); err != nil {
+	if err := f.halt(ctx, r.ID); err != nil {
 		return 0, state{}, err
 	}
 	if err := errors.Join(os.MkdirAll(filepath.Dir(quarantine), 0o700), os.RemoveAll(quarantine)); err != nil {

@@ -9,6 +9,9 @@
 // _SERVERS (addresses, separated by blanks). It may write the full version that it started into the file "version".
 // A new node must boot read-only.
 //
+// With --upgrade it raises nodes in place as well (the strategy inplace): that command runs to its end in the folder of a stopped node, with
+// _VERSION the new version, and brings the data in the folder "data" up to it, with no client and nothing written to the binary log.
+//
 // Every resource has a loopback address of its own, made of its id, so that it is the same at every try.
 package main
 
@@ -67,6 +70,7 @@ type state struct {
 	Running bool     `json:"running"`
 	Mark    string   `json:"mark,omitempty"`
 	Version string   `json:"version,omitempty"`
+	Kept    string   `json:"kept,omitempty"` // version of the copy of a node's data
 	Node    *node    `json:"node,omitempty"`
 	Gateway *gateway `json:"gateway,omitempty"`
 }
@@ -112,6 +116,7 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	flags := flag.NewFlagSet("exec", flag.ContinueOnError)
 	root := flags.String("root", "", "`folder` of all resources")
 	start := flags.String("start", "", "`command` that runs a resource in the foreground")
+	upgrade := flags.String("upgrade", "", "`command` that brings a stopped node's data up to a new version")
 	port := flags.Int("port", 23306, "SQL port of every resource; a gateway uses the next two as well")
 	wait := flags.Duration("wait", time.Minute, "how long a start or stop may take")
 	if err := flags.Parse(args); err != nil {
@@ -127,9 +132,7 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	if q.Protocol != protocol {
 		return fail(exitNever, "this program speaks protocol %d, Windlass %d", protocol, q.Protocol)
 	}
-	ctx, cancel := context.WithTimeout(ctx, *wait)
-	defer cancel()
-	f := folders{root: *root, start: *start, port: *port}
+	f := folders{root: *root, start: *start, upgradeWith: *upgrade, port: *port, wait: *wait} // Windlass bounds the whole call
 	a := answer{Protocol: protocol}
 	var err error
 	switch q.Verb {
@@ -139,6 +142,12 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 		a.Term, a.State, err = f.create(ctx, q.Resource)
 	case "delete":
 		a.Term, a.State, err = f.delete(ctx, q.Resource)
+	case "upgrade":
+		a.Term, a.State, err = f.upgrade(ctx, q.Resource)
+	case "restore":
+		a.Term, a.State, err = f.restore(ctx, q.Resource)
+	case "discard":
+		a.Term, a.State, err = f.discard(ctx, q.Resource)
 	default:
 		return fail(exitNever, "the verb %q is not known", q.Verb)
 	}
