@@ -59,6 +59,7 @@ bench: setup build ## the performance claims, as ratios within one run
 matrix: setup build ## every fault at every edge once more: more seeds in simulation, and anew on real servers (an hour and more)
 	WINDLASS_SIM_SEEDS=10 $(GO) test -count=1 -timeout 2h ./internal/sim
 	WINDLASS_FAULTS=all $(GO) test -count=1 -timeout 4h ./internal/faults
+	WINDLASS_FAULTS=all $(GO) test -count=1 -timeout 1h ./internal/demo/jobs
 
 generate: ## write the golden files and the tables of the docs anew
 	$(GO) test ./docs -update

@@ -137,7 +137,7 @@ func (d *Database) mariadb(ctx context.Context, dir string, port int) error {
 	if err := os.WriteFile(init, []byte(strings.Join(statements, ";\n")+";\n"), 0o600); err != nil {
 		return err
 	}
-	m := process.MariaDB{Name: "mariadb", Build: d.Build, Dir: dir, Port: port, ServerID: 1, Extra: []string{"read-only=OFF", "performance-schema=ON", "init-file=" + init}}
+	m := process.MariaDB{Name: "mariadb", Build: d.Build, Dir: dir, Port: port, ServerID: 1, Extra: []string{"read-only=OFF", "performance-schema=ON", "skip-log-bin", "log-slave-updates=OFF", "init-file=" + init}}
 	if err := m.Init(ctx); err != nil {
 		return err
 	}

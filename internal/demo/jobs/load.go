@@ -185,14 +185,14 @@ func (l *Load) Requests(from, to time.Time) (n, failed int, p99 time.Duration, e
 	return n, failed, p99, errs
 }
 
-// Failures are when requests failed that were sent in a span of time.
-func (l *Load) Failures(from, to time.Time) (at []time.Time) {
+// Failures are the requests that failed of those sent in a span of time: when each was sent, and when it had failed.
+func (l *Load) Failures(from, to time.Time) (spans [][2]time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, r := range l.requests {
 		if r.err != nil && !r.at.Before(from) && r.at.Before(to) {
-			at = append(at, r.at)
+			spans = append(spans, [2]time.Time{r.at, r.at.Add(r.took)})
 		}
 	}
-	return at
+	return spans
 }

@@ -164,18 +164,18 @@ func all() (names []string) {
 }
 
 // judge ends the load, and wants nothing lost, nothing doubled, nothing early, and no failed request but those that the fault itself broke:
-// what was sent within a span.
+// what was under way within a span.
 func (w *world) judge(broken ...[2]time.Time) Outcome {
 	w.Helper()
 	w.stop()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	must(w, w.Finish(ctx))
 	n, failed, _, errs := w.load.Requests(w.began, time.Now())
 	within := 0
-	for _, at := range w.load.Failures(w.began, time.Now()) {
+	for _, f := range w.load.Failures(w.began, time.Now()) {
 		for _, span := range broken {
-			if !at.Before(span[0]) && at.Before(span[1]) {
+			if f[0].Before(span[1]) && f[1].After(span[0]) {
 				within++
 				break
 			}

@@ -168,11 +168,16 @@ func (s *Site) Nodes() service.Config {
 	return c
 }
 
+// startWithin bounds the start of a node, and of the load balancer before all of them.
+const startWithin = 2 * time.Minute
+
 func (s *Site) startNode(ctx context.Context, n fleet.Node) error {
 	if err := s.nodes.Start(ctx, s.Cluster, n, Old, 0); err != nil {
 		return err
 	}
 	ended := errors.New("its process has ended")
+	ctx, stop := context.WithTimeout(ctx, startWithin)
+	defer stop()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	err := until(ctx, func() (bool, string) {
@@ -189,6 +194,8 @@ func (s *Site) startNode(ctx context.Context, n fleet.Node) error {
 }
 
 func (s *Site) untilAllServe(ctx context.Context) error {
+	ctx, stop := context.WithTimeout(ctx, startWithin)
+	defer stop()
 	return until(ctx, func() (bool, string) {
 		n, err := s.Serving(ctx)
 		return err == nil && n == s.cfg.Nodes, fmt.Sprintf("%d of %d nodes serve, %v", n, s.cfg.Nodes, err)
@@ -207,10 +214,8 @@ func (s *Site) Serving(ctx context.Context) (int, error) {
 	return n, err
 }
 
-// until looks every few milliseconds, until it is so the context ends, or a minute has gone.
+// until looks every few milliseconds, until it is so or the context ends.
 func until(ctx context.Context, look func() (bool, string)) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
 	for {
 		ok, missing := look()
 		if ok {
