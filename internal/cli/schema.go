@@ -60,7 +60,7 @@ Exits 0 if old nodes can work on it, 3 if something is found, 2 if what was give
 	f.StringVar(&s.Dev, "dev", os.Getenv("WINDLASS_DEV_DSN"), "`DSN` of a server for trying (WINDLASS_DEV_DSN), or a server to start, such as mysql-9.7")
 	f.StringVar(&s.Live, "live", "", "`DSN` of the database whose tables' sizes count, if --from is none")
 	f.StringVar(&s.Applied, "applied", "", "last `MIGRATION` of --to that a live --from has; found by comparing unless given")
-	f.StringVar(&s.Statements, "statements", "", "`FILE` with statements of the old version, tried on the new schema and rolled back")
+	f.StringVar(&s.Statements, "statements", "", "`FILE` with statements of the old version (SQL, or a log of MySQL, MariaDB or PostgreSQL), tried on the new schema and rolled back")
 	f.StringSliceVar(&s.Allow, "allow", nil, "`RULES` whose findings do not count")
 	f.BoolVar(&s.Measure, "measure", true, "time samples of the live tables that wait, in temporary tables")
 	f.BoolVar(&verbose, "progress", false, "tell each statement on stderr")

@@ -40,18 +40,19 @@ type Report struct {
 	Dialect    Dialect     `json:"dialect"`
 	From       End         `json:"from"`
 	To         End         `json:"to"`
-	Server     string      `json:"server,omitempty"`      // version of the development server that measured
-	Started    string      `json:"started,omitempty"`     // the build of the development server, if it was started for the check
-	LiveServer string      `json:"live_server,omitempty"` // version of the live one
-	Applied    string      `json:"applied,omitempty"`     // the last migration that the live database has
-	Clean      bool        `json:"clean"`                 // no finding counts
-	Findings   []Finding   `json:"findings"`              // those that count come first
-	Steps      []Step      `json:"steps,omitempty"`       // the statements of the migration, with what they lock
-	Contract   []Statement `json:"contract,omitempty"`    // those of To that are marked for the contract step
-	Tried      int         `json:"statements_tried"`      // of the old version, on the new schema
-	Unfit      []Statement `json:"statements_unfit"`      // fail on the old schema too, and prove nothing
-	Prepared   int         `json:"statements_prepared"`   // of those tried: have placeholders, and were prepared only
-	At         time.Time   `json:"at"`                    // when the check began
+	Server     string      `json:"server,omitempty"`             // version of the development server that measured
+	Started    string      `json:"started,omitempty"`            // the build of the development server, if it was started for the check
+	LiveServer string      `json:"live_server,omitempty"`        // version of the live one
+	Applied    string      `json:"applied,omitempty"`            // the last migration that the live database has
+	Clean      bool        `json:"clean"`                        // no finding counts
+	Findings   []Finding   `json:"findings"`                     // those that count come first
+	Steps      []Step      `json:"steps,omitempty"`              // the statements of the migration, with what they lock
+	Contract   []Statement `json:"contract,omitempty"`           // those of To that are marked for the contract step
+	Tried      int         `json:"statements_tried"`             // of the old version, on the new schema
+	Unfit      []Statement `json:"statements_unfit"`             // fail on the old schema too, and prove nothing
+	Prepared   int         `json:"statements_prepared"`          // of those tried: have placeholders, and were prepared only
+	Skipped    int         `json:"statements_skipped,omitempty"` // of a log, that can't be rolled back and were not tried
+	At         time.Time   `json:"at"`                           // when the check began
 }
 
 // checker is one run.

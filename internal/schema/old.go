@@ -5,68 +5,70 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
-	"ariga.io/atlas/sql/migrate"
+	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // oldStatements are statements of the old version, which are tried on the new schema. nil tries nothing.
 type oldStatements struct {
 	stmts  []Statement
 	fit    []bool // worked on the old schema
-	failed []bool // failed on the new one, and was told
+	failed []bool // failed on the new one, or meant something else, and was told
+	// prepared are those that were prepared only: they have placeholders, or need rows that are not there.
+	prepared []bool
+	columns  [][]string // of its result on the old schema, with their types; nil: it has none, or they are not known
+	form     string     // of a log; "": plain SQL
+	skipped  int        // of a log, that can't be tried
 }
 
 var (
 	mayTry       = regexp.MustCompile(`(?i)^\s*\(*\s*(SELECT|INSERT|UPDATE|DELETE|REPLACE|MERGE|WITH|VALUES|TABLE|CALL)\b`)
 	pgHolder     = regexp.MustCompile(`\$\d+`)
-	outsideTries = regexp.MustCompile(`(?i)\b(INTO\s+(OUTFILE|DUMPFILE)|nextval|pg_terminate_backend|pg_cancel_backend|dblink\w*|pg_read_file|lo_export|LOAD_FILE|GET_LOCK|SLEEP|pg_sleep)\b`)
+	outsideTries = regexp.MustCompile(`(?i)\b(INTO\s+(OUTFILE|DUMPFILE)|pg_terminate_backend|pg_cancel_backend|dblink\w*|pg_read_file|lo_export|LOAD_FILE|GET_LOCK|SLEEP|pg_sleep)\b`)
 )
-
-func readOld(d Dialect, path string) (*oldStatements, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil, &Error{Where: "--statements", What: "can't be read", Hint: "give a file of SQL statements, each with a semicolon", Usage: true, Err: err}
-	}
-	m, err := readFile(d, path, migrate.NewLocalFile(filepath.Base(path), raw), raw)
-	if err != nil {
-		return nil, err
-	}
-	if len(m.stmts) == 0 {
-		return nil, &Error{Where: path, What: "holds no statement", Hint: "write the old version's statements, each with a semicolon", Usage: true}
-	}
-	for _, s := range m.stmts {
-		if !mayTry.MatchString(masked(s.SQL)) || outsideTries.MatchString(masked(s.SQL)) && !strings.Contains(strings.ToLower(s.SQL), "nextval") {
-			return nil, &Error{Where: s.Where(), What: fmt.Sprintf("%q is not tried", s.Short()), Hint: "the file may hold SELECT, INSERT, UPDATE, DELETE, REPLACE, MERGE, WITH, VALUES and CALL, which can be rolled back", Usage: true}
-		}
-	}
-	return &oldStatements{stmts: m.stmts, fit: make([]bool, len(m.stmts)), failed: make([]bool, len(m.stmts))}, nil
-}
 
 // onOld runs the statements on the old schema, to know which of them prove anything.
 func (o *oldStatements) onOld(ctx context.Context, c *checker) error {
 	if o == nil {
 		return nil
 	}
-	errs, err := o.try(ctx, c.dev)
+	for i := range o.stmts {
+		o.prepared[i] = o.holders(c.Dialect, i)
+	}
+	tries, err := o.try(ctx, c.dev)
 	if err != nil {
 		return err
 	}
-	for i, e := range errs {
-		if o.fit[i] = e == nil; e != nil {
+	again := false
+	for i, r := range tries {
+		if needsRows(r.err) && !o.prepared[i] {
+			o.prepared[i], again = true, true // it says nothing of the schema, but that it is understood
+		}
+	}
+	if again {
+		if tries, err = o.try(ctx, c.dev); err != nil {
+			return err
+		}
+	}
+	c.report.Skipped = o.skipped
+	for i, r := range tries {
+		if o.fit[i] = r.err == nil; r.err != nil {
 			c.report.Unfit = append(c.report.Unfit, o.stmts[i])
 			continue
 		}
+		o.columns[i] = r.columns
 		c.report.Tried++
-		if o.holders(c.Dialect, i) {
+		if o.prepared[i] {
 			c.report.Prepared++
 		}
 	}
 	if c.report.Tried == 0 {
-		return &Error{Where: c.Statements, What: "no statement works on the old schema; the first says: " + c.dev.server.clean(errs[0]).Error(), Hint: "give statements of the old version, with the rows that they need inserted before them", Usage: true}
+		return &Error{Where: c.Statements, What: "no statement works on the old schema; the first says: " + c.dev.server.clean(tries[0].err).Error(), Hint: "give statements of the old version, with the rows that they need inserted before them", Usage: true}
 	}
 	return nil
 }
@@ -76,33 +78,78 @@ func (o *oldStatements) onNew(ctx context.Context, c *checker, after Statement) 
 	if o == nil {
 		return nil
 	}
-	errs, err := o.try(ctx, c.dev)
+	tries, err := o.try(ctx, c.dev)
 	if err != nil {
 		return err
 	}
-	for i, e := range errs {
-		if e == nil || !o.fit[i] || o.failed[i] {
+	for i, r := range tries {
+		if !o.fit[i] || o.failed[i] {
+			continue
+		}
+		rule, what := "old-statement-fails", ""
+		if r.err != nil {
+			what = c.dev.server.clean(r.err).Error()
+		} else if what = otherColumns(c.Dialect, o.columns[i], r.columns); what != "" {
+			rule = "old-statement-changes"
+		} else {
 			continue
 		}
 		o.failed[i] = true
-		f := after.finding("old-statement-fails", "statement "+o.stmts[i].Where(), "", fmt.Sprintf("%q: %v", o.stmts[i].Short(), c.dev.server.clean(e)))
+		f := after.finding(rule, "statement "+o.stmts[i].Where(), "", fmt.Sprintf("%q: %s", o.stmts[i].Short(), what))
 		c.report.Findings = append(c.report.Findings, f)
 	}
 	return nil
 }
 
+// needsRows tells whether a statement failed only because rows are not there that it refers to, or are there twice.
+func needsRows(err error) bool {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code == "23503" || pg.Code == "23505"
+	}
+	var my *mysql.MySQLError
+	return errors.As(err, &my) && (my.Number == 1452 || my.Number == 1451 || my.Number == 1062)
+}
+
+// otherColumns says how a result's columns differ from what they were; "" if they don't, or if one of both is not known. Types count on
+// PostgreSQL alone, where a pooled statement fails by them.
+func otherColumns(d Dialect, was, is []string) string {
+	if was == nil || is == nil || slices.Equal(was, is) {
+		return ""
+	}
+	names := func(cs []string) (out []string) {
+		for _, c := range cs {
+			name, _, _ := strings.Cut(c, "\x00")
+			out = append(out, name)
+		}
+		return out
+	}
+	a, b := names(was), names(is)
+	what := ""
+	switch {
+	case len(b) > len(a) && slices.Equal(a, b[:len(a)]):
+		what = "its result has more columns: " + strings.Join(b[len(a):], ", ")
+	case !slices.Equal(a, b):
+		what = fmt.Sprintf("its result had the columns %s, and has now %s", strings.Join(a, ", "), strings.Join(b, ", "))
+	case d == MySQL:
+		return ""
+	default:
+		what = fmt.Sprintf("its result has other types: it was %s, and is now %s", strings.ReplaceAll(strings.Join(was, ", "), "\x00", " "), strings.ReplaceAll(strings.Join(is, ", "), "\x00", " "))
+	}
+	if d == Postgres {
+		what += "; a pooled statement fails with \"cached plan must not change result type\" (trap 40)"
+	}
+	return what
+}
+
 // holders tells whether a statement has placeholders, and so can be prepared only.
 func (o *oldStatements) holders(d Dialect, i int) bool {
-	text := masked(o.stmts[i].SQL)
-	if d == Postgres {
-		return pgHolder.MatchString(text)
-	}
-	return strings.Contains(text, "?")
+	return placeholder[d].MatchString(masked(o.stmts[i].SQL))
 }
 
 // try runs all statements in their order in one transaction, which is rolled back: what one inserts the next may find. The errors are
-// the statements' own.
-func (o *oldStatements) try(ctx context.Context, d *dev) (each []error, err error) {
+// the statements' own. A statement that is prepared only is asked for its result's columns with NULL for each placeholder, where that works.
+func (o *oldStatements) try(ctx context.Context, d *dev) (each []tried, err error) {
 	conn, err := d.db.Conn(ctx)
 	if err != nil {
 		return nil, d.wrong("can't connect", err)
@@ -121,11 +168,20 @@ func (o *oldStatements) try(ctx context.Context, d *dev) (each []error, err erro
 		if _, err := tx.ExecContext(ctx, "SAVEPOINT windlass_try"); err != nil {
 			return nil, d.wrong("makes no savepoint", err)
 		}
-		e := o.one(ctx, tx, d.dialect, i, s)
-		each = append(each, e)
+		r := o.one(ctx, tx, d.dialect, i, s)
+		each = append(each, r)
 		end := "RELEASE SAVEPOINT windlass_try"
-		if e != nil {
+		if r.err != nil {
 			end = "ROLLBACK TO SAVEPOINT windlass_try"
+		}
+		if r.err == nil && o.prepared[i] && returnsRows.MatchString(masked(s.SQL)) {
+			if _, err := tx.ExecContext(ctx, "SAVEPOINT windlass_columns"); err != nil {
+				return nil, d.wrong("makes no savepoint", err)
+			}
+			each[i].columns, _ = result(ctx, tx, d.dialect, o.withNull(d.dialect, i)) // what is not known is not compared
+			if _, err := tx.ExecContext(ctx, "ROLLBACK TO SAVEPOINT windlass_columns"); err != nil {
+				return nil, d.wrong(fmt.Sprintf("lost the transaction at %s (%q)", s.Where(), s.Short()), err)
+			}
 		}
 		if _, err := tx.ExecContext(ctx, end); err != nil {
 			return nil, d.wrong(fmt.Sprintf("lost the transaction at %s (%q)", s.Where(), s.Short()), err)
@@ -134,14 +190,69 @@ func (o *oldStatements) try(ctx context.Context, d *dev) (each []error, err erro
 	return each, nil
 }
 
-func (o *oldStatements) one(ctx context.Context, tx *sql.Tx, d Dialect, i int, s Statement) error {
-	if o.holders(d, i) {
+// tried is what came of one statement.
+type tried struct {
+	err     error
+	columns []string // name and type of each of its result; nil: it has none, or they are not known
+}
+
+var returnsRows = regexp.MustCompile(`(?i)^\s*\(*\s*(SELECT|WITH|VALUES|TABLE)\b`)
+
+func (o *oldStatements) one(ctx context.Context, tx *sql.Tx, d Dialect, i int, s Statement) (r tried) {
+	if o.prepared[i] {
 		p, err := tx.PrepareContext(ctx, s.SQL)
 		if err != nil {
-			return err
+			return tried{err: err}
 		}
-		return p.Close()
+		return tried{err: p.Close()}
 	}
-	_, err := tx.ExecContext(ctx, s.SQL)
-	return err
+	if returnsRows.MatchString(masked(s.SQL)) {
+		r.columns, r.err = result(ctx, tx, d, s.SQL)
+		return r
+	}
+	_, r.err = tx.ExecContext(ctx, s.SQL, anew(d)...)
+	return r
 }
+
+// anew keeps pgx from running a statement that it prepared on the old schema: that it fails once is told by its columns.
+func anew(d Dialect) []any {
+	if d == Postgres {
+		return []any{pgx.QueryExecModeExec}
+	}
+	return nil
+}
+
+// result runs a query to its end, and returns its columns.
+func result(ctx context.Context, tx *sql.Tx, d Dialect, text string) ([]string, error) {
+	rows, err := tx.QueryContext(ctx, text, anew(d)...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	types, err := rows.ColumnTypes()
+	if err != nil {
+		return nil, err
+	}
+	out := []string{}
+	for _, t := range types {
+		out = append(out, t.Name()+"\x00"+t.DatabaseTypeName())
+	}
+	for rows.Next() {
+	}
+	return out, rows.Err()
+}
+
+// withNull is the statement with NULL in the place of each placeholder.
+func (o *oldStatements) withNull(d Dialect, i int) string {
+	text := o.stmts[i].SQL
+	blank := masked(text) // of the same length: what stands in quotes is no placeholder
+	var b strings.Builder
+	last := 0
+	for _, at := range placeholder[d].FindAllStringIndex(blank, -1) {
+		b.WriteString(text[last:at[0]] + "NULL")
+		last = at[1]
+	}
+	return b.String() + text[last:]
+}
+
+var placeholder = map[Dialect]*regexp.Regexp{Postgres: pgHolder, MySQL: regexp.MustCompile(`\?`)}

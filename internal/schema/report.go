@@ -36,6 +36,9 @@ func (r *Report) WriteText(w io.Writer) error {
 	}
 	if r.Tried > 0 || len(r.Unfit) > 0 {
 		fmt.Fprintf(&b, "\n%d statements of the old version were tried after each step, of which %d could be prepared only\n", r.Tried, r.Prepared)
+		if r.Skipped > 0 {
+			fmt.Fprintf(&b, "%d statements of the log can't be rolled back, such as SET and COMMIT, and were not tried\n", r.Skipped)
+		}
 		for _, s := range r.Unfit {
 			fmt.Fprintf(&b, "  %s fails on the old schema too, and proves nothing: %s\n", s.Where(), s.Short())
 		}

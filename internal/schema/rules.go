@@ -86,6 +86,7 @@ var rules = []Rule{
 	{"missing-lock-timeout", Note, "the statement needs its lock for a moment only, but waits for it behind the longest transaction, and everybody else waits behind it", "SET lock_timeout before it and try again, as `windlass` does when it applies a migration"},
 	{"unknown-lock", Note, "what the statement locks could not be measured", "try it on a copy of the table"},
 	{"old-statement-fails", Breaks, "a statement of the old version, which works on the old schema, fails on the new one", "change the migration so that it works"},
+	{"old-statement-changes", Breaks, "a statement of the old version, which goes on working, gives other columns than the old version reads", "add columns at the end, and name the columns in the old version's statements first; else let the new version have a table or view of its own"},
 	{"live-differs", Breaks, "the live database is no state on the way from --from to --to, so what was judged is not what will happen", "write the missing migration, or undo what was done by hand"},
 	{"live-has-more", Note, "the live database has what no migration made", "see that no migration makes it anew, and that none relies on its absence"},
 	{"not-compared", Note, "something could not be copied from the live database to the development server, so what the migration does to it is not judged", "give the folder of migrations that made it as --from"},
