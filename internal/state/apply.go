@@ -197,25 +197,27 @@ func (s *Store) applyCampaign(ctx context.Context, tx *sql.Tx, c campaign.Campai
 	if err != nil {
 		return nil, err
 	}
-	for _, ref := range selected {
+	others := map[fleet.ClusterRef]string{}
+	if _, err := rows(ctx, tx, func(r *sql.Rows) (ref fleet.ClusterRef, err error) {
 		var other string
-		err := tx.QueryRowContext(ctx, `SELECT p.campaign FROM progress p JOIN campaigns c ON c.name = p.campaign WHERE p.env = $1 AND p.cluster = $2 AND p.campaign <> $3 AND c.status IN ('running', 'paused')`, ref.Env, ref.Name, c.Name).Scan(&other)
-		if err == nil {
+		err = r.Scan(&ref.Env, &ref.Name, &other)
+		others[ref] = other
+		return ref, err
+	}, `SELECT p.env, p.cluster, p.campaign FROM progress p JOIN campaigns c ON c.name = p.campaign WHERE p.campaign <> $1 AND c.status IN ('running', 'paused')`, c.Name); err != nil {
+		return nil, err
+	}
+	places := make([][]any, 0, len(selected))
+	for _, ref := range selected {
+		if other, taken := others[ref]; taken {
 			return nil, &Refused{fmt.Sprintf("cluster %s is in campaign %s already", ref, other), "exclude it here, or wait until that campaign has ended"}
 		}
-		if !errors.Is(err, sql.ErrNoRows) {
-			return nil, err
-		}
-		res, err := tx.ExecContext(ctx, `INSERT INTO progress (campaign, env, cluster) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, c.Name, ref.Env, ref.Name)
-		if err != nil {
-			return nil, err
-		}
-		n, err := res.RowsAffected()
-		if err != nil {
-			return nil, err
-		}
-		moved += n
+		places = append(places, []any{c.Name, ref.Env, ref.Name})
 	}
+	came, err := s.putMany(ctx, tx, `INSERT INTO progress (campaign, env, cluster)`, `ON CONFLICT DO NOTHING`, places)
+	if err != nil {
+		return nil, err
+	}
+	moved += came
 	if out.What == "unchanged" {
 		if moved == 0 {
 			return out, nil

@@ -47,6 +47,11 @@ func TestOnPostgreSQL(t *testing.T) {
 	if n := strings.Count(string(out), "--- PASS"); err != nil || n < 15 {
 		t.Errorf("on PostgreSQL: %v, %d tests passed\n%s", err, n, out)
 	}
+	for line := range strings.Lines(string(out)) {
+		if strings.Contains(line, "another write waited") {
+			t.Log(strings.TrimSpace(line))
+		}
+	}
 }
 
 // Several servers share one state: they open it at the same time, launch at the same time and stay under the limit together,

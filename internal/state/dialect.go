@@ -20,6 +20,8 @@ type dialect struct {
 	begun func(ctx context.Context, tx *sql.Tx, ahead *atomic.Int64) error
 	// alone keeps other servers away until release is called, while the tables are brought up to date; nil: the provider does.
 	alone func(ctx context.Context) (release func() error, err error)
+	// parameters is how many a statement is given at most.
+	parameters int
 	// check looks for damage before anything is written.
 	check func(ctx context.Context, db *sql.DB) error
 	// provider makes the migrations ready for the database.

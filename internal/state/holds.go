@@ -118,16 +118,13 @@ func (s *Store) tellHolds(ctx context.Context, tx *sql.Tx, snap campaign.Snapsho
 	if err != nil || len(news.rows)+len(news.events) == 0 {
 		return err
 	}
-	put, err := tx.PrepareContext(ctx, `INSERT INTO holds (campaign, env, cluster, stage, code, since, told_stage, told_code, told_at, earlier) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-		ON CONFLICT (campaign, env, cluster) DO UPDATE SET stage = excluded.stage, code = excluded.code, since = excluded.since, told_stage = excluded.told_stage, told_code = excluded.told_code, told_at = excluded.told_at, earlier = excluded.earlier`)
-	if err != nil {
-		return err
-	}
-	defer put.Close()
+	put := make([][]any, 0, len(news.rows))
 	for _, h := range news.rows {
-		if _, err := put.ExecContext(ctx, snap.Campaign.Name, h.ref.Env, h.ref.Name, h.stage, h.code, micros(h.since), h.toldStage, h.toldCode, micros(h.toldAt), h.earlier); err != nil {
-			return err
-		}
+		put = append(put, []any{snap.Campaign.Name, h.ref.Env, h.ref.Name, h.stage, h.code, micros(h.since), h.toldStage, h.toldCode, micros(h.toldAt), h.earlier})
+	}
+	if _, err := s.putMany(ctx, tx, `INSERT INTO holds (campaign, env, cluster, stage, code, since, told_stage, told_code, told_at, earlier)`,
+		`ON CONFLICT (campaign, env, cluster) DO UPDATE SET stage = excluded.stage, code = excluded.code, since = excluded.since, told_stage = excluded.told_stage, told_code = excluded.told_code, told_at = excluded.told_at, earlier = excluded.earlier`, put); err != nil {
+		return err
 	}
 	for _, e := range news.events {
 		if err := s.event(ctx, tx, e); err != nil {

@@ -266,16 +266,15 @@ func (inv *inventory) fleet(file *fleet.Fleet) fleet.Fleet {
 
 // putFleet writes what lay has noted. A file that changes nothing is no transition.
 func (s *Store) putFleet(ctx context.Context, tx *sql.Tx, inv *inventory, a FleetApplied, who string) error {
+	var put [][]any
 	for _, ref := range inv.order {
-		row := inv.rows[ref]
-		if !row.put {
-			continue
+		if row := inv.rows[ref]; row.put {
+			put = append(put, []any{ref.Env, ref.Name, text(row.now), text(*row.declared), row.fleet})
 		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO clusters (env, name, spec, declared, fleet) VALUES ($1, $2, $3, $4, $5)
-			ON CONFLICT (env, name) DO UPDATE SET spec = excluded.spec, declared = excluded.declared, fleet = excluded.fleet, forgotten_at = 0`,
-			ref.Env, ref.Name, text(row.now), text(*row.declared), row.fleet); err != nil {
-			return err
-		}
+	}
+	if _, err := s.putMany(ctx, tx, `INSERT INTO clusters (env, name, spec, declared, fleet)`,
+		`ON CONFLICT (env, name) DO UPDATE SET spec = excluded.spec, declared = excluded.declared, fleet = excluded.fleet, forgotten_at = 0`, put); err != nil {
+		return err
 	}
 	if len(a.Added)+len(a.Changed)+len(a.Pruned) == 0 {
 		return nil

@@ -128,10 +128,12 @@ func (s *Store) insertAction(ctx context.Context, tx *sql.Tx, c campaign.Campaig
 		c.Name, ref.Env, ref.Name, stage, string(dir), text(plan), micros(s.Now())).Scan(&id); err != nil {
 		return 0, err
 	}
+	steps := make([][]any, 0, len(plan.Steps))
 	for i, step := range plan.Steps {
-		if err := putStep(ctx, tx, id, engine.StepRecord{Index: i, Kind: step.Kind, Phase: engine.Pending}); err != nil {
-			return 0, err
-		}
+		steps = append(steps, []any{id, i, text(engine.StepRecord{Index: i, Kind: step.Kind, Phase: engine.Pending})})
+	}
+	if _, err := s.putMany(ctx, tx, `INSERT INTO action_steps (action_id, idx, record)`, "", steps); err != nil {
+		return 0, err
 	}
 	return id, s.event(ctx, tx, Event{Kind: "action-queued", Campaign: c.Name, Ref: ref, Stage: stage, Action: id, Who: who, Message: fmt.Sprintf("%s %s", stage, dir)})
 }

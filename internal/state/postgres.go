@@ -38,9 +38,10 @@ func (s *Store) openPostgres(ctx context.Context, place string) error {
 	s.read.SetMaxOpenConns(4)
 	s.place = Redacted(place)
 	s.dialect = dialect{
-		look:  sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead},
-		begun: begunPostgres,
-		check: func(ctx context.Context, db *sql.DB) error { return db.PingContext(ctx) },
+		look:       sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead},
+		begun:      begunPostgres,
+		parameters: 10000, // of 65,535 that it knows
+		check:      func(ctx context.Context, db *sql.DB) error { return db.PingContext(ctx) },
 		provider: func(db *sql.DB, migrations fs.FS) (*goose.Provider, error) {
 			one, err := lock.NewPostgresSessionLocker() // several servers may be started at once
 			if err != nil {

@@ -35,10 +35,11 @@ func (s *Store) openSQLite(_ context.Context, path string) error {
 	s.read.SetMaxOpenConns(4)
 	s.place = path
 	s.dialect = dialect{
-		look:  sql.TxOptions{ReadOnly: true},
-		begun: func(context.Context, *sql.Tx, *atomic.Int64) error { return nil }, // immediate, and the machine's clock is its clock
-		alone: func(ctx context.Context) (func() error, error) { return aloneInFolder(ctx, path) },
-		check: s.checkFile,
+		look:       sql.TxOptions{ReadOnly: true},
+		begun:      func(context.Context, *sql.Tx, *atomic.Int64) error { return nil }, // immediate, and the machine's clock is its clock
+		alone:      func(ctx context.Context) (func() error, error) { return aloneInFolder(ctx, path) },
+		parameters: 100, // it finds each by its name among all others
+		check:      s.checkFile,
 		provider: func(db *sql.DB, migrations fs.FS) (*goose.Provider, error) {
 			return goose.NewProvider(goose.DialectSQLite3, db, migrations)
 		},
