@@ -54,7 +54,7 @@ lint: ## gofmt, vet and staticcheck
 bench: setup build ## the performance claims, as ratios within one run
 	$(GO) run ./internal/bench/decide
 	$(GO) run ./internal/bench/plan
-	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./internal/gateway/... ./internal/driver/gateway/... ./internal/campaign/... ./internal/policy/...
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./internal/gateway/... ./internal/driver/gateway/... ./internal/campaign/... ./internal/policy/... ./internal/server
 
 matrix: setup build ## every fault at every edge once more: more seeds in simulation, and anew on real servers (an hour and more)
 	WINDLASS_SIM_SEEDS=10 $(GO) test -count=1 -timeout 2h ./internal/sim

@@ -502,7 +502,7 @@ func TestAStageStartsOnlyOnWhatWasSeenLately(t *testing.T) {
 	if diff := cmp.Diff(want, held); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if f := Forecast(s, wednesday, nil); f.End.IsZero() || len(f.Stuck) > 0 {
+	if f := forecastOf(s, wednesday, nil); f.End.IsZero() || len(f.Stuck) > 0 {
 		t.Errorf("the forecast: %+v", f)
 	}
 	s.Campaign.SeenWithin = 0

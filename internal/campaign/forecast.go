@@ -3,6 +3,7 @@ package campaign
 import (
 	"cmp"
 	"container/heap"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -43,26 +44,27 @@ const forecastSteps = 100_000
 
 // Forecast runs Decide on a virtual clock from now on, with the launches of the schedule, until every cluster has arrived or none moves any
 // more. durations says how long a stage of that name takes on a cluster; "" is for all others. Live actions end that long after their start.
-func Forecast(s Snapshot, now time.Time, durations map[string]time.Duration) Prediction {
+// Of thousands of clusters it takes seconds of a processor: it ends with the context's error as soon as nobody waits for it.
+func Forecast(ctx context.Context, s Snapshot, now time.Time, durations map[string]time.Duration) (Prediction, error) {
 	f := newForecast(s, now, durations)
-	f.run()
-	return f.out
+	err := f.run(ctx)
+	return f.out, err
 }
 
 // Costs forecasts again without each limit and soak, and tells what each costs. The most expensive comes first; those that
 // cost nothing are not there. It is empty if the campaign does not end.
-func Costs(s Snapshot, now time.Time, durations map[string]time.Duration) []Cost {
-	base := Forecast(s, now, durations)
-	if base.End.IsZero() {
-		return nil
+func Costs(ctx context.Context, s Snapshot, now time.Time, durations map[string]time.Duration) ([]Cost, error) {
+	base, err := Forecast(ctx, s, now, durations)
+	if err != nil || base.End.IsZero() {
+		return nil, err
 	}
 	var costs []Cost
 	try := func(rule, what string, change func(c *Campaign)) {
 		without := s
 		without.Campaign = s.Campaign.clone()
 		change(&without.Campaign)
-		if end := Forecast(without, now, durations).End; !end.IsZero() && end.Before(base.End) {
-			costs = append(costs, Cost{Rule: rule, What: what, Saves: base.End.Sub(end)})
+		if f, _ := Forecast(ctx, without, now, durations); !f.End.IsZero() && f.End.Before(base.End) {
+			costs = append(costs, Cost{Rule: rule, What: what, Saves: base.End.Sub(f.End)})
 		}
 	}
 	strat, _ := strategy.ByName(s.Campaign.Strategy)
@@ -82,7 +84,7 @@ func Costs(s Snapshot, now time.Time, durations map[string]time.Duration) []Cost
 		try(CodeOrder, "the order of the environments", func(c *Campaign) { c.Order = OrderNone })
 	}
 	slices.SortStableFunc(costs, func(a, b Cost) int { return cmp.Compare(b.Saves, a.Saves) })
-	return costs
+	return costs, ctx.Err()
 }
 
 // clone copies what a variation changes.
@@ -150,12 +152,16 @@ func (f *forecast) duration(stage string) time.Duration {
 	return f.durations[""]
 }
 
-func (f *forecast) run() {
+// run goes on from launch to launch. The context is asked before each: one decides for every cluster once.
+func (f *forecast) run(ctx context.Context) error {
 	if f.windows == nil {
-		return
+		return nil
 	}
 	at := f.now
 	for range forecastSteps {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		launch := f.windows.nextLaunch(at)
 		if launch.IsZero() {
 			break
@@ -174,7 +180,7 @@ func (f *forecast) run() {
 			at = launch
 		case next.IsZero():
 			f.stuck(decisions)
-			return
+			return nil
 		case next.After(launch):
 			at = next.Add(-time.Nanosecond) // a launch at that very time counts
 		default:
@@ -182,6 +188,7 @@ func (f *forecast) run() {
 		}
 	}
 	f.finish()
+	return nil
 }
 
 // start carries out the decisions. It returns the earliest end of a hold, whether a launch's own limit held somebody back, and how many

@@ -1,6 +1,8 @@
 package campaign
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -12,6 +14,50 @@ import (
 	"github.com/windlass-db/windlass/internal/strategy"
 )
 
+// forecastOf is Forecast with a context that does not end.
+func forecastOf(s Snapshot, now time.Time, durations map[string]time.Duration) Prediction {
+	p, err := Forecast(context.Background(), s, now, durations)
+	if err != nil {
+		panic(err)
+	}
+	return p
+}
+
+func costsOf(s Snapshot, now time.Time, durations map[string]time.Duration) []Cost {
+	costs, err := Costs(context.Background(), s, now, durations)
+	if err != nil {
+		panic(err)
+	}
+	return costs
+}
+
+// asked is a context that ends when it was asked for its error that often.
+type asked struct {
+	context.Context
+	left int
+}
+
+func (a *asked) Err() error {
+	if a.left--; a.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// Whoever goes away while it is worked out ends it, at the next launch of the virtual clock.
+func TestForecastEndsWithItsContext(t *testing.T) {
+	c := plain()
+	c.Limits.PerStage = 1
+	s := world(c, "qa/a", "qa/b", "prod/a", "prod/b")
+	now := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
+	if _, err := Forecast(&asked{context.Background(), 3}, s, now, map[string]time.Duration{"": time.Hour}); !errors.Is(err, context.Canceled) {
+		t.Errorf("the forecast: %v", err)
+	}
+	if _, err := Costs(&asked{context.Background(), 60}, s, now, map[string]time.Duration{"": time.Hour}); !errors.Is(err, context.Canceled) {
+		t.Errorf("the costs: %v", err)
+	}
+}
+
 // Two clusters, one after the other, one stage a day: every number can be counted by hand.
 func TestForecast(t *testing.T) {
 	c := plain()
@@ -20,7 +66,7 @@ func TestForecast(t *testing.T) {
 	c.Limits.PerStage = 1
 	s := world(c, "qa/a", "qa/b")
 	monday := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
-	p := Forecast(s, monday, map[string]time.Duration{"": time.Hour, "create": 30 * time.Hour})
+	p := forecastOf(s, monday, map[string]time.Duration{"": time.Hour, "create": 30 * time.Hour})
 	// a: create Mon 09:00 to Tue 15:00, then one stage a day from Wed to Tue 1 December. b begins on Wed; its tear-down is on 3 December.
 	var lines []string
 	for _, e := range p.Environments {
@@ -34,7 +80,7 @@ func TestForecast(t *testing.T) {
 	if end := p.End.Format("01-02 15:04"); end != "12-02 10:00" || p.Starts != 10 || len(p.Stuck) != 0 {
 		t.Errorf("it ends at %s after %d starts in %d launches, stuck %v", end, p.Starts, p.Launches, p.Stuck)
 	}
-	costs := Costs(s, monday, map[string]time.Duration{"": time.Hour, "create": 30 * time.Hour})
+	costs := costsOf(s, monday, map[string]time.Duration{"": time.Hour, "create": 30 * time.Hour})
 	if diff := cmp.Diff([]Cost{{CodeLimit, "the limits on create", 24 * time.Hour}}, costs); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
@@ -48,7 +94,7 @@ func TestForecastCostsOfSoaks(t *testing.T) {
 	s := world(c, "qa/a", "qa/b", "prod/a")
 	now := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
 	got := map[string]time.Duration{}
-	for _, cost := range Costs(s, now, map[string]time.Duration{"": time.Hour}) {
+	for _, cost := range costsOf(s, now, map[string]time.Duration{"": time.Hour}) {
 		got[cost.What] = cost.Saves
 	}
 	want := map[string]time.Duration{
@@ -71,14 +117,14 @@ func TestForecastStuck(t *testing.T) {
 	s := world(c, "qa/a switch-gateway", "qa/b verify", "prod/a")
 	s.cluster("qa/a").WayBack = &fleet.WayBack{Open: true}
 	s.cluster("qa/b").Failure = &Failure{Stage: "switch-storage", Message: "x"}
-	p := Forecast(s, wednesday, map[string]time.Duration{"": time.Minute})
+	p := forecastOf(s, wednesday, map[string]time.Duration{"": time.Minute})
 	if diff := cmp.Diff([]string{"qa/a hold tear-down: approval", "qa/b hold switch-storage: failed", "prod/a hold switch-storage: environment-order"}, tell(p.Stuck, wednesday)); diff != "" || !p.End.IsZero() {
 		t.Errorf("end %s, -want +got:\n%s", p.End, diff)
 	}
-	if costs := Costs(s, wednesday, nil); costs != nil {
+	if costs := costsOf(s, wednesday, nil); costs != nil {
 		t.Errorf("a campaign that does not end has costs: %v", costs)
 	}
-	if p := Forecast(Snapshot{Campaign: Campaign{Schedule: Schedule{TimeZone: "Mars"}}}, wednesday, nil); !p.End.IsZero() {
+	if p := forecastOf(Snapshot{Campaign: Campaign{Schedule: Schedule{TimeZone: "Mars"}}}, wednesday, nil); !p.End.IsZero() {
 		t.Errorf("got %+v", p)
 	}
 }
@@ -91,15 +137,15 @@ func TestForecastOfLiveAndArrived(t *testing.T) {
 		s.cluster(name).Action = &ActionState{Stage: "tear-down", Direction: "forward", StartedAt: wednesday.Add(-time.Hour)}
 	}
 	s.cluster("qa/c").Action.StartedAt = wednesday.Add(-48 * time.Hour) // long overdue: it may end at once
-	p := Forecast(s, wednesday, map[string]time.Duration{"": 90 * time.Minute})
+	p := forecastOf(s, wednesday, map[string]time.Duration{"": 90 * time.Minute})
 	if want := wednesday.Add(30 * time.Minute); !p.End.Equal(want) || p.Starts != 0 {
 		t.Errorf("it ends at %s, want %s; %d starts", p.End, want, p.Starts)
 	}
 	s.cluster("qa/a").Action.Direction = string(strategy.Back)
-	if p := Forecast(s, wednesday, nil); !p.End.IsZero() || len(p.Stuck) != 1 {
+	if p := forecastOf(s, wednesday, nil); !p.End.IsZero() || len(p.Stuck) != 1 {
 		t.Errorf("a cluster on its way back is forecast to arrive: %+v", p)
 	}
-	if done := Forecast(world(c, "qa/b tear-down"), wednesday, nil); !done.End.Equal(wednesday) {
+	if done := forecastOf(world(c, "qa/b tear-down"), wednesday, nil); !done.End.Equal(wednesday) {
 		t.Errorf("a campaign that has ended ends at %s", done.End)
 	}
 }
@@ -115,7 +161,7 @@ func TestForecastSkipsNothing(t *testing.T) {
 			s.Campaign.Schedule.Every = 3 * time.Hour
 		}
 		durations := map[string]time.Duration{"": time.Duration(rapid.IntRange(0, 900).Draw(t, "duration")) * time.Minute}
-		got, want := Forecast(s, now, durations), everyLaunch(s, now, durations)
+		got, want := forecastOf(s, now, durations), everyLaunch(s, now, durations)
 		stuck := cmp.Transformer("stuck", func(ds []Decision) (refs []string) {
 			for _, d := range ds {
 				refs = append(refs, d.Ref.String()) // at another time they have other reasons

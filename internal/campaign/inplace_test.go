@@ -154,7 +154,7 @@ func TestInPlaceForecast(t *testing.T) {
 	c.Soak = Soak{Stages: map[string]time.Duration{"switch-primary": 48 * time.Hour}}
 	c.Schedule.Every = time.Hour
 	monday := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
-	f := Forecast(world(c, "qa/a"), monday, map[string]time.Duration{"": time.Hour})
+	f := forecastOf(world(c, "qa/a"), monday, map[string]time.Duration{"": time.Hour})
 	if len(f.Stuck) > 0 || f.Starts != 3 || f.End.Sub(monday) < 50*time.Hour {
 		t.Errorf("got %+v", f)
 	}

@@ -192,7 +192,7 @@ func TestRollingForecast(t *testing.T) {
 	c.Soak = Soak{Stages: map[string]time.Duration{"nodes": 48 * time.Hour}}
 	c.Schedule.Every = time.Hour
 	monday := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
-	f := Forecast(world(c, "qa/a"), monday, map[string]time.Duration{"": time.Hour})
+	f := forecastOf(world(c, "qa/a"), monday, map[string]time.Duration{"": time.Hour})
 	if len(f.Stuck) > 0 || f.Starts != 4 || f.End.Sub(monday) < 50*time.Hour {
 		t.Errorf("got %+v", f)
 	}

@@ -338,11 +338,14 @@ func (p pages) Campaign(ctx context.Context, name string) (web.Campaign, error) 
 	}
 	if snap.Status == "running" {
 		out.Next = campaign.NextLaunch(snap.Campaign, out.At)
-		f, err := p.s.predict(ctx, snap)
+		seq, err := p.s.cfg.Store.LastEvent(ctx)
 		if err != nil {
 			return web.Campaign{}, err
 		}
-		out.Forecast = &f.Prediction
+		out.ForecastDue = out.At
+		if last, ok := p.s.forecasts.kept(forecastKey{campaign: name}); ok {
+			out.Forecast, out.ForecastDue = &last.Prediction, last.due(seq)
+		}
 	}
 	st, _ := strategy.ByName(snap.Campaign.Strategy)
 	for i, h := range heads(snap.Campaign) {
@@ -372,6 +375,15 @@ func (p pages) Campaign(ctx context.Context, name string) (web.Campaign, error) 
 	}
 	out.Events, err = p.events(ctx, state.EventFilter{Campaign: name, Newest: true, Limit: 100})
 	return out, err
+}
+
+// Forecast is how a campaign goes on, worked out anew if it is time for that.
+func (p pages) Forecast(ctx context.Context, name string) (campaign.Prediction, error) {
+	one, err := p.s.foretold(ctx, forecastKey{campaign: name}, foretold.rests)
+	if errors.Is(err, state.ErrNotFound) {
+		err = web.ErrNotFound
+	}
+	return one.Prediction, err
 }
 
 func (p pages) events(ctx context.Context, f state.EventFilter) ([]web.Event, error) {

@@ -47,9 +47,10 @@ type Notifications interface {
 
 // Server answers the API, the pages and the metrics.
 type Server struct {
-	cfg   Config
-	mux   *http.ServeMux
-	tally tally
+	cfg       Config
+	mux       *http.ServeMux
+	tally     tally
+	forecasts *forecasts
 }
 
 // access says whose token a route takes.
@@ -114,7 +115,7 @@ var routes = []route{
 
 // New builds the server.
 func New(cfg Config) (*Server, error) {
-	s := &Server{cfg: cfg, mux: http.NewServeMux()}
+	s := &Server{cfg: cfg, mux: http.NewServeMux(), forecasts: newForecasts()}
 	for _, r := range routes {
 		s.mux.HandleFunc(r.pattern, s.guard(r))
 	}

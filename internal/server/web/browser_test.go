@@ -55,7 +55,7 @@ func TestPagesInTheBrowser(t *testing.T) {
 		w, h  int64
 		theme string
 	}{{"wide-light", 1280, 900, "light"}, {"narrow-dark", 390, 900, "dark"}} {
-		for name, path := range map[string]string{"overview": "/", "cluster": "/clusters/qa/stock", "campaign": "/campaigns/mariadb-11.8", "login": "/login", "events": "/events", "plan": "/plan?product=vitess&from=4.0&to=6.0", "plan-canary": "/plan?product=vitess&from=13.0&to=14.0", "plan-refused": "/plan?product=vitess&from=6.0&to=7.0&canary=vtgate"} {
+		for name, path := range map[string]string{"overview": "/", "cluster": "/clusters/qa/stock", "campaign": "/campaigns/mariadb-11.8", "login": "/login", "forecast": "/campaigns/mariadb-11.8/forecast", "events": "/events", "plan": "/plan?product=vitess&from=4.0&to=6.0", "plan-canary": "/plan?product=vitess&from=13.0&to=14.0", "plan-state": "/plan?product=vitess&state=vtgate%3D15.0%2Cvttablet%40zone1%2F100%3D13.0", "plan-refused": "/plan?product=vitess&from=6.0&to=7.0&canary=vtgate"} {
 			if err := chromedp.Do(ctx, chromedp.EmulateViewport(look.w, look.h), theme(look.theme), chromedp.Navigate(url+path), chromedp.WaitVisible("main")); err != nil {
 				t.Fatalf("%s %s: %v", look.name, path, err)
 			}
@@ -109,6 +109,29 @@ func TestPageFollowsTheServer(t *testing.T) {
 	wait(t, ctx, cell+` === "catch-up"`)
 	if !evaluate[bool](t, ctx, `window.sameDocument === true`) {
 		t.Error("the page was loaded anew")
+	}
+}
+
+// TestForecastComesApart sees the campaign's page before its forecast, and the forecast put in when it is there: once, whatever happens meanwhile.
+func TestForecastComesApart(t *testing.T) {
+	f, url := serve(t, true)
+	let := make(chan struct{})
+	f.foretell = let
+	ctx := browser(t)
+	if err := chromedp.Do(ctx, chromedp.Navigate(url+"/campaigns/mariadb-11.8")); err != nil {
+		t.Fatal(err)
+	}
+	const spot = `document.getElementById("forecast")`
+	wait(t, ctx, spot+`.textContent.includes("When it ends is being worked out") && document.getElementById("live").textContent === "live"`)
+	evaluate[bool](t, ctx, spot+`.mark = true`)
+	f.move("catch-up")
+	wait(t, ctx, spot+`.mark === undefined && `+spot+`.textContent.includes("being worked out")`)
+	close(let)
+	wait(t, ctx, spot+`.textContent.includes("the last cluster arrives") && !`+spot+`.textContent.includes("being")`)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.foretold != 1 {
+		t.Errorf("%d forecasts were fetched", f.foretold)
 	}
 }
 

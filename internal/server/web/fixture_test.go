@@ -22,7 +22,9 @@ type fixture struct {
 	stage      string
 	operations []Operation
 	refuse     error
-	big        int // clusters of qa; 0: the five of rows
+	foretell   chan struct{} // a forecast waits until it is closed; nil: it is there at once
+	foretold   int           // how many forecasts were worked out
+	big        int           // clusters of qa; 0: the five of rows
 }
 
 func newFixture() *fixture {
@@ -155,7 +157,35 @@ func (f *fixture) Campaign(_ context.Context, name string) (Campaign, error) {
 	for _, s := range stages {
 		c.Stages = append(c.Stages, CampaignStage{s, []StageCount{{Done: 4, Live: 1, Limit: 2, Total: 5}, {Total: 5, Limit: 2}}})
 	}
+	c.ForecastDue = noon // each page wants a newer one
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.foretold > 0 {
+		c.Forecast = &campaign.Prediction{From: noon.Add(-time.Minute), End: noon.Add(47 * time.Hour)}
+	}
 	return c, nil
+}
+
+// Forecast takes until the test lets it.
+func (f *fixture) Forecast(ctx context.Context, name string) (campaign.Prediction, error) {
+	if name != head().Name {
+		return campaign.Prediction{}, ErrNotFound
+	}
+	f.mu.Lock()
+	wait := f.foretell
+	f.mu.Unlock()
+	if wait != nil {
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return campaign.Prediction{}, ctx.Err()
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.foretold++
+	return campaign.Prediction{From: noon, End: noon.Add(49 * time.Hour), Environments: []campaign.StageForecast{{Env: "qa", Stage: "create", First: noon, Last: noon.Add(time.Hour), Count: 3}},
+		Stuck: nil}, nil
 }
 
 func (f *fixture) Events(context.Context, int64, int) ([]Event, error) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/windlass-db/windlass/internal/campaign"
+	"github.com/windlass-db/windlass/internal/config"
 	"github.com/windlass-db/windlass/internal/policy"
 )
 
@@ -28,6 +29,16 @@ type planView struct {
 	Campaign   string // whose path it is, by its own policy and bridges; "" if it was asked for by versions
 	Policy     string // the campaign's own product file; "" if the built-in policy judges
 	Bridges    []planBridge
+	State      *planState // a state that is asked about instead of a path; nil: none
+}
+
+// planState is the judgement of one state.
+type planState struct {
+	Text     string
+	Window   bool
+	Problems config.Problems // why it can't be read
+	Pairs    []policy.Pair
+	Bad      []policy.Violation
 }
 
 // planBridge is a bridge of a campaign, and why it is not good now.
@@ -74,12 +85,45 @@ func (h *Handler) plan(w http.ResponseWriter, r *http.Request) {
 		}
 		v.of(c, h.cfg.Now())
 	} else if v.Product != "" {
-		v.fill()
+		if q.Has("state") {
+			v.judge(q.Get("state"), q.Has("window"))
+		} else {
+			v.fill()
+		}
 		if v.Problem != "" {
 			status = http.StatusUnprocessableEntity
 		}
 	}
 	h.render(w, r, status, "plan", page{Title: "Plan", Nav: "plan", Data: v})
+}
+
+// judge says whether a state is legal, as windlass check state does.
+func (v *planView) judge(text string, window bool) {
+	v.State = &planState{Text: text, Window: window}
+	p, err := policy.Builtin(v.Product)
+	if err != nil {
+		v.fail(err)
+		return
+	}
+	for _, c := range p.Components {
+		v.Components = append(v.Components, c.Name)
+	}
+	s, err := p.ParseState(text)
+	switch {
+	case errors.As(err, &v.State.Problems):
+		v.Problem = "The state can't be read."
+		return
+	case err != nil:
+		v.fail(err)
+		return
+	case len(s.Present) == 0:
+		v.Problem, v.Hint = "No component is given.", "Write COMPONENT=VERSION, once for each that is there, with commas between."
+		return
+	}
+	s.Window = window
+	if v.State.Pairs, v.State.Bad, err = p.Check(s); err != nil {
+		v.fail(err)
+	}
 }
 
 func (v *planView) fill() {

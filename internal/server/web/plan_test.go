@@ -24,13 +24,19 @@ func TestPlanPage(t *testing.T) {
 		status int
 		parts  []string
 	}{
-		"/plan":                                              {http.StatusOK, []string{"<option>vitess</option>"}},
-		"/plan?product=vitess&from=4.0&to=6.0":               {http.StatusOK, []string{"4.0 → 5.0", "5.0 → 6.0", "upgrade vttablet", "mysqlctld 4.0</b>", "4.0 + 5.0", "VEP-3"}},
-		"/plan?product=mysql&from=8.4&to=9.7":                {http.StatusOK, []string{"switch source to an upgraded node", "no way back behind it", "Guards:"}},
-		"/plan?product=vitess&from=6.0&to=7.0&canary=vtgate": {http.StatusUnprocessableEntity, []string{"There is no path from 6.0 to 7.0", "vtgate is never newer than vttablet"}},
-		"/plan?product=oracle&from=1&to=2":                   {http.StatusUnprocessableEntity, []string{"is not known", "built in are"}},
-		"/plan?product=vitess&from=6.0":                      {http.StatusUnprocessableEntity, []string{"Two versions are needed"}},
-		"/plan?product=vitess&from=%3Cscript%3E&to=7.0":      {http.StatusUnprocessableEntity, []string{"&lt;script&gt;"}},
+		"/plan":                                                                 {http.StatusOK, []string{"<option>vitess</option>"}},
+		"/plan?product=vitess&from=4.0&to=6.0":                                  {http.StatusOK, []string{"4.0 → 5.0", "5.0 → 6.0", "upgrade vttablet", "mysqlctld 4.0</b>", "4.0 + 5.0", "VEP-3"}},
+		"/plan?product=mysql&from=8.4&to=9.7":                                   {http.StatusOK, []string{"switch source to an upgraded node", "no way back behind it", "Guards:"}},
+		"/plan?product=vitess&from=6.0&to=7.0&canary=vtgate":                    {http.StatusUnprocessableEntity, []string{"There is no path from 6.0 to 7.0", "vtgate is never newer than vttablet"}},
+		"/plan?product=oracle&from=1&to=2":                                      {http.StatusUnprocessableEntity, []string{"is not known", "built in are"}},
+		"/plan?product=vitess&state=vtgate%3D14.0%2Cvttablet%3D13.0":            {http.StatusOK, []string{"The state is legal", "vtgate 14.0</b> meets <b>vttablet 13.0", "VEP-3"}},
+		"/plan?product=vitess&state=vtgate%3D15.0%2Cvttablet%40a%2F1%3D13.0":    {http.StatusOK, []string{"not legal", "vttablet 13.0 in a/1", "skew[0]"}},
+		"/plan?product=vitess&state=vtgait%3D15.0":                              {http.StatusUnprocessableEntity, []string{"can&#39;t be read", "did you mean", "^"}},
+		"/plan?product=vitess&state=":                                           {http.StatusUnprocessableEntity, []string{"No component is given"}},
+		"/plan?product=oracle&state=db%3D1":                                     {http.StatusUnprocessableEntity, []string{"is not known"}},
+		"/plan?product=mariadb&window=on&state=source%3D11.8%2Creplica%3D10.11": {http.StatusOK, []string{"The state is legal", "Guards:"}},
+		"/plan?product=vitess&from=6.0":                                         {http.StatusUnprocessableEntity, []string{"Two versions are needed"}},
+		"/plan?product=vitess&from=%3Cscript%3E&to=7.0":                         {http.StatusUnprocessableEntity, []string{"&lt;script&gt;"}},
 	} {
 		r, err := http.Get(url + path)
 		if err != nil {

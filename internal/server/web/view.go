@@ -168,10 +168,15 @@ type Campaign struct {
 	Freezes   []campaign.Freeze   // those that are over are left out; those of the file have no Who
 	Overrides []campaign.Override // approvals, too; those that have expired are left out
 	Failures  []FailedCluster
-	Next      time.Time            // when the launcher runs next; zero: it does not
-	Forecast  *campaign.Prediction // nil if nothing is to come
+	Next      time.Time // when the launcher runs next; zero: it does not
 	Events    []Event
+
+	Forecast    *campaign.Prediction // the last one; nil: there is none yet, or nothing is to come
+	ForecastDue time.Time            // when it is to be worked out anew, apart from this page; zero: never
 }
+
+// ForecastWait is in how many milliseconds the page is to fetch the forecast.
+func (c Campaign) ForecastWait() int64 { return max(0, c.ForecastDue.Sub(c.At).Milliseconds()) }
 
 // CampaignStage counts the clusters of one stage, by environment.
 type CampaignStage struct {

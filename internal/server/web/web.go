@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/fleet"
 )
 
@@ -29,7 +30,10 @@ var ErrNotFound = errors.New("not found")
 type Source interface {
 	Overview(ctx context.Context, campaign string) (Overview, error)
 	Cluster(ctx context.Context, ref fleet.ClusterRef) (Cluster, error)
+	// Campaign has the last forecast that there is, and waits for none.
 	Campaign(ctx context.Context, name string) (Campaign, error)
+	// Forecast is a new one, or the last one if it is too soon for another. It may take minutes.
+	Forecast(ctx context.Context, campaign string) (campaign.Prediction, error)
 	Events(ctx context.Context, before int64, limit int) ([]Event, error)
 	// Changed returns when something after the event number seq has happened, with the newest number.
 	Changed(ctx context.Context, seq int64) (int64, error)
@@ -71,7 +75,7 @@ type Handler struct {
 // New builds the handler; a template that does not parse is an error here, not at the first request.
 func New(cfg Config) (*Handler, error) {
 	h := &Handler{cfg: cfg, sessions: newSessions(cfg.Now), pages: map[string]*template.Template{}, mux: http.NewServeMux()}
-	for _, page := range []string{"overview", "cluster", "campaign", "events", "plan", "confirm", "login", "problem"} {
+	for _, page := range []string{"overview", "cluster", "campaign", "forecast", "events", "plan", "confirm", "login", "problem"} {
 		t, err := template.New("layout.html").Funcs(h.funcs()).ParseFS(files, "templates/layout.html", "templates/parts.html", "templates/"+page+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parse page %s: %w", page, err)
@@ -85,6 +89,7 @@ func New(cfg Config) (*Handler, error) {
 	h.mux.Handle("GET /assets/", http.StripPrefix("/assets/", cacheFor(time.Hour, http.FileServerFS(assets))))
 	h.mux.HandleFunc("GET /{$}", h.read(h.overview))
 	h.mux.HandleFunc("GET /campaigns/{name}", h.read(h.campaign))
+	h.mux.HandleFunc("GET /campaigns/{name}/forecast", h.read(h.forecast))
 	h.mux.HandleFunc("GET /clusters/{env}/{name}", h.read(h.cluster))
 	h.mux.HandleFunc("GET /events", h.read(h.events))
 	h.mux.HandleFunc("GET /plan", h.read(h.plan))
@@ -171,6 +176,23 @@ func (h *Handler) campaign(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.render(w, r, http.StatusOK, "campaign", page{Title: c.Head.Name, Nav: "campaign", Live: true, Data: c})
+}
+
+// forecast is a page of its own, which is there when the forecast is: the campaign's page fetches it, and can be left for it without JavaScript.
+func (h *Handler) forecast(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("name")
+	p, err := h.cfg.Source.Forecast(r.Context(), name)
+	switch {
+	case errors.Is(err, context.Canceled): // the browser is gone
+		return
+	case err != nil:
+		h.fail(w, r, err)
+		return
+	}
+	h.render(w, r, http.StatusOK, "forecast", page{Title: "Forecast of " + name, Nav: "campaign", Data: struct {
+		Name     string
+		Forecast campaign.Prediction
+	}{name, p}})
 }
 
 func (h *Handler) events(w http.ResponseWriter, r *http.Request) {

@@ -210,3 +210,23 @@ func TestAnEnginesNodesAreShown(t *testing.T) {
 		}
 	}
 }
+
+// Without JavaScript the forecast is a page of its own; the campaign's page has the last one that there is, with its time.
+func TestForecastWithoutJavaScript(t *testing.T) {
+	f, base := serve(t, true)
+	f.foretell = make(chan struct{})
+	v := newVisitor(t, base)
+	if code, body := v.get("/campaigns/mariadb-11.8"); code != http.StatusOK || !strings.Contains(body, `<a href="/campaigns/mariadb-11.8/forecast">When does it end?</a>`) || strings.Contains(body, "If nothing fails") {
+		t.Errorf("before the first: %d %s", code, body)
+	}
+	close(f.foretell)
+	if code, body := v.get("/campaigns/mariadb-11.8/forecast"); code != http.StatusOK || !strings.Contains(body, "in 49h 0m, at 2026-11-23 13:00:00Z") && !strings.Contains(body, "in 2d 1h") || !strings.Contains(body, `<th scope="row">qa</th><td data-label="Stage">create</td>`) {
+		t.Errorf("the forecast: %d %s", code, body)
+	}
+	if _, body := v.get("/campaigns/mariadb-11.8"); !strings.Contains(body, "the last cluster arrives") || !strings.Contains(body, "Worked out 1m 0s ago") || !strings.Contains(body, "Work it out anew") {
+		t.Errorf("after the first: %s", body)
+	}
+	if code, _ := v.get("/campaigns/nothing/forecast"); code != http.StatusNotFound {
+		t.Errorf("of a campaign that is not there: %d", code)
+	}
+}
