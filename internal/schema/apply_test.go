@@ -20,6 +20,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv("WINDLASS_APPLY_KILL") == "" {
 		os.Exit(m.Run())
 	}
+	if build := os.Getenv("WINDLASS_THROWAWAY"); build != "" {
+		startAndStay(build)
+	}
 	at, edge, _ := strings.Cut(os.Getenv("WINDLASS_APPLY_KILL"), ":")
 	n, _ := strconv.Atoi(at)
 	target := os.Getenv("WINDLASS_APPLY_TARGET")
