@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/windlass-db/windlass/internal/builds"
+	"github.com/windlass-db/windlass/internal/driver/process/processtest"
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/rolling"
@@ -114,11 +115,7 @@ func (p *place) start() {
 
 func (p *place) until(what string, ok func() bool) {
 	p.t.Helper()
-	for stop := time.Now().Add(time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(stop) {
-			p.t.Fatalf("not within a minute: %s", what)
-		}
-	}
+	processtest.Until(p.t, time.Minute, what, ok)
 }
 
 func (p *place) see(i int) rolling.Backend {

@@ -58,11 +58,7 @@ func counts(t *testing.T, k Connections, open func(n fleet.Node) *sql.DB) {
 		t.Errorf("by %s: %d and %d connections, want 3 and 0", k.By, a, b)
 	}
 	end()
-	for stop := time.Now().Add(time.Minute); of(one) > 0; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(stop) {
-			t.Fatalf("by %s: %d connections are left", k.By, of(one))
-		}
-	}
+	processtest.Until(t, time.Minute, fmt.Sprintf("by %s: no connection is left", k.By), func() bool { return of(one) == 0 })
 }
 
 // opens opens features once, and says which are used early.

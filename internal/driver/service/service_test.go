@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/windlass-db/windlass/internal/driver/process/processtest"
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/rolling"
@@ -81,16 +82,19 @@ func newNode(t *testing.T, moods map[string]string) (*Driver, fleet.Cluster, fle
 
 func see(t *testing.T, d *Driver, c fleet.Cluster, n fleet.Node, what string, ok func(rolling.NodeState) bool) rolling.NodeState {
 	t.Helper()
-	for stop := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		s, err := d.Observe(ctx, c, n)
+	var s rolling.NodeState
+	defer func() {
+		if t.Failed() {
+			t.Logf("seen last: %+v", s)
+		}
+	}()
+	processtest.Until(t, time.Minute, what, func() bool {
+		var err error
+		s, err = d.Observe(ctx, c, n)
 		must(t, err)
-		if ok(s) {
-			return s
-		}
-		if time.Now().After(stop) {
-			t.Fatalf("not within a minute: %s; %+v", what, s)
-		}
-	}
+		return ok(s)
+	})
+	return s
 }
 
 // A node goes from one version to the next and back; each act may be repeated, and one under an old term changes nothing.
