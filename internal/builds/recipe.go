@@ -27,6 +27,8 @@ var recipes = map[string]recipe{
 		Programs: []string{"named", "tsig-keygen", "named-checkconf"}},
 	"haproxy": {Suite: "bookworm", Security: true, Packages: []string{"haproxy"}, Wants: "2.",
 		Programs: []string{"haproxy"}},
+	"nginx": {Suite: "bookworm", Security: true, Packages: []string{"nginx"}, Wants: "1.",
+		Programs: []string{"nginx"}},
 	"sysbench": {Suite: "bookworm", Security: true, Packages: []string{"sysbench"}, Wants: "1.",
 		Programs: []string{"sysbench"}},
 	"postgresql-15": postgresql("bookworm", "15"),
