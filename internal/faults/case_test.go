@@ -119,8 +119,8 @@ type fault struct {
 	err    error
 }
 
-// patience bounds everything that a case waits for.
-const patience = 45 * time.Second
+// patience bounds everything that a case waits for. A case takes a second or two on a calm machine; this is for one that has fifty processes to run.
+const patience = 90 * time.Second
 
 // onEdge is called when a supervisor has come to an edge and waits. It answers whether the supervisor goes on.
 func (l *lane) onEdge(c *child, line string) bool {

@@ -191,7 +191,7 @@ func (l *lane) startGateways(ctx context.Context, tm *template) error {
 			return net.JoinHostPort([]string{l.host, l.host2}[i], strconv.Itoa(portGateway+offset))
 		}
 		cfg := gateway.Config{Name: cell + "-gateway", Listen: at(0), ReadOnlyListen: at(1), Admin: gateway.AdminConfig{Listen: at(2), TokenFile: "../token"},
-			AccountsFile: "../accounts.yaml", Monitor: gateway.MonitorConfig{User: processtest.MonitorUser, PasswordFile: "../monitor", Interval: gateway.Duration(100 * time.Millisecond)},
+			AccountsFile: "../accounts.yaml", Monitor: gateway.MonitorConfig{User: processtest.MonitorUser, PasswordFile: "../monitor", Interval: gateway.Duration(250 * time.Millisecond)},
 			Servers: gateway.ServersConfig{Local: all[i : i+1], All: all}, StateFile: "gateway.state"}
 		b, err := yaml.Marshal(cfg)
 		if err != nil {

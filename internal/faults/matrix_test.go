@@ -54,7 +54,7 @@ type queue struct {
 func newQueue(cases []testCase, deadline time.Time) *queue {
 	q := &queue{left: map[way][]testCase{}}
 	if !deadline.IsZero() {
-		q.stop = deadline.Add(-3 * patience / 2)
+		q.stop = deadline.Add(-patience)
 	}
 	for _, c := range cases {
 		q.left[c.way()] = append(q.left[c.way()], c)
@@ -97,9 +97,9 @@ type tally struct {
 	phases  phases // of all cases
 }
 
-// atOnce is how many lanes there are beside one another, for each processor: much of a case is waiting for a lease to run
-// out and for servers to come up.
-const atOnce = 2
+// lanesBeside is how many lanes there are more than processors. A lane keeps one busy but for the moments in which a server comes up; each one more
+// makes all cases slower, and what a lane costs by the second (clients, prober, monitors) makes slower cases dearer.
+const lanesBeside = 1
 
 // job is what takes a lane of its own.
 type job struct {
@@ -117,7 +117,7 @@ func runAll(t *testing.T, tm *template, jobs []job, cases []testCase, sum *tally
 	}
 	close(waiting)
 	var all sync.WaitGroup
-	for n := range max(2, atOnce*runtime.GOMAXPROCS(0)) {
+	for n := range runtime.GOMAXPROCS(0) + lanesBeside {
 		all.Go(func() {
 			for j := range waiting {
 				t.Run(j.name, j.run)
@@ -184,8 +184,8 @@ func runLane(t *testing.T, l *lane, c testCase, q *queue, sum *tally) {
 	}
 }
 
-// What is run is chosen by the environment: allEnv=all runs every victim at every edge, as make test does;
-// onlyEnv, a regular expression over "edge × victim", runs those of all that match.
+// What is run is chosen by the environment: allEnv=all runs every victim at every edge, as make matrix does, and sides one side of each, as make
+// test does; onlyEnv, a regular expression over "edge × victim", runs those of all that match.
 const allEnv, onlyEnv = "WINDLASS_FAULTS", "WINDLASS_FAULTS_ONLY"
 
 // chosen lists the cases to run.
