@@ -48,8 +48,7 @@ func (tm *template) mariadb(cell, dir, host string, port int, extra ...string) p
 }
 
 // folder makes a folder in memory if the machine has room for it, else on the disk. What a killed process has written is
-// there for the next one in either, and nothing here cuts the power: only waits for the disk are saved, in which a loaded
-// machine would lose leases.
+// there for the next one in either, and nothing here cuts the power: only waits for the disk are saved.
 func folder(t *testing.T) string {
 	t.Helper()
 	var fs syscall.Statfs_t
