@@ -315,15 +315,7 @@ func (p modelSwitcher) Switch(_ context.Context, r switchover.Request) (engine.S
 	if err := p.change("switch", strings.Join(r.ToNodes, ","), r.Term); err != nil {
 		return engine.SwitchoverOutput{}, err
 	}
-	from := p.primary()
-	if from == nil {
-		for _, n := range p.nodes {
-			if n.source == "" {
-				from = n
-			}
-		}
-		from.writable = true
-	}
+	from := p.opened()
 	to := from
 	if !slices.Contains(r.ToNodes, from.name) {
 		to = p.node(r.ToNodes[0])
@@ -333,14 +325,42 @@ func (p modelSwitcher) Switch(_ context.Context, r switchover.Request) (engine.S
 		to.writable, to.source = true, ""
 		r.Point("promoted")
 	}
+	p.repoint(to)
+	r.Point("repointed")
+	p.settle("switch to " + to.name)
+	return engine.SwitchoverOutput{Kind: "storage", From: from.name, To: to.name}, nil
+}
+
+// Complete makes every node follow whoever is writable, or was before a switch that was broken off.
+func (p modelSwitcher) Complete(_ context.Context, r switchover.Request) error {
+	if err := p.change("complete", "", r.Term); err != nil {
+		return err
+	}
+	p.repoint(p.opened())
+	p.settle("complete")
+	return nil
+}
+
+// opened is the primary, the old one made writable again if none is.
+func (p modelSwitcher) opened() *modelNode {
+	primary := p.primary()
+	if primary == nil {
+		for _, n := range p.nodes {
+			if n.source == "" {
+				primary = n
+			}
+		}
+		primary.writable = true
+	}
+	return primary
+}
+
+func (p modelSwitcher) repoint(to *modelNode) {
 	for _, n := range p.nodes {
 		if n != to {
 			n.source = to.name
 		}
 	}
-	r.Point("repointed")
-	p.settle("switch to " + to.name)
-	return engine.SwitchoverOutput{Kind: "storage", From: from.name, To: to.name}, nil
 }
 
 func (p modelSwitcher) Prove(_ context.Context, _ fleet.Cluster, term int64) (check.Results, error) {

@@ -162,6 +162,9 @@ func (r *runner) at(p *proc, a *engine.Assignment, e engine.Edge) {
 		if err := r.ctl.Abort(context.Background(), a.Cluster.Ref()); err != nil {
 			r.s.fail("abort: %v", err)
 		}
+		if r.cfg.Script.AbortTold {
+			_ = r.s.sleep(context.Background(), ttl/2) // a heartbeat comes every third of a lease
+		}
 	}
 	victims := r.faults[name]
 	delete(r.faults, name)

@@ -207,19 +207,25 @@ func seedOf(parts ...any) uint64 {
 	return h.Sum64() % 1_000_000
 }
 
+// seedsAsked is how many seeds are to be tried, and whether in every scenario that comes to an edge.
+func seedsAsked(t *testing.T) (seeds int, everywhere bool) {
+	v := os.Getenv("WINDLASS_SIM_SEEDS")
+	if v == "" {
+		return 1, false
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 1 {
+		t.Fatalf("WINDLASS_SIM_SEEDS=%q is not a number of seeds", v)
+	}
+	return n, true
+}
+
 // TestKillEveryVictimAtEveryEdge is the whole matrix: each victim is killed once at each edge of every stage, forward,
 // turning round and on the way back. Whatever it is, the campaign arrives, or goes back where the scenario says so,
 // nothing acknowledged is lost, and there are never two primaries. With WINDLASS_SIM_SEEDS=N it is run N times with
 // other seeds, at each edge in every scenario that comes there.
 func TestKillEveryVictimAtEveryEdge(t *testing.T) {
-	seeds, everywhere := 1, false
-	if v := os.Getenv("WINDLASS_SIM_SEEDS"); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil || n < 1 {
-			t.Fatalf("WINDLASS_SIM_SEEDS=%q is not a number of seeds", v)
-		}
-		seeds, everywhere = n, true
-	}
+	seeds, everywhere := seedsAsked(t)
 	all, list := scenarios(), jobs(everywhere, seeds)
 	if *only != "" {
 		re, err := regexp.Compile(*only)

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
 	"time"
 
@@ -67,9 +66,9 @@ func (r *real) Rollback(ctx context.Context, ref fleet.ClusterRef, to string) er
 	return r.Store.Rollback(ctx, r.name, ref, to, "sim", "to try it")
 }
 
-// Abort is not offered for one cluster by the real state.
-func (r *real) Abort(context.Context, fleet.ClusterRef) error {
-	return fmt.Errorf("abort of one action: %w", state.ErrConflict)
+// Abort turns the live action of one cluster round.
+func (r *real) Abort(ctx context.Context, ref fleet.ClusterRef) error {
+	return r.Store.AbortCluster(ctx, r.name, ref, "sim", "to try it")
 }
 
 // Opened: the file stays open, for a server's death loses nothing that was committed.

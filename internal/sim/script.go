@@ -32,6 +32,8 @@ type Script struct {
 	Hang bool
 	// AbortAt aborts the action when it comes to that edge, once.
 	AbortAt string
+	// AbortTold lets the supervisor stand there until its heartbeat has told it.
+	AbortTold bool
 }
 
 type scriptState struct {

@@ -159,6 +159,9 @@ func (sw switcher) Preflight(ctx context.Context, r switchover.Request) (check.R
 		return nil, err
 	}
 	now := sw.w.s.now
+	if where, v, err := outset(all, r.ToCell); err == nil && where != "begin" && v.standing != nil && v.standing.Role != mysql.StandingReplica && (v.Writable || v.standing.Role != mysql.StandingPrimary) {
+		return check.Results{check.Passed("one-primary", v.Node+" is in a switch that was broken off", now)}, nil
+	}
 	p, err := primaryOf(all)
 	if err != nil {
 		return check.Results{check.Unknowable("one-primary", err, now)}, nil
@@ -279,6 +282,7 @@ type switching struct {
 	stopped    bool
 	promoting  bool
 	promoted   bool
+	ending     bool // what was begun is ended, and nothing is begun
 	ms         float64
 }
 
@@ -324,9 +328,19 @@ var undoStrides = []stride{
 
 // Switch makes a node of the cell the primary.
 func (sw switcher) Switch(ctx context.Context, r switchover.Request) (engine.SwitchoverOutput, error) {
+	return sw.try(ctx, r, false)
+}
+
+// Complete ends what was begun.
+func (sw switcher) Complete(ctx context.Context, r switchover.Request) error {
+	_, err := sw.try(ctx, r, true)
+	return err
+}
+
+func (sw switcher) try(ctx context.Context, r switchover.Request, ending bool) (engine.SwitchoverOutput, error) {
 	timeout, stop := clock{sw.w.s, sw.w.s.cur.p}.WithTimeout(ctx, r.Settings.Timeout)
 	defer stop()
-	x := &switching{switcher: sw, r: r}
+	x := &switching{switcher: sw, r: r, ending: ending}
 	for _, cell := range r.Cluster.Cells {
 		if cell.Gateway != nil {
 			x.gates = append(x.gates, gateways(sw).byAddress(*cell.Gateway))
@@ -359,6 +373,9 @@ func (x *switching) run(ctx context.Context) (engine.SwitchoverOutput, error) {
 				return engine.SwitchoverOutput{}, err
 			}
 		case "begin":
+			if x.ending {
+				return engine.SwitchoverOutput{}, nil
+			}
 			x.old = v
 			return x.walk(ctx, "tidy")
 		case "promote":
@@ -366,7 +383,7 @@ func (x *switching) run(ctx context.Context) (engine.SwitchoverOutput, error) {
 				return engine.SwitchoverOutput{}, err
 			}
 			x.elect, x.st, x.old = v, *v.standing, x.named(v.standing.From)
-			if v.Cell == x.r.ToCell {
+			if v.Cell == x.r.ToCell || x.ending {
 				return x.walk(ctx, "stop")
 			}
 			if err := x.arrive(ctx); err != nil {

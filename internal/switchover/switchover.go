@@ -8,8 +8,8 @@
 // broken off, and the switch goes on from there. The way back needs replication to the old side to be whole, for else the writes
 // made since would be lost: it waits for that, and is never forced.
 //
-// Failure. A look that fails is unknown, and holds. A switch that was broken off is ended by the next one, forward or back; an undo that
-// can't go on needs a person.
+// Failure. A look that fails is unknown, and holds. A switch that was broken off is ended by the next one; on the way back one that had
+// promoted is completed first, for only from a whole new side can the primary go back without a loss. An undo that can't go on needs a person.
 package switchover
 
 import (
@@ -38,6 +38,9 @@ type Switcher interface {
 	// nil error means that it observed one writable primary among them and every other node replicating from it. On any
 	// failure the old primary is writable again, or a new one is.
 	Switch(ctx context.Context, s Request) (engine.SwitchoverOutput, error)
+	// Complete ends what a try of that switch left, and begins none: where no promotion was possible yet the old primary is writable again,
+	// else the new one is, and every other node replicates from it. With nothing begun it does nothing.
+	Complete(ctx context.Context, s Request) error
 	// WayBack looks at replication to the old version's nodes, of that cell, and at what would break it.
 	WayBack(ctx context.Context, c fleet.Cluster, oldCell string) (fleet.WayBack, check.Results, error)
 }
@@ -156,13 +159,19 @@ func (m Move) moved(ctx context.Context, c *engine.Call) (engine.Observation, er
 }
 
 // move moves the primary. While the old one is seen to be the one that is writable, the preflight has to pass now, however
-// long ago its step passed. In any other state a try was broken off, and the switch itself goes on from there.
+// long ago its step passed. In any other state a try was broken off, and the switch itself goes on from there: if it was another
+// action's, only to where it can be called off, for then the preflight of this one counts.
 func (m Move) move(ctx context.Context, c *engine.Call) (engine.Result, error) {
 	s, err := m.situation(ctx, c)
 	if err != nil {
 		return engine.Result{}, err
 	}
 	req := m.request(c, s.New, false)
+	if !s.st.Begun && s.seen.ReadOnly() {
+		if s, err = m.complete(ctx, c, s); err != nil {
+			return engine.Result{}, err
+		}
+	}
 	if s.one && s.Old.has(s.primary) {
 		cs, err := m.Switcher.Preflight(ctx, req)
 		if err != nil {
@@ -217,11 +226,17 @@ func (m Move) movedBack(ctx context.Context, c *engine.Call) (engine.Observation
 
 // moveBack moves the primary to the old side. From a settled new primary that needs an open way back, for else the writes made since would
 // be lost: it waits for one, and is never forced. That replication does not run may only mean that a server was restarted a moment ago;
-// when the step's deadline passes, a person is needed. A switch that was broken off before its promotion is taken back by the same call.
+// when the step's deadline passes, a person is needed. A switch that was broken off before its promotion is taken back by the same call;
+// one that was broken off after it has not made that way back yet, and is completed first.
 func (m Move) moveBack(ctx context.Context, c *engine.Call) (engine.Result, error) {
 	s, err := m.situation(ctx, c)
 	if err != nil {
 		return engine.Result{}, err
+	}
+	if s.broken() {
+		if s, err = m.complete(ctx, c, s); err != nil {
+			return engine.Result{}, err
+		}
 	}
 	req := m.request(c, s.Old, true)
 	if s.one && s.New.has(s.primary) {
@@ -245,6 +260,26 @@ func (m Move) moveBack(ctx context.Context, c *engine.Call) (engine.Result, erro
 		res.Status = engine.Status(status{Begun: s.st.Begun, BackBegun: true, BackEnded: true})
 	}
 	return res, err
+}
+
+// broken tells whether a switch of this action stopped where only going on leads back: after the promotion, or where the servers' own
+// notes have to say whether there was one.
+func (s situation) broken() bool {
+	writable := slices.ContainsFunc(s.seen.Nodes, func(n fleet.NodeObservation) bool { return n.Role == fleet.RolePrimary && s.New.has(n) })
+	switch {
+	case writable:
+		return (s.st.Begun || s.st.BackBegun) && lack(s.seen, s.New) != ""
+	default:
+		return s.st.Begun && !s.st.BackBegun && s.seen.ReadOnly()
+	}
+}
+
+// complete ends the switch to the new side that was begun, and looks again.
+func (m Move) complete(ctx context.Context, c *engine.Call, s situation) (situation, error) {
+	if err := m.Switcher.Complete(ctx, m.request(c, s.New, false)); err != nil {
+		return s, fmt.Errorf("complete the switch that was broken off: %w", err)
+	}
+	return m.situation(ctx, c)
 }
 
 // WayBackOpen only looks at replication to the old side, and makes what it sees known whether it is good or not.

@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/windlass-db/windlass/internal/check"
 	"github.com/windlass-db/windlass/internal/switchover"
@@ -58,11 +59,15 @@ func CheckNames() []string {
 	return out
 }
 
-// Preflight looks at every safety rule and changes nothing.
+// Preflight looks at every safety rule and changes nothing. Where a switch to that place was broken off, and its own notes say so, there is
+// nothing to be checked before it: it has to be completed.
 func (d *Driver) Preflight(ctx context.Context, req switchover.Request) (check.Results, error) {
 	sc := d.look(ctx, req.Cluster)
 	if err := ctx.Err(); err != nil {
 		return nil, err
+	}
+	if where, v, err := sc.decide(aim(req)); err == nil && where != fromBegin && v.standing != nil && v.standing.Role != isReplica && (v.writable() || v.standing.Role != isPrimary) {
+		return check.Results{check.Passed("one-primary", fmt.Sprintf("%s is %s by switch %s, which was broken off: it is completed", v.place, v.standing.Role, v.standing.Switch), d.cfg.Now())}, nil
 	}
 	in := &inspection{d: d, sc: sc, req: req, maxLag: d.budgetOf(req.Settings).maxLag}
 	if w := sc.writable(); len(w) == 1 {

@@ -65,6 +65,7 @@ type run struct {
 	promoted  bool // the elect was seen writable
 	demotedAt time.Time
 	holdMS    float64
+	ending    bool    // what was begun is ended, and nothing is begun
 	late      []error // of the strides after the commit: all are tried before any is reported
 	wary      bool    // something has failed: connections are tried before they are used
 	aside     *aside  // what runs beside the strides
@@ -72,6 +73,17 @@ type run struct {
 
 // Switch makes a node of the cell the primary; see the package comment and path.go.
 func (d *Driver) Switch(ctx context.Context, req switchover.Request) (engine.SwitchoverOutput, error) {
+	return d.try(ctx, req, false)
+}
+
+// Complete ends what a switch that was broken off left, and begins none: the old primary is writable again, or the new one is and every
+// other node replicates from it. It repeats safely.
+func (d *Driver) Complete(ctx context.Context, req switchover.Request) error {
+	_, err := d.try(ctx, req, true)
+	return err
+}
+
+func (d *Driver) try(ctx context.Context, req switchover.Request, ending bool) (engine.SwitchoverOutput, error) {
 	if req.Point == nil {
 		req.Point = func(string) {}
 	}
@@ -84,7 +96,7 @@ func (d *Driver) Switch(ctx context.Context, req switchover.Request) (engine.Swi
 	b := d.budgetOf(req.Settings)
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
-	r := &run{d: d, req: req, b: b, sessions: map[string]*session{}, log: d.log.With("cluster", req.Cluster.Name, "env", req.Cluster.Env, "term", req.Term, "switch", req.ID)}
+	r := &run{d: d, req: req, b: b, ending: ending, sessions: map[string]*session{}, log: d.log.With("cluster", req.Cluster.Name, "env", req.Cluster.Env, "term", req.Term, "switch", req.ID)}
 	defer r.close()
 	out, err := r.switchOver(ctx)
 	if err != nil {
@@ -122,6 +134,9 @@ func (r *run) switchOver(ctx context.Context) (engine.SwitchoverOutput, error) {
 			}
 			continue // look again: it has to be seen writable, with nothing else
 		case fromBegin:
+			if r.ending {
+				return engine.SwitchoverOutput{}, nil
+			}
 			r.old = v
 			return r.walk(ctx, beginAt)
 		case fromPromote:
@@ -133,7 +148,7 @@ func (r *run) switchOver(ctx context.Context) (engine.SwitchoverOutput, error) {
 			if err := r.pin(ctx); err != nil { // a restart has forgotten it
 				return engine.SwitchoverOutput{}, err
 			}
-			if !aim(r.req).at(v) { // it was on its way to another place: let it arrive, then begin anew from there
+			if !aim(r.req).at(v) && !r.ending { // it was on its way to another place: let it arrive, then begin anew from there
 				if err := r.arrive(ctx); err != nil {
 					return engine.SwitchoverOutput{}, err
 				}
