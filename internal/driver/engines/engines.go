@@ -16,6 +16,7 @@ import (
 
 	"github.com/windlass-db/windlass/internal/check"
 	"github.com/windlass-db/windlass/internal/driver/haproxy"
+	"github.com/windlass-db/windlass/internal/driver/nginx"
 	"github.com/windlass-db/windlass/internal/driver/service"
 	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/rolling"
@@ -221,6 +222,9 @@ func (x balancer) at(c fleet.Cluster) (rolling.Balancer, error) {
 	s, err := x.of(c)
 	if err != nil {
 		return nil, err
+	}
+	if n := s.Balancer.Nginx; n != nil {
+		return nginx.New(nginx.Config{File: service.Text(n.File, c.Ref()), Upstream: service.Text(n.Upstream, c.Ref()), PIDFile: service.Text(n.PIDFile, c.Ref()), Test: n.Test, Reload: n.Reload, Timeout: n.Timeout}), nil
 	}
 	h := s.Balancer.HAProxy
 	network, address, err := haproxy.ParseAddress(service.Text(h.Socket, c.Ref()))

@@ -77,6 +77,7 @@ type Probe struct {
 // EngineBalancer says who gives the nodes requests.
 type EngineBalancer struct {
 	HAProxy *EngineHAProxy `yaml:"haproxy" doc:"an HAProxy, by its runtime socket"`
+	Nginx   *EngineNginx   `yaml:"nginx" doc:"an nginx of this machine, by a file with its upstream, and a reload"`
 }
 
 // EngineHAProxy is one HAProxy.
@@ -84,6 +85,16 @@ type EngineHAProxy struct {
 	Socket  string        `yaml:"socket" rule:"required nonempty" doc:"the runtime socket, at the level admin: unix:PATH or tcp:HOST:PORT" example:"\"unix:/run/haproxy/admin.sock\""`
 	Backend string        `yaml:"backend" rule:"required nonempty" doc:"the backend, with a server of every node's name" example:"\"{cluster}\""`
 	Timeout time.Duration `yaml:"timeout" rule:"max=5m" doc:"of one command; absent: 5s" example:"5s"`
+}
+
+// EngineNginx is one nginx.
+type EngineNginx struct {
+	File     string        `yaml:"file" rule:"required nonempty" doc:"file with the upstream alone, included by nginx's own; its folder has to be writable" example:"/etc/nginx/windlass/{cluster}.conf"`
+	Upstream string        `yaml:"upstream" rule:"required nonempty" doc:"the upstream's name" example:"\"{cluster}\""`
+	PIDFile  string        `yaml:"pid_file" rule:"required nonempty" doc:"of the master process" example:"/run/nginx.pid"`
+	Test     []string      `yaml:"test" rule:"nonempty" doc:"command that tests the configuration; absent: nginx -t" example:"[nginx, -t]"`
+	Reload   []string      `yaml:"reload" rule:"nonempty" doc:"command that reloads it; absent: SIGHUP to the master" example:"[systemctl, reload, nginx]"`
+	Timeout  time.Duration `yaml:"timeout" rule:"max=5m" doc:"of a test, and of a reload; absent: 30s" example:"30s"`
 }
 
 // EngineDatabase is the database that the nodes share.
@@ -133,7 +144,11 @@ func checkText(at config.Spot, text string, known []string) {
 		if m[0] == "{{" || m[0] == "}}" || strings.HasSuffix(m[0], "}") && slices.Contains(known, m[1]) {
 			continue
 		}
-		at.Problem(config.CodeValue, fmt.Sprintf("%q has no meaning here", m[0]), "write {"+strings.Join(known, "}, {")+"}, or {{ for a bracket")
+		hint := "nothing is filled in here: remove it"
+		if len(known) > 0 {
+			hint = "write {" + strings.Join(known, "}, {") + "}, or {{ for a bracket"
+		}
+		at.Problem(config.CodeValue, fmt.Sprintf("%q has no meaning here", m[0]), hint)
 	}
 }
 
@@ -206,8 +221,21 @@ func (e *Engine) build(at config.Spot) {
 	if e.Version.TCP != "" {
 		at.At("version", "tcp").Problem(config.CodeContradiction, "a connection tells no version", "ask by http or command")
 	}
-	if b := at.At("balancer"); e.Balancer.HAProxy == nil && b.Given() && !b.Bad() {
-		b.Problem(config.CodeMissing, "nothing says which load balancer it is", "add \"haproxy\"")
+	if b := at.At("balancer"); b.Given() && !b.Bad() {
+		switch count(b.At("haproxy").Given(), b.At("nginx").Given()) {
+		case 0:
+			b.Problem(config.CodeMissing, "nothing says which load balancer it is", "add haproxy or nginx")
+		case 2:
+			b.Problem(config.CodeContradiction, "two load balancers would give the same nodes requests, and only one would be drained", "keep one of haproxy and nginx")
+		}
+	}
+	if n := e.Balancer.Nginx; n != nil {
+		here := at.At("balancer", "nginx")
+		checkText(here.At("file"), n.File, ofCluster)
+		checkText(here.At("upstream"), n.Upstream, ofCluster)
+		checkText(here.At("pid_file"), n.PIDFile, ofCluster)
+		checkTexts(here.At("test"), n.Test, nil)
+		checkTexts(here.At("reload"), n.Reload, nil)
 	}
 	if h := e.Balancer.HAProxy; h != nil {
 		here := at.At("balancer", "haproxy")
@@ -296,6 +324,17 @@ func (e Engine) from(abs func(string) string, program func(string) string) Engin
 			own.Socket = "unix:" + abs(path)
 		}
 		e.Balancer.HAProxy = &own
+	}
+	if n := e.Balancer.Nginx; n != nil {
+		own := *n
+		own.File, own.PIDFile = abs(own.File), abs(own.PIDFile)
+		own.Test, own.Reload = slices.Clone(own.Test), slices.Clone(own.Reload)
+		for _, line := range [][]string{own.Test, own.Reload} {
+			if len(line) > 0 {
+				line[0] = program(line[0])
+			}
+		}
+		e.Balancer.Nginx = &own
 	}
 	e.Database.DSNFile, e.Database.DevDSNFile = abs(e.Database.DSNFile), abs(e.Database.DevDSNFile)
 	return e
