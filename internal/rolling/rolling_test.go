@@ -102,9 +102,11 @@ func TestNoFeatureBeforeTheLastNode(t *testing.T) {
 		w := newWorld(t, 3)
 		w.camp.Rolling.LeastServing = 50
 		time.Sleep(warmUp)
+		once := false // the step is begun anew after each wait
 		for i, st := range strategy.Rolling().Stages {
 			o, message := w.stage(int64(i+1), st.Name, strategy.Forward, func(e engine.Edge) {
-				if e.String() == "finalize/forward/1-open-features/intent/after" {
+				if e.String() == "finalize/forward/1-open-features/intent/after" && !once {
+					once = true
 					w.mu.Lock()
 					w.nodes["n2"].version = "1.0"
 					w.mu.Unlock()

@@ -55,6 +55,12 @@ func (h handlers) on(ctx context.Context, c *engine.Call, version string, least 
 	if len(st.Out) > 0 {
 		o.Message += "; out: " + strings.Join(st.Out, ", ")
 	}
+	if n > 0 && version == c.Campaign.To {
+		o.Checks = check.Results{h.early(ctx, c)}
+		if o.Checks[0].Verdict == check.Warn {
+			o.Message += ". Warning: " + o.Checks[0].Detail
+		}
+	}
 	return o, nil
 }
 

@@ -94,7 +94,7 @@ func (h handlers) bring(ctx context.Context, c *engine.Call, version string, upT
 				Message: fmt.Sprintf("%v. The others go on serving; nothing more is taken out. Mend it, or abort: then every group goes back", err)}, nil
 		}
 		st = status{}
-		if err := c.Save(ctx, st, progress(all, version, want), strings.Join(names(group), ", ")+" serves on "+version); err != nil {
+		if err := c.Save(ctx, st, progress(all, version, want), strings.Join(names(group), ", ")+" serves on "+version+h.earlyText(ctx, c)); err != nil {
 			return engine.Result{}, err
 		}
 	}

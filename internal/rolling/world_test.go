@@ -31,6 +31,7 @@ type world struct {
 
 	schema   string // version that it was expanded for
 	features bool
+	used     []string          // features that are in use
 	sick     map[string]string // node → version on which it does not get healthy
 	deaf     bool              // the load balancer does not answer
 	fewest   int               // fewest nodes that served at any time
@@ -237,7 +238,7 @@ type features struct{ *world }
 func (w features) Open(context.Context, fleet.Cluster, string) (bool, []string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.features, nil, nil
+	return w.features, w.used, nil
 }
 
 func (w features) SetOpen(_ context.Context, _ fleet.Cluster, version string, term int64) error {

@@ -219,7 +219,7 @@ var (
 	myDropIndex    = regexp.MustCompile("(?is)^\\s*DROP\\s+INDEX\\s+(?:IF\\s+EXISTS\\s+)?`?([\\w$]+)`?\\s+ON\\s+`?([\\w$]+)`?")
 	myDrop         = regexp.MustCompile("(?is)^\\s*DROP\\s+(COLUMN|INDEX|KEY|FOREIGN\\s+KEY|CONSTRAINT|CHECK)?\\s*(?:IF\\s+EXISTS\\s+)?`?([\\w$]+)`?")
 	myRenameColumn = regexp.MustCompile("(?is)^\\s*(?:CHANGE(?:\\s+COLUMN)?|RENAME\\s+COLUMN)\\s+`?([\\w$]+)`?\\s+(?:TO\\s+)?`?([\\w$]+)`?")
-	myRenameTo     = regexp.MustCompile("(?is)^\\s*RENAME\\s+(?:TO|AS)\\s")
+	myRenameTo     = regexp.MustCompile(`(?is)^\s*RENAME\s+(?:TO|AS)\s`)
 	myCreateView   = regexp.MustCompile("(?is)^\\s*CREATE\\s+VIEW\\s+`?([\\w$]+)`?\\s")
 	myCreateOther  = regexp.MustCompile("(?is)^\\s*CREATE\\s+TRIGGER\\s+`?([\\w$]+)`?\\s")
 )
