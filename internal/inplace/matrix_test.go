@@ -120,6 +120,15 @@ const leaseTTL = 30 * time.Second
 
 // runStage takes a stage to its end, by one supervisor after the other; at may kill one.
 func runStage(t *testing.T, m *model, cl fleet.Cluster, plan strategy.Plan, at func(engine.Edge)) (engine.Outcome, string, engine.Assignment) {
+	return runAborted(t, m, cl, plan, func(e engine.Edge, _ func()) {
+		if at != nil {
+			at(e)
+		}
+	})
+}
+
+// runAborted is runStage with an at that may abort the action.
+func runAborted(t *testing.T, m *model, cl fleet.Cluster, plan strategy.Plan, at func(e engine.Edge, abort func())) (engine.Outcome, string, engine.Assignment) {
 	c := campaign.Defaults()
 	c.Strategy, c.Product, c.From, c.To, c.FromCell, c.ToCell = "inplace", "mariadb", "10.11", "11.8", "blue", "blue"
 	mem := enginetest.NewMemory(time.Now)
@@ -138,7 +147,8 @@ func runStage(t *testing.T, m *model, cl fleet.Cluster, plan strategy.Plan, at f
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			if _, err := engine.Run(t.Context(), mem, m.handlers(t), a, engine.Options{LeasedAt: from, At: at, Log: slog.New(slog.DiscardHandler)}); err != nil {
+			o := engine.Options{LeasedAt: from, At: func(e engine.Edge) { at(e, func() { mem.Abort(1) }) }, Log: slog.New(slog.DiscardHandler)}
+			if _, err := engine.Run(t.Context(), mem, m.handlers(t), a, o); err != nil {
 				t.Errorf("run: %v", err)
 			}
 		}()
@@ -282,6 +292,43 @@ func TestAKillAtEveryEdge(t *testing.T) {
 		})
 	}
 	t.Logf("%d kills", total)
+}
+
+// TestAnAbortAtEveryEdgeOfTheSwitch aborts the action at each edge of the step that moves the primary, with its supervisor alive, which a
+// heartbeat tells there, and killed. The old primary is the primary again, also from after the promotion, and nobody is needed.
+func TestAnAbortAtEveryEdgeOfTheSwitch(t *testing.T) {
+	plan, _ := strategy.InPlace().Expand(strategy.StageSwitchPrimary, strategy.Forward)
+	aborts := 0
+	for _, e := range engine.Edges(plan, newModel().handlers(t)) {
+		if e.Kind != strategy.SwitchPrimary || e.Undo {
+			continue
+		}
+		for _, killed := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				m := newModel()
+				m.away = time.Minute // so that it waits, too
+				hit := false
+				outcome, message, a := runAborted(t, m, m.at(true, false), plan, func(edge engine.Edge, abort func()) {
+					if edge != e || hit {
+						return
+					}
+					hit = true
+					abort()
+					if killed {
+						runtime.Goexit()
+					}
+					time.Sleep(leaseTTL / 2)
+				})
+				what := fmt.Sprintf("aborted at %s, killed %v", e, killed)
+				if !hit || outcome != engine.Aborted || m.is() != "10.11* 11.8+ 11.8+" || len(m.broke) > 0 {
+					t.Errorf("%s (met: %v): ended %s (%s) with %s; broken: %v", what, hit, outcome, message, m.is(), m.broke)
+				}
+				m.whole(t, what, a.Cluster.Cells[0])
+				aborts++
+			})
+		}
+	}
+	t.Logf("%d aborts", aborts)
 }
 
 // whole sees that nothing is left half done: every node runs and follows, the gateway reads from all, and the state says what is there.
