@@ -30,7 +30,8 @@ func supervisorCommand() *cobra.Command {
 		Long: `Pulls actions of its environment from the server and runs them. Several supervisors of one environment share the work.
 
 The file says where the work comes from and how nodes, gateways and records are reached: examples/supervisor.yaml, or
-examples/exec/supervisor.yaml for a program of your own that makes the nodes. The secrets are in files of mode 0600 beside it.`,
+examples/exec/supervisor.yaml for a program of your own that makes the nodes; examples/rolling/supervisor.yaml for engines behind load
+balancers. The secrets are in files of mode 0600 beside it.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runSupervisor(cmd.Context(), file) },
 	}
