@@ -16,10 +16,12 @@ import (
 	"time"
 )
 
-// Probe is one question to a node: by HTTP, by TCP, or by a command. Exactly one of them is set. Texts have placeholders.
+// Probe is one question to a node: by HTTP, by TCP, by gRPC's health protocol, or by a command. Exactly one of them is set. Texts have
+// placeholders.
 type Probe struct {
 	HTTP    string        // URL that has to answer with 200
 	TCP     string        // host:port that has to take a connection
+	GRPC    string        // grpc://host:port/SERVICE, or grpcs:// with TLS, that has to answer SERVING; without a service it is the whole server
 	Command []string      // has to end with 0
 	JSON    string        // of the answer, the text or number at this path, such as "build.version"; empty: the whole answer
 	Timeout time.Duration // 0: 5 s
@@ -30,16 +32,21 @@ const mostAnswer = 1 << 20
 
 func (p Probe) check(what string) error {
 	n := 0
-	for _, set := range []bool{p.HTTP != "", p.TCP != "", len(p.Command) > 0} {
+	for _, set := range []bool{p.HTTP != "", p.TCP != "", p.GRPC != "", len(p.Command) > 0} {
 		if set {
 			n++
 		}
 	}
 	if n != 1 {
-		return fmt.Errorf("%s is asked by exactly one of http, tcp and command", what)
+		return fmt.Errorf("%s is asked by exactly one of http, tcp, grpc and command", what)
 	}
-	if p.TCP != "" && p.JSON != "" {
-		return fmt.Errorf("%s: a TCP connection answers no JSON", what)
+	if (p.TCP != "" || p.GRPC != "") && p.JSON != "" {
+		return fmt.Errorf("%s: neither a TCP connection nor gRPC's health protocol answers JSON", what)
+	}
+	if p.GRPC != "" {
+		if _, _, _, err := p.grpc(Unit{}.somewhere()); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
 	}
 	for _, text := range append([]string{p.HTTP, p.TCP}, p.Command...) {
 		if _, err := expand(text, Unit{}.somewhere()); err != nil {
@@ -69,6 +76,8 @@ func (p Probe) ask(ctx context.Context, u Unit) (string, error) {
 		answer, err = p.get(ctx, u)
 	case p.TCP != "":
 		return p.connect(ctx, u)
+	case p.GRPC != "":
+		return p.serving(ctx, u)
 	default:
 		answer, err = p.run(ctx, u)
 	}
