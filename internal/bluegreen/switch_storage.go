@@ -116,7 +116,7 @@ func (h handlers) proved(_ context.Context, c *engine.Call) (engine.Observation,
 	if !st.Proved.OK() {
 		return engine.Missing("no row was written and seen on every replica yet"), nil
 	}
-	o := engine.There("a row written on the new primary arrived on every replica")
+	o := engine.There("a row written on the primary arrived on every replica")
 	o.Checks = st.Proved
 	return o, nil
 }
