@@ -131,7 +131,7 @@ func runner(r settings.EngineRun) service.Runner {
 }
 
 func probe(p settings.Probe) service.Probe {
-	return service.Probe{HTTP: p.HTTP, TCP: p.TCP, Command: p.Command, JSON: p.JSON, Timeout: p.Timeout}
+	return service.Probe{HTTP: p.HTTP, GRPC: p.GRPC, TCP: p.TCP, Command: p.Command, JSON: p.JSON, Timeout: p.Timeout}
 }
 
 // of is what drives the cluster.

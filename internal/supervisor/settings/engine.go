@@ -65,9 +65,10 @@ type EngineCommands struct {
 	Stop    []string `yaml:"stop" rule:"required nonempty" doc:"stops the node, and returns when its process is gone" example:"[/usr/local/bin/our-jobs, stop, \"{node}\"]"`
 }
 
-// Probe is one question to a node: exactly one of http, tcp and command.
+// Probe is one question to a node: exactly one of http, grpc, tcp and command.
 type Probe struct {
 	HTTP    string        `yaml:"http" rule:"nonempty" doc:"URL that has to answer with 200" example:"\"http://{address}/health\""`
+	GRPC    string        `yaml:"grpc" rule:"nonempty" doc:"gRPC's health service, which has to answer SERVING: grpc://HOST:PORT/SERVICE, or grpcs:// with TLS; without a service the whole server" example:"\"grpc://{address}\""`
 	TCP     string        `yaml:"tcp" rule:"nonempty" doc:"host and port that have to take a connection" example:"\"{address}\""`
 	Command []string      `yaml:"command" rule:"nonempty" doc:"command that has to end with 0" example:"[/usr/local/bin/our-jobs, version, \"{node}\"]"`
 	JSON    string        `yaml:"json" rule:"nonempty" doc:"of the answer, the text or number at this path; absent: all of it" example:"build.version"`
@@ -120,16 +121,7 @@ type EngineConnections struct {
 	Value string `yaml:"value" rule:"required nonempty" doc:"what that is for a node" example:"\"jobs-{node}\""`
 }
 
-// Of is the engine of a product.
-func (f File) Of(product string) (Engine, bool) {
-	i := slices.IndexFunc(f.Engines, func(e Engine) bool { return e.Product == product })
-	if i < 0 {
-		return Engine{}, false
-	}
-	return f.Engines[i], true
-}
-
-// Placeholders of texts about a cluster, about a node, and about what is started.
+// What may be filled into texts about a cluster, about a node, and about what is started.
 var (
 	ofCluster = []string{"env", "cluster"}
 	ofNode    = append(slices.Clone(ofCluster), "node", "address", "host", "port", "zone")
@@ -218,8 +210,10 @@ func (e *Engine) build(at config.Spot) {
 	for name, p := range map[string]Probe{"health": e.Health, "version": e.Version} {
 		p.build(name, at.At(name))
 	}
-	if e.Version.TCP != "" {
-		at.At("version", "tcp").Problem(config.CodeContradiction, "a connection tells no version", "ask by http or command")
+	for key, text := range map[string]string{"tcp": e.Version.TCP, "grpc": e.Version.GRPC} {
+		if text != "" {
+			at.At("version", key).Problem(config.CodeContradiction, "a node tells no version by it", "ask by http or command")
+		}
 	}
 	if b := at.At("balancer"); b.Given() && !b.Bad() {
 		switch count(b.At("haproxy").Given(), b.At("nginx").Given()) {
@@ -264,18 +258,22 @@ func (p Probe) build(what string, at config.Spot) {
 	if at.Bad() || !at.Given() {
 		return
 	}
-	switch n := count(at.At("http").Given(), at.At("tcp").Given(), at.At("command").Given()); n {
+	switch n := count(at.At("http").Given(), at.At("grpc").Given(), at.At("tcp").Given(), at.At("command").Given()); n {
 	case 1:
 	case 0:
-		at.Problem(config.CodeMissing, "nothing says how a node is asked for its "+what, "add one of http, tcp and command")
+		at.Problem(config.CodeMissing, "nothing says how a node is asked for its "+what, "add one of http, grpc, tcp and command")
 	default:
-		at.Problem(config.CodeContradiction, fmt.Sprintf("a node is asked for its %s in %d ways", what, n), "keep one of http, tcp and command")
+		at.Problem(config.CodeContradiction, fmt.Sprintf("a node is asked for its %s in %d ways", what, n), "keep one of http, grpc, tcp and command")
 	}
 	checkText(at.At("http"), p.HTTP, ofNode)
 	checkText(at.At("tcp"), p.TCP, ofNode)
+	checkText(at.At("grpc"), p.GRPC, ofNode)
+	if p.GRPC != "" && !at.At("grpc").Bad() && !strings.HasPrefix(p.GRPC, "grpc://") && !strings.HasPrefix(p.GRPC, "grpcs://") {
+		at.At("grpc").Problem(config.CodeValue, fmt.Sprintf("%q does not say how the node is reached", p.GRPC), "write grpc://{address}, or grpcs://{address} with TLS")
+	}
 	checkTexts(at.At("command"), p.Command, ofNode)
-	if p.TCP != "" && p.JSON != "" {
-		at.At("json").Problem(config.CodeContradiction, "a connection answers no JSON", "remove it, or ask by http or command")
+	if p.TCP+p.GRPC != "" && p.JSON != "" {
+		at.At("json").Problem(config.CodeContradiction, "neither a connection nor gRPC's health service answers JSON", "remove it, or ask by http or command")
 	}
 }
 
