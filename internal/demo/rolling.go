@@ -40,7 +40,7 @@ const (
 	rollingEnv   = "prod"
 	// leastServing is the share of nodes that have to serve, in percent; rollingGroup is of two.
 	leastServing = 60
-	rollingGroup = "34%"
+	rollingGroup = "33%"
 )
 
 // rollingCampaign is the demo's campaign: every stage, with soaks of seconds.
@@ -57,7 +57,7 @@ soak:
   stages: {expand-schema: 1s, canary: 2s, nodes: 2s}
 schedule: {always: true, every: 1s}
 budget: {campaign: 0, environment: 0, stage: 0}
-rolling: {group: 34%, least_serving: 60%, drain_within: 30s, healthy_within: 1m, slow_start: 2s, watch: 2s}
+rolling: {group: 33%, least_serving: 60%, drain_within: 30s, healthy_within: 1m, slow_start: 2s, watch: 2s}
 `
 
 // rollingPlace is where the demo keeps its things, and what it has made of them.

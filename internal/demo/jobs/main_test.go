@@ -85,7 +85,7 @@ func newWorld(t *testing.T, k Kind, nodes int) *world {
 		Features:    service.Features{DB: s.DB, Dialect: k.Dialect(), Used: map[string]string{"priorities": UsesOfNew}},
 	}
 	w.camp = campaign.Campaign{Name: "c", Strategy: "rolling", From: Old, To: New, FromCell: "main", ToCell: "main",
-		Rolling: campaign.Rolling{Group: "34%", LeastServing: 60, DrainWithin: 10 * time.Second, HealthyWithin: 20 * time.Second, SlowStart: 300 * time.Millisecond, Watch: 300 * time.Millisecond}}
+		Rolling: campaign.Rolling{Group: "33%", LeastServing: 60, DrainWithin: 10 * time.Second, HealthyWithin: 20 * time.Second, SlowStart: 300 * time.Millisecond, Watch: 300 * time.Millisecond}}
 	run, cancelRun := context.WithCancel(context.Background())
 	done := make(chan struct{}, 2)
 	go func() { w.load.Run(run); done <- struct{}{} }()
