@@ -167,12 +167,17 @@ func (s *Store) Rollback(ctx context.Context, name string, ref fleet.ClusterRef,
 	})
 }
 
-// lost is what is gone behind the point of no return.
+// lost says what lies behind the point of no return.
 func lost(c campaign.Campaign) string {
-	if c.InPlace() {
-		return "its last node of the old version"
+	switch {
+	case c.InPlace():
+		return "its last node of the old version is gone"
+	case c.Rolls():
+		return "the features of " + c.To + " are open"
+	case c.Contracts():
+		return "what only the old version used is dropped"
 	}
-	return "its old cell"
+	return "its old cell is gone"
 }
 
 // movesPrimary tells whether the stage is the one that makes a node of the new version the primary.
@@ -198,7 +203,7 @@ func RollbackAllowed(c campaign.Campaign, p campaign.Progress, to string) error 
 	case at < 0 || target >= at:
 		return &Refused{fmt.Sprintf("%s is at %s: there is nothing to roll back to %s", p.Ref, orBeginning(p.Stage), orBeginning(to)), "name a stage before the one that it is at"}
 	case st.Stages[at].PointOfNoReturn:
-		return &Refused{fmt.Sprintf("%s has passed the point of no return: %s is gone", p.Ref, lost(c)), "go forward; a campaign in the other direction is a new upgrade"}
+		return &Refused{fmt.Sprintf("%s has passed the point of no return: %s", p.Ref, lost(c)), "go forward; a campaign in the other direction is a new upgrade"}
 	}
 	moves := st.PrimaryMoves()
 	if moves >= 0 && at >= moves && target < moves && p.WayBack != nil && !p.WayBack.Open {
