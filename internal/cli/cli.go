@@ -24,6 +24,8 @@ const (
 	ExitError   = 1 // it did not work
 	ExitUsage   = 2 // the command line or a file is wrong
 	ExitFinding = 3 // it worked, and the answer is no: a hold, a finding, an illegal state
+
+	ExitInterrupted = 130 // it was ended by a signal before it was done
 )
 
 // Streams are what the command reads and writes.
@@ -73,6 +75,10 @@ func Run(ctx context.Context, root *cobra.Command, s Streams) int {
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return ExitOK
+	}
+	if interrupted(ctx, err) {
+		fmt.Fprintln(s.Err, "windlass: interrupted")
+		return ExitInterrupted
 	}
 	if msg := err.Error(); msg != "" {
 		fmt.Fprintf(s.Err, "windlass: %s\n", msg)
@@ -133,7 +139,11 @@ func confirm(cmd *cobra.Command, o *Options, what string) (bool, error) {
 		}
 	}
 	fmt.Fprint(cmd.ErrOrStderr(), "Go ahead? [y/N] ")
-	line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+	line, err := unless(cmd.Context(), func() (string, error) { return bufio.NewReader(cmd.InOrStdin()).ReadString('\n') })
+	if interrupted(cmd.Context(), err) {
+		fmt.Fprintln(cmd.ErrOrStderr(), "\nNothing was changed.")
+		return false, err
+	}
 	if err != nil && line == "" {
 		return false, Failf(ExitUsage, "give --yes to go ahead without being asked", "no answer was given")
 	}

@@ -30,7 +30,10 @@ func readFiles(cmd *cobra.Command, o *Options, names []string) (documents, error
 	if len(names) == 0 {
 		return d, Failf(ExitUsage, "give -f FILE, once for each file", "no file is named")
 	}
-	objects, err := config.ReadFiles(names, fleet.Kind(), campaign.Kind())
+	objects, err := unless(cmd.Context(), func() ([]config.Object, error) { return config.ReadFiles(names, fleet.Kind(), campaign.Kind()) })
+	if interrupted(cmd.Context(), err) {
+		return d, err
+	}
 	var ps config.Problems
 	if errors.As(err, &ps) {
 		if o.Output == "json" {
