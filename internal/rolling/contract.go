@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/windlass-db/windlass/internal/check"
@@ -32,7 +33,7 @@ func ContractHandlers(p Ports) []engine.Handler {
 	if p.Sleep == nil {
 		p.Sleep = sleep
 	}
-	h := handlers{p}
+	h := handlers{p, &sync.Mutex{}}
 	return []engine.Handler{
 		{Kind: strategy.CheckContract, Version: 1, Forward: engine.Act{Observe: h.contractFits}},
 		{Kind: strategy.ContractSchema, Version: 1, Forward: engine.Act{Observe: h.contracted, Do: h.contract}, Saves: true},

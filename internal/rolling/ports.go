@@ -18,6 +18,7 @@ package rolling
 import (
 	"context"
 	"encoding/json"
+	"sync"
 	"time"
 
 	"github.com/windlass-db/windlass/internal/check"
@@ -112,7 +113,7 @@ func Handlers(p Ports) []engine.Handler {
 	if p.Sleep == nil {
 		p.Sleep = sleep
 	}
-	h := handlers{p}
+	h := handlers{p, &sync.Mutex{}}
 	points := []string{"group-chosen", "drained", "left", "stopped", "disconnected", "started", "healthy", "admitted"}
 	return []engine.Handler{
 		{Kind: strategy.CheckSchema, Version: 1, Forward: engine.Act{Observe: h.schemaFits}},
@@ -132,7 +133,10 @@ func Handlers(p Ports) []engine.Handler {
 	}
 }
 
-type handlers struct{ Ports }
+type handlers struct {
+	Ports
+	again *sync.Mutex // who takes out a node that was admitted again counts the others, and is not counted wrong meanwhile
+}
 
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)

@@ -201,7 +201,7 @@ func (h handlers) replace(ctx context.Context, c *engine.Call, group []fleet.Nod
 	}
 	well, ill := h.healthy(ctx, c, group, version)
 	c.Point("healthy")
-	if err := h.admit(ctx, c, well); err != nil {
+	if err := h.admit(ctx, c, well, version); err != nil {
 		return errors.Join(ill, err)
 	}
 	c.Point("admitted")
@@ -245,7 +245,7 @@ func (h handlers) empty(ctx context.Context, c *engine.Call, n fleet.Node) error
 		admitted = bs[i].Admitted
 		switch {
 		case admitted:
-			return n.Name + " is given requests again: the load balancer was started anew, or somebody admitted it", h.drain(ctx, c, n)
+			return n.Name + " is given requests again: the load balancer was started anew, or somebody admitted it", h.drainAgain(ctx, c, n)
 		case bs[i].Sessions > 0:
 			return fmt.Sprintf("%d sessions are on %s", bs[i].Sessions, n.Name), nil
 		}
@@ -270,6 +270,26 @@ func isolated(n fleet.Node, missing string, err error) error {
 		return fmt.Errorf("isolate %s: %w", n.Name, err)
 	}
 	return nil
+}
+
+// drainAgain takes a node out that was admitted by another's hand while it was to be empty. Others may have fallen ill since it was chosen: if
+// the share needs it now it is left to serve, and the group is chosen anew. One node after the other: each counts those before it.
+func (h handlers) drainAgain(ctx context.Context, c *engine.Call, n fleet.Node) error {
+	h.again.Lock()
+	defer h.again.Unlock()
+	all, err := h.look(ctx, c)
+	if err != nil {
+		return err
+	}
+	_, least, err := settings(c, len(all))
+	if err != nil {
+		return err
+	}
+	serves := count(all, func(s seen) bool { return s.Name == n.Name && s.serves() })
+	if others := count(all, func(s seen) bool { return s.Name != n.Name && s.serves() }); serves == 1 && others < least {
+		return fmt.Errorf("%s serves again, and can't be taken out: %d others of %d nodes serve, and %d have to", n.Name, others, len(all), least)
+	}
+	return h.drain(ctx, c, n)
 }
 
 func (h handlers) stop(ctx context.Context, c *engine.Call, n fleet.Node) error {
@@ -345,10 +365,15 @@ func (h handlers) healthy(ctx context.Context, c *engine.Call, group []fleet.Nod
 	return well, ill
 }
 
-// admit gives the nodes requests, a few first.
-func (h handlers) admit(ctx context.Context, c *engine.Call, nodes []fleet.Node) error {
+// admit gives the nodes requests, a few first, and more only while they are well.
+func (h handlers) admit(ctx context.Context, c *engine.Call, nodes []fleet.Node, version string) error {
 	shares := []int{10, 25, 50, 100}
+	var ill []error
 	for i, percent := range shares {
+		if i > 0 {
+			well, err := h.healthy(ctx, c, nodes, version)
+			nodes, ill = well, append(ill, err)
+		}
 		if err := each(ctx, nodes, func(ctx context.Context, n fleet.Node) error {
 			if err := h.Balancer.Admit(ctx, c.Cluster, n, percent, c.Term); err != nil {
 				return fmt.Errorf("admit %s: %w", n.Name, err)
@@ -363,7 +388,7 @@ func (h handlers) admit(ctx context.Context, c *engine.Call, nodes []fleet.Node)
 			}
 		}
 	}
-	return nil
+	return errors.Join(ill...)
 }
 
 func or(s, other string) string {
