@@ -57,6 +57,11 @@ type RecordRequest struct {
 	Record engine.StepRecord `json:"record"`
 }
 
+// RecordReply tells whether the action is to turn round. A server of a release that did not tell sends nothing.
+type RecordReply struct {
+	Abort bool `json:"abort"`
+}
+
 // TurnRequest turns an action round.
 type TurnRequest struct {
 	Term   int64  `json:"term"`

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -82,6 +83,10 @@ func (e *UnreachableError) ErrorHint() string {
 	case e.Untrusted():
 		return "its certificate was refused: has it run out? is this machine's clock right?"
 	}
+	var op *net.OpError
+	if errors.Is(e.Err, context.DeadlineExceeded) && !(errors.As(e.Err, &op) && op.Op == "dial") {
+		return "it is too busy, or something on the way swallows what is sent to it; whether it did this is unknown: look with `windlass events`; traffic is not affected"
+	}
 	return "is it running? start it with `windlass server`, or give its address with --server; traffic is not affected"
 }
 
@@ -90,6 +95,7 @@ type Client struct {
 	base  string
 	token string
 	http  *http.Client
+	slow  *http.Client // without a limit of its own, for what the caller's context limits
 }
 
 // NewClient makes a client of the server at base, such as "http://127.0.0.1:8480". With caFile, a PEM file, the server's
@@ -112,7 +118,7 @@ func NewClient(base, token, caFile string) (*Client, error) {
 		}
 		t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
-	return &Client{strings.TrimSuffix(base, "/"), token, &http.Client{Transport: t, Timeout: 30 * time.Second}}, nil
+	return &Client{base: strings.TrimSuffix(base, "/"), token: token, http: &http.Client{Transport: t, Timeout: 30 * time.Second}, slow: &http.Client{Transport: t}}, nil
 }
 
 // call sends a request and decodes the answer; found is false for 204.
@@ -198,8 +204,9 @@ func (a *Agent) Heartbeat(ctx context.Context, action, term int64) (bool, error)
 }
 
 // Record persists a step's row.
-func (a *Agent) Record(ctx context.Context, action, term int64, rec engine.StepRecord) error {
-	return do(ctx, a.c, http.MethodPost, a.action(action, "record"), RecordRequest{term, rec})
+func (a *Agent) Record(ctx context.Context, action, term int64, rec engine.StepRecord) (abort bool, err error) {
+	r, _, err := call[RecordReply](ctx, a.c, http.MethodPost, a.action(action, "record"), RecordRequest{term, rec})
+	return r.Abort, err
 }
 
 // Turn turns the action round.
@@ -300,13 +307,15 @@ func (c *Client) Override(ctx context.Context, name string, o campaign.Override)
 	return do(ctx, c, http.MethodPost, campaignPath(name, "override"), o)
 }
 
-// Forecast runs a campaign's rules ahead on a virtual clock.
+// Forecast runs a campaign's rules ahead on a virtual clock. It may take minutes, which the context limits.
 func (c *Client) Forecast(ctx context.Context, name string, costs bool) (Forecast, error) {
 	path := campaignPath(name, "forecast")
 	if costs {
 		path += "?costs=true"
 	}
-	r, _, err := call[Forecast](ctx, c, http.MethodGet, path, nil)
+	patient := *c
+	patient.http = c.slow
+	r, _, err := call[Forecast](ctx, &patient, http.MethodGet, path, nil)
 	return r, err
 }
 

@@ -106,8 +106,9 @@ type SwitchoverOutput struct {
 type Journal interface {
 	// Heartbeat prolongs the lease and tells whether a person asked for an abort. The lease counts from before the request.
 	Heartbeat(ctx context.Context, actionID, term int64) (abort bool, err error)
-	// Record persists one step's row and its outputs.
-	Record(ctx context.Context, actionID, term int64, rec StepRecord) error
+	// Record persists one step's row and its outputs. It tells of an abort as the heartbeat does: one that was asked for before the row was
+	// written is in its answer, so that nothing begins after it.
+	Record(ctx context.Context, actionID, term int64, rec StepRecord) (abort bool, err error)
 	// Turn persists that the action has turned round, and why.
 	Turn(ctx context.Context, actionID, term int64, reason string) error
 	// Release gives the lease back while a step waits, to be leased again after retryAfter.
@@ -123,7 +124,8 @@ type Call struct {
 	Status json.RawMessage // as the handler left it, after a kill too
 	Log    *slog.Logger
 	Now    func() time.Time
-	// Save persists the handler's status in the middle of a long act.
+	// Save persists the handler's status in the middle of a long act. It answers an error if the act is to stop, because a person has asked
+	// for that; the status is persisted all the same.
 	Save func(ctx context.Context, status any, progress float64, message string) error
 	// Point names a place inside an act where a kill is interesting; faults are injected there. Never nil.
 	Point func(name string)

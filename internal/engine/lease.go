@@ -38,6 +38,7 @@ type lease struct {
 	// abortStops says whether an abort cancels the act under way: it does while the action can turn round.
 	abortStops bool
 	cancel     context.CancelCauseFunc
+	release    context.CancelCauseFunc // of the context that Held gives
 }
 
 func newLease(clock Clock, j Journal, a Assignment, from time.Time, abortStops bool, log *slog.Logger) *lease {
@@ -86,6 +87,17 @@ func (l *lease) prolong(from time.Time, abort bool) {
 	if c := l.cutoffFrom(from); c.After(l.cutoff) {
 		l.cutoff = c
 	}
+	l.heard(abort)
+}
+
+// hear takes note of what an answer of the journal tells of an abort.
+func (l *lease) hear(abort bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.heard(abort)
+}
+
+func (l *lease) heard(abort bool) {
 	if abort && !l.aborted {
 		l.aborted = true
 		if l.abortStops && l.cancel != nil {
@@ -103,6 +115,7 @@ func (l *lease) lose(cause error) {
 	}
 	if l.cancel != nil {
 		l.cancel(l.lost)
+		l.release(l.lost)
 	}
 }
 
@@ -130,6 +143,13 @@ func (l *lease) abort() bool {
 	return l.aborted
 }
 
+// stops tells whether a person's abort stops what runs.
+func (l *lease) stops() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.aborted && l.abortStops
+}
+
 // stopOnAbort says whether an abort cancels what runs; it no longer does once the action has turned round.
 func (l *lease) stopOnAbort(yes bool) {
 	l.mu.Lock()
@@ -140,12 +160,14 @@ func (l *lease) stopOnAbort(yes bool) {
 // guard returns a context for one act, sleep or look: it ends when the lease is lost, on an abort that may
 // interrupt, and after the limit. There is one at a time.
 func (l *lease) guard(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
+	held, release := context.WithCancelCause(context.WithoutCancel(ctx))
+	ctx, cancel := context.WithCancelCause(WithHeld(ctx, held))
 	l.mu.Lock()
-	l.cancel = cancel
+	l.cancel, l.release = cancel, release
 	switch {
 	case l.lost != nil:
 		cancel(l.lost)
+		release(l.lost)
 	case l.aborted && l.abortStops:
 		cancel(errAborted)
 	}
@@ -154,8 +176,26 @@ func (l *lease) guard(ctx context.Context, limit time.Duration) (context.Context
 	return ctx, func() {
 		stop()
 		l.mu.Lock()
-		l.cancel = nil
+		l.cancel, l.release = nil, nil
 		l.mu.Unlock()
 		cancel(errStepEnded)
+		release(errStepEnded)
 	}
+}
+
+type heldKey struct{}
+
+// Held is the context of what must be brought to its end: of an act that is past the point where it can be called off. It goes on when the
+// act's own context ends by an abort, a deadline or a stop in good order, and ends only with the lease, or with the act: whoever
+// lost the lease stops at once. It has no deadline; the caller sets one. A context that the engine did not make gives one that does not end.
+func Held(ctx context.Context) context.Context {
+	if held, ok := ctx.Value(heldKey{}).(context.Context); ok {
+		return held
+	}
+	return context.WithoutCancel(ctx)
+}
+
+// WithHeld makes a context for which Held gives that one, as the engine does for every act and look.
+func WithHeld(ctx, held context.Context) context.Context {
+	return context.WithValue(ctx, heldKey{}, held)
 }

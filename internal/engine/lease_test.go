@@ -38,8 +38,12 @@ func (j *away) do(f func() error) error {
 	return err
 }
 
-func (j *away) Record(ctx context.Context, id, term int64, rec engine.StepRecord) error {
-	return j.do(func() error { return j.Journal.Record(ctx, id, term, rec) })
+func (j *away) Record(ctx context.Context, id, term int64, rec engine.StepRecord) (abort bool, err error) {
+	err = j.do(func() (err error) {
+		abort, err = j.Journal.Record(ctx, id, term, rec)
+		return err
+	})
+	return abort, err
 }
 
 func (j *away) Turn(ctx context.Context, id, term int64, reason string) error {

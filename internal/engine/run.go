@@ -203,6 +203,8 @@ func (r *run) step(ctx context.Context, i int, h half) (verdict, Ending, error) 
 				return ended, Ending{}, r.record(ctx, i, h, h.ended, n)
 			case v == refused:
 				return refused, Ending{}, r.record(ctx, i, h, h.waiting, n)
+			case v == aborted:
+				return aborted, Ending{}, nil
 			}
 			if v, end, err, stop := r.interrupted(ctx, i, h); stop {
 				return v, end, err
@@ -278,6 +280,9 @@ func (r *run) act(ctx context.Context, i int, h half, before note) (n note, ther
 	}
 	if err := r.lease.err(); err != nil {
 		return note{}, false, 0, r.lostLease(err)
+	}
+	if r.lease.stops() { // asked for before the intent was written: nothing begins
+		return note{}, false, aborted, nil
 	}
 	actx, done := r.lease.guard(ctx, r.deadlineLeft(i, h))
 	res, derr := protect(func() (Result, error) { return h.act.Do(actx, r.call(ctx, i, h)) })

@@ -153,6 +153,86 @@ func TestAnAbortCancelsTheActAndGoesBack(t *testing.T) {
 	})
 }
 
+// An abort that was stored before the last write ahead of an act comes with that write's answer, long before a heartbeat: nothing begins.
+func TestAnAbortThatIsStoredLetsNothingBegin(t *testing.T) {
+	for name, set := range map[string]func(w *toy){
+		"before the intent": func(w *toy) {
+			w.look = func(k strategy.Kind, _ bool) error {
+				if k == "save" {
+					w.mem.Abort(1)
+				}
+				return nil
+			}
+		},
+		"before a save": func(w *toy) {
+			w.call = func(c *engine.Call) {
+				if c.Step.Kind == "save" {
+					w.mem.Abort(1)
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *toy) {
+				w.add(plan(strategy.Forward, "a", "save"))
+				set(w)
+				w.do = func(ctx context.Context, k strategy.Kind) error {
+					if k == "save" {
+						t.Error("it began")
+					}
+					return nil
+				}
+				began := time.Now()
+				if o, m := w.finish(engine.Options{}); o != engine.Aborted || time.Since(began) > time.Second {
+					t.Fatalf("%s after %v: %s", o, time.Since(began), m)
+				}
+				wantStrings(t, "acts", w.did(), "do a", "undo a")
+			})
+		})
+	}
+}
+
+// What is past the point where it can be called off is held by the lease alone: it outlives an abort, a deadline and a stop in good order, and ends
+// with the lease and with the act. // trap 1
+func TestHeldEndsWithTheLease(t *testing.T) {
+	for name, x := range map[string]struct {
+		end  func(w *toy, stop func())
+		lost bool
+	}{
+		"an abort":                  {func(w *toy, _ func()) { w.mem.Abort(1) }, false},
+		"a stop":                    {func(_ *toy, stop func()) { stop() }, false},
+		"the step's deadline":       {func(*toy, func()) {}, false},
+		"another holder":            {func(w *toy, _ func()) { w.mem.Take(1) }, true},
+		"an abort, and then a loss": {func(w *toy, _ func()) { w.mem.Abort(1); time.Sleep(ttl / 2); w.mem.Take(1) }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *toy) {
+				w.add(plan(strategy.Forward, "a"))
+				var held context.Context
+				ctx, stop := context.WithCancel(t.Context())
+				defer stop()
+				w.do = func(ctx context.Context, _ strategy.Kind) error {
+					held = engine.Held(ctx)
+					x.end(w, stop)
+					<-ctx.Done()
+					time.Sleep(ttl / 2) // a heartbeat tells of a loss
+					if lost := held.Err() != nil; lost != x.lost {
+						t.Errorf("lost: %v (%v)", lost, context.Cause(held))
+					}
+					return ctx.Err()
+				}
+				_, err := w.run(ctx, w.mem, engine.Options{})
+				if errors.Is(err, engine.ErrFenced) != x.lost {
+					t.Errorf("run: %v", err)
+				}
+				if held == nil || held.Err() == nil {
+					t.Error("it outlives the act")
+				}
+			})
+		})
+	}
+}
+
 func TestAnUndoThatCannotGoOnNeedsAPerson(t *testing.T) {
 	bubble(t, func(t *testing.T, w *toy) {
 		w.add(plan(strategy.Forward, "a", "c"))

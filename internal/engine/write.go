@@ -69,11 +69,23 @@ func (r *run) save(ctx context.Context, i int, h half, status any, progress floa
 	r.saving.Lock()
 	defer r.saving.Unlock()
 	rec, _ := r.row(i, h, h.begun, note{Result: Result{Status: b, Progress: progress, Message: message}})
-	return r.writeRow(ctx, r.edge(i, h, WriteSave, ""), rec)
+	if err := r.writeRow(ctx, r.edge(i, h, WriteSave, ""), rec); err != nil {
+		return err
+	}
+	if r.lease.stops() {
+		return errAborted
+	}
+	return nil
 }
 
 func (r *run) writeRow(ctx context.Context, e Edge, rec StepRecord) error {
-	err := r.write(ctx, e, func(ctx context.Context) error { return r.j.Record(ctx, r.a.ActionID, r.a.Term, rec) })
+	err := r.write(ctx, e, func(ctx context.Context) error {
+		abort, err := r.j.Record(ctx, r.a.ActionID, r.a.Term, rec)
+		if err == nil {
+			r.lease.hear(abort)
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}

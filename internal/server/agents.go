@@ -69,7 +69,11 @@ func (s *Server) record(_ http.ResponseWriter, r *http.Request, _ caller) (any, 
 	if err != nil {
 		return nil, err
 	}
-	return nil, s.cfg.Store.Record(r.Context(), id, req.Term, req.Record)
+	abort, err := s.cfg.Store.Record(r.Context(), id, req.Term, req.Record)
+	if err != nil {
+		return nil, err
+	}
+	return api.RecordReply{Abort: abort}, nil
 }
 
 func (s *Server) turn(_ http.ResponseWriter, r *http.Request, _ caller) (any, error) {

@@ -245,8 +245,12 @@ func (j remote) Heartbeat(ctx context.Context, id, term int64) (abort bool, err 
 }
 
 // Record asks the server.
-func (j remote) Record(ctx context.Context, id, term int64, rec engine.StepRecord) error {
-	return j.do(ctx, func() error { return j.r.ctl.Record(context.Background(), id, term, rec) })
+func (j remote) Record(ctx context.Context, id, term int64, rec engine.StepRecord) (abort bool, err error) {
+	err = j.do(ctx, func() (err error) {
+		abort, err = j.r.ctl.Record(context.Background(), id, term, rec)
+		return err
+	})
+	return abort, err
 }
 
 // Turn asks the server.

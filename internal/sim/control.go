@@ -125,9 +125,9 @@ func (m *memory) EndMend(_ context.Context, ref fleet.ClusterRef, term int64, _ 
 }
 
 // Record merges the outputs into the cluster and its progress.
-func (m *memory) Record(ctx context.Context, id, term int64, rec engine.StepRecord) error {
-	if err := m.Memory.Record(ctx, id, term, rec); err != nil {
-		return err
+func (m *memory) Record(ctx context.Context, id, term int64, rec engine.StepRecord) (abort bool, err error) {
+	if abort, err = m.Memory.Record(ctx, id, term, rec); err != nil {
+		return false, err
 	}
 	p := m.of(id)
 	p.cluster = rec.Outputs.Apply(p.cluster)
@@ -136,7 +136,7 @@ func (m *memory) Record(ctx context.Context, id, term int64, rec engine.StepReco
 	} else if o != nil && o.WayBack != nil {
 		p.progress.WayBack = o.WayBack
 	}
-	return nil
+	return abort, nil
 }
 
 // Finish moves the cluster.

@@ -212,9 +212,7 @@ func (x *switching) promote(ctx context.Context) error {
 	if err != nil && answered(err) {
 		return err
 	}
-	if err != nil {
-		ctx = context.WithoutCancel(ctx)
-	}
+	ctx = engine.Held(ctx)
 	x.r.Point("promote-set")
 	ro := false
 	switch rerr := x.w.read(ctx, sv, func() { ro = sv.readOnly }); {

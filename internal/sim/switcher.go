@@ -410,11 +410,17 @@ func (x *switching) named(name string) *seen {
 }
 
 func (x *switching) walk(ctx context.Context, from string) (engine.SwitchoverOutput, error) {
-	begun := false
+	begun, on := false, false
 	var late []error
 	for _, s := range x.w.strides {
 		if begun = begun || s.name == from; !begun {
 			continue
+		}
+		if x.promoted && !on {
+			var stop context.CancelFunc
+			ctx, stop = clock{x.w.s, x.w.s.cur.p}.WithTimeout(engine.Held(ctx), 30*time.Second)
+			defer stop()
+			on = true
 		}
 		err := s.do(x, ctx)
 		switch {

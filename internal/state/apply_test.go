@@ -59,7 +59,7 @@ func stage(t *testing.T, s *Store, name string) {
 	case strategy.StageTearDown:
 		o.RemoveCell = "blue"
 	}
-	must(t, s.Record(ctx, a.ActionID, a.Term, engine.StepRecord{Kind: a.Plan.Steps[0].Kind, Phase: engine.Done, Outputs: &o}))
+	must(t, wrote(s.Record(ctx, a.ActionID, a.Term, engine.StepRecord{Kind: a.Plan.Steps[0].Kind, Phase: engine.Done, Outputs: &o})))
 	must(t, s.Finish(ctx, a.ActionID, a.Term, engine.Completed, "done"))
 }
 
@@ -96,7 +96,7 @@ func TestTheSameFilesChangeNothing(t *testing.T) {
 	must(t, err)
 	again("while an action is queued", "blue 10.11", "running", 0)
 	a := lease(t, s, "qa-1")
-	must(t, s.Record(ctx, a.ActionID, a.Term, engine.StepRecord{Kind: a.Plan.Steps[0].Kind, Phase: engine.Intent, Outputs: &engine.Outputs{Cells: []fleet.Cell{green}}}))
+	must(t, wrote(s.Record(ctx, a.ActionID, a.Term, engine.StepRecord{Kind: a.Plan.Steps[0].Kind, Phase: engine.Intent, Outputs: &engine.Outputs{Cells: []fleet.Cell{green}}})))
 	again("in the middle of create", "blue 10.11, green 11.8", "running", 1)
 	must(t, s.Finish(ctx, a.ActionID, a.Term, engine.Completed, "done"))
 	for range 3 {

@@ -176,12 +176,13 @@ func (s *Store) Heartbeat(ctx context.Context, action, term int64) (abort bool, 
 }
 
 // Record persists a step's row with its outputs; see engine.Journal.
-func (s *Store) Record(ctx context.Context, action, term int64, rec engine.StepRecord) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
+func (s *Store) Record(ctx context.Context, action, term int64, rec engine.StepRecord) (abort bool, err error) {
+	err = s.update(ctx, func(tx *sql.Tx) error {
 		h, err := s.fenced(ctx, tx, action, term)
 		if err != nil {
 			return err
 		}
+		abort = h.abort
 		if rec.Index < 0 || rec.Index >= len(h.plan.Steps) || rec.Kind != h.plan.Steps[rec.Index].Kind {
 			return &Refused{fmt.Sprintf("action %d has no step %d of the kind %s", action, rec.Index, rec.Kind), "this is a defect: the supervisor runs another plan than the one that is stored"}
 		}
@@ -209,6 +210,7 @@ func (s *Store) Record(ctx context.Context, action, term int64, rec engine.StepR
 		}
 		return s.event(ctx, tx, Event{Kind: "step-" + string(rec.Phase), Loud: rec.Phase == engine.Failed || rec.Held, Campaign: h.campaign, Ref: h.ref, Stage: h.plan.Stage, Step: string(rec.Kind), Action: action, Term: term, Message: rec.Message})
 	})
+	return abort && err == nil, err
 }
 
 // merge makes a step's outputs known, in the transaction that records the step.

@@ -71,7 +71,7 @@ func TestACellThatIsGoneIsNotUnknown(t *testing.T) {
 	a := lease(t, s, "h")
 	record := func(i int, o engine.Outputs) {
 		t.Helper()
-		must(t, s.Record(ctx, a.ActionID, a.Term, engine.StepRecord{Index: i, Kind: a.Plan.Steps[i].Kind, Phase: engine.Done, Outputs: &o}))
+		must(t, wrote(s.Record(ctx, a.ActionID, a.Term, engine.StepRecord{Index: i, Kind: a.Plan.Steps[i].Kind, Phase: engine.Done, Outputs: &o})))
 	}
 	record(0, engine.Outputs{Cells: []fleet.Cell{{Name: "green", Version: "11.8"}}})
 	look := fleet.Observation{At: c.Now(), Nodes: []fleet.NodeObservation{node("blue", fleet.RoleUnknown, ""), node("green", fleet.RolePrimary, "11.8.6-MariaDB")},

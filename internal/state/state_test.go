@@ -180,12 +180,12 @@ func TestOldTermWritesNothing_trap1(t *testing.T) {
 	}
 	rec := engine.StepRecord{Index: 0, Kind: old.Plan.Steps[0].Kind, Phase: engine.Done}
 	_, beat := s.Heartbeat(ctx, old.ActionID, old.Term)
-	for what, err := range map[string]error{"record": s.Record(ctx, old.ActionID, old.Term, rec), "turn": s.Turn(ctx, old.ActionID, old.Term, "x"), "release": s.Release(ctx, old.ActionID, old.Term, 0), "finish": s.Finish(ctx, old.ActionID, old.Term, engine.Completed, ""), "heartbeat": beat} {
+	for what, err := range map[string]error{"record": wrote(s.Record(ctx, old.ActionID, old.Term, rec)), "turn": s.Turn(ctx, old.ActionID, old.Term, "x"), "release": s.Release(ctx, old.ActionID, old.Term, 0), "finish": s.Finish(ctx, old.ActionID, old.Term, engine.Completed, ""), "heartbeat": beat} {
 		if !errors.Is(err, engine.ErrFenced) {
 			t.Errorf("%s of the sleeper: %v", what, err)
 		}
 	}
-	must(t, s.Record(ctx, now.ActionID, now.Term, rec))
+	must(t, wrote(s.Record(ctx, now.ActionID, now.Term, rec)))
 }
 
 func TestNoTakeoverRightAfterAStart_trap6(t *testing.T) {
@@ -343,8 +343,8 @@ func TestOutputsAreMergedWithTheRecord(t *testing.T) {
 	must(t, err)
 	a := lease(t, s, "h")
 	rec := engine.StepRecord{Index: 0, Kind: a.Plan.Steps[0].Kind, Phase: engine.Done, Outputs: &engine.Outputs{Cells: []fleet.Cell{{Name: "green", Version: "11.8", Owner: "c"}}, Switchover: &engine.SwitchoverOutput{Kind: "storage", HoldMS: 7}}}
-	must(t, s.Record(ctx, a.ActionID, a.Term, rec))
-	must(t, s.Record(ctx, a.ActionID, a.Term, rec))
+	must(t, wrote(s.Record(ctx, a.ActionID, a.Term, rec)))
+	must(t, wrote(s.Record(ctx, a.ActionID, a.Term, rec)))
 	c, err := s.Cluster(ctx, a.Cluster.Ref())
 	must(t, err)
 	if len(c.Cells) != 2 {
@@ -360,7 +360,7 @@ func TestOutputsAreMergedWithTheRecord(t *testing.T) {
 	if c, err = s.Cluster(ctx, a.Cluster.Ref()); err != nil || len(c.Cells) != 2 {
 		t.Errorf("after apply: %+v, %v", c.Cells, err)
 	}
-	if err := s.Record(ctx, a.ActionID, a.Term, engine.StepRecord{Index: 0, Kind: "other", Phase: engine.Done}); !errors.Is(err, ErrConflict) {
+	if err := wrote(s.Record(ctx, a.ActionID, a.Term, engine.StepRecord{Index: 0, Kind: "other", Phase: engine.Done})); !errors.Is(err, ErrConflict) {
 		t.Errorf("a step of another plan: %v", err)
 	}
 }
@@ -446,7 +446,7 @@ func TestAStuckRollbackLeavesItsStageBehind(t *testing.T) {
 	must(t, s.Rollback(ctx, "c", progress(t, s).Ref, "", "mira", "to try it"))
 	a := lease(t, s, "qa-1")
 	for _, step := range []int{0, 1, 2} {
-		must(t, s.Record(ctx, a.ActionID, a.Term, engine.StepRecord{Index: step, Kind: a.Plan.Steps[step].Kind, Phase: engine.Done}))
+		must(t, wrote(s.Record(ctx, a.ActionID, a.Term, engine.StepRecord{Index: step, Kind: a.Plan.Steps[step].Kind, Phase: engine.Done})))
 	}
 	must(t, s.Finish(ctx, a.ActionID, a.Term, engine.NeedsHuman, "stuck"))
 	if p := progress(t, s); p.Stage != "" || p.Failure == nil {
@@ -573,7 +573,7 @@ func TestApplyKeepsCellsThatWereMade(t *testing.T) {
 	_, err := s.Launch(ctx, "c", "", "me", next(1))
 	must(t, err)
 	a := lease(t, s, "qa-1")
-	must(t, s.Record(ctx, a.ActionID, a.Term, engine.StepRecord{Index: 0, Kind: a.Plan.Steps[0].Kind, Phase: engine.Intent, Outputs: &engine.Outputs{Cells: []fleet.Cell{{Name: "green", Version: "11.8", Owner: "c:qa/c00"}}}}))
+	must(t, wrote(s.Record(ctx, a.ActionID, a.Term, engine.StepRecord{Index: 0, Kind: a.Plan.Steps[0].Kind, Phase: engine.Intent, Outputs: &engine.Outputs{Cells: []fleet.Cell{{Name: "green", Version: "11.8", Owner: "c:qa/c00"}}}})))
 	must(t, s.Finish(ctx, a.ActionID, a.Term, engine.NeedsHuman, "stuck"))
 	file := fleet.Cluster{Name: "c00", Env: "qa", Product: "mariadb", Record: "x.", Cells: []fleet.Cell{{Name: "blue", Version: "10.11"}}}
 	must(t, s.ApplyFleet(ctx, fleet.Fleet{Name: "f", Environments: []fleet.Environment{{Name: "qa", Clusters: []fleet.Cluster{file}}}}, "me"))
@@ -592,7 +592,7 @@ func TestAStepThatIsHeldIsLoudOnce(t *testing.T) {
 	a := lease(t, s, "h")
 	wait := func(held bool, message string) {
 		t.Helper()
-		must(t, s.Record(ctx, a.ActionID, a.Term, engine.StepRecord{Index: 0, Kind: a.Plan.Steps[0].Kind, Phase: engine.Waiting, Held: held, Message: message}))
+		must(t, wrote(s.Record(ctx, a.ActionID, a.Term, engine.StepRecord{Index: 0, Kind: a.Plan.Steps[0].Kind, Phase: engine.Waiting, Held: held, Message: message})))
 	}
 	wait(false, "lag")
 	wait(true, "10.11 and 12.0 may not meet")
@@ -609,3 +609,6 @@ func TestAStepThatIsHeldIsLoudOnce(t *testing.T) {
 		t.Errorf("loud: %q", loud)
 	}
 }
+
+// wrote is the error of a record.
+func wrote(_ bool, err error) error { return err }

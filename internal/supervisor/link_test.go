@@ -94,9 +94,9 @@ func (l *link) Heartbeat(ctx context.Context, id, term int64) (bool, error) {
 	return abort, err
 }
 
-func (l *link) Record(ctx context.Context, id, term int64, rec engine.StepRecord) error {
+func (l *link) Record(ctx context.Context, id, term int64, rec engine.StepRecord) (bool, error) {
 	if err := l.away(ctx); err != nil {
-		return err
+		return false, err
 	}
 	return l.Memory.Record(ctx, id, term, rec)
 }

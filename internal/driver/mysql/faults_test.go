@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
+	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/switchover"
 )
 
@@ -97,8 +98,8 @@ func (w *world) atMostOne(t testing.TB) {
 	}
 }
 
-// The switch's context ends at every point. Before the commit the old primary is writable again, by a context of the undo's own;
-// after it the run ends with the new one writable, and the next run completes it.
+// The switch's context ends at every point, as by a person's abort. Before the commit the old primary is writable again, by a context of the
+// undo's own; after it the run goes on to its end all the same.
 func TestSwitchCancelledAtEveryPoint(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1, 1)
@@ -118,28 +119,79 @@ func TestSwitchCancelledAtEveryPoint(t *testing.T) {
 		cancel()
 		p := w.onePrimary(t)
 		switch {
-		case point == "after-observe":
-			if err != nil {
-				t.Fatalf("cancelled at the very end: %v", err)
-			}
+		case i >= commit && (err != nil || p.cell != target):
+			t.Fatalf("cancelled at %s, after the promotion: the primary is %s: %v", point, p, err)
+		case i >= commit:
 			cell = target
-			continue
 		case err == nil:
 			t.Fatalf("cancelled at %s: no error", point)
-		case i < commit && p.cell != cell:
+		case p.cell != cell:
 			t.Fatalf("cancelled at %s: the primary is %s: %v", point, p, err)
-		case i < commit:
+		default:
 			l.more(t, 3) // writes go on where they were
-			continue
 		}
-		again := w.request(target, req.ID)
-		if _, err := w.d.Switch(bg(t), again); err != nil {
-			t.Fatalf("cancelled at %s: the next run: %v", point, err)
+	}
+	l.finish(t)
+	w.mustBe(t, cell)
+}
+
+// A switch of which nothing is begun, of which the old primary is demoted, the new one is about to be opened, or is open: Complete ends
+// it where it is, and begins none; a preflight lets it through where there is something to be completed. So does a lost lease after the
+// promotion leave it: nothing more is done.
+func TestCompleteEndsWhatWasBegun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1, 1)
+	l := w.load(t, 2)
+	cell := "blue"
+	for i, x := range []struct {
+		point string
+		lost  bool // the lease, instead of a kill
+		moved bool
+	}{{"after-tidy", false, false}, {"after-demote", false, false}, {"after-note-promotion", false, true}, {"promote-set", false, true}, {"after-events", false, true}, {"after-promote", true, true}} {
+		target := other(cell)
+		req := w.request(target, fmt.Sprintf("switch-%d", i))
+		if x.lost {
+			held, lose := context.WithCancelCause(bg(t))
+			ctx, cancel := context.WithCancelCause(engine.WithHeld(bg(t), held))
+			req.Point = func(name string) {
+				if name == x.point {
+					cancel(engine.ErrLeaseLost)
+					lose(engine.ErrLeaseLost)
+				}
+			}
+			_, err := w.d.Switch(ctx, req)
+			o, oerr := w.d.Observe(bg(t), w.c)
+			if p, ok := o.Primary(); err == nil || oerr != nil || !ok || p.Cell != target || p.Source == "" {
+				t.Fatalf("the lease was lost at %s: %v, %+v, %v: the switch went on", x.point, err, o.Nodes, oerr)
+			}
+		} else if !switchKilledAt(t, w.driver(t), bg(t), req, x.point) {
+			t.Fatalf("%s was not reached", x.point)
 		}
-		if p := w.onePrimary(t); p.cell != target {
-			t.Fatalf("cancelled at %s: the primary is %s after the next run", point, p)
+		next := w.driver(t)
+		again := w.request(target, fmt.Sprintf("switch-%d-of-another-action", i))
+		if err := next.Fence(bg(t), w.c, again.Term); err != nil {
+			t.Fatalf("%s: fence: %v", x.point, err)
 		}
-		cell = target
+		cs, err := next.Preflight(bg(t), again)
+		if completes := len(cs) == 1 && cs.OK(); err != nil || completes == (x.point == "after-tidy") {
+			t.Errorf("%s: the preflight says %v, %v", x.point, cs, err)
+		}
+		for range 2 {
+			if err := next.Complete(bg(t), again); err != nil {
+				t.Fatalf("%s: complete: %v", x.point, err)
+			}
+		}
+		if x.moved {
+			cell = target
+		}
+		if p := w.onePrimary(t); p.cell != cell {
+			t.Fatalf("broken off at %s, and completed: the primary is %s", x.point, p)
+		}
+		o, err := next.Observe(bg(t), w.c)
+		if p, _ := o.Primary(); err != nil || p.Source != "" {
+			t.Errorf("%s: %+v, %v", x.point, o.Nodes, err)
+		}
+		l.more(t, 3)
 	}
 	l.finish(t)
 	w.mustBe(t, cell)

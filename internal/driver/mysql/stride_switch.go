@@ -162,14 +162,13 @@ func (r *run) promote(ctx context.Context) error {
 	if err != nil && answered(err) {
 		return err
 	}
+	ctx, stop := r.onward(ctx)
+	defer stop()
 	if err != nil {
-		fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.d.cfg.Dial+r.d.cfg.Query)
-		defer cancel()
 		var lost error
-		if s, lost = r.to(fresh, r.elect.place); lost != nil {
+		if s, lost = r.to(ctx, r.elect.place); lost != nil {
 			return fmt.Errorf("%w: %w: %w", ErrUnsettled, err, lost)
 		}
-		ctx = fresh
 	}
 	r.req.Point("promote-set")
 	ro, rerr := s.readOnly(ctx)

@@ -173,8 +173,14 @@ func (r *run) switchOver(ctx context.Context) (engine.SwitchoverOutput, error) {
 // walk goes along the path from the stride of that name. Before the commit a failure is undone; after it every
 // stride is tried, and the failures are reported together.
 func (r *run) walk(ctx context.Context, from string) (engine.SwitchoverOutput, error) {
-	commit := index(commitAt)
+	commit, on := index(commitAt), false
 	for i := index(from); i < len(path); i++ {
+		if r.promoted && !on {
+			var stop context.CancelFunc
+			ctx, stop = r.onward(ctx)
+			defer stop()
+			on = true
+		}
 		s := path[i]
 		began := time.Now()
 		err := s.do(r, ctx)
@@ -206,6 +212,21 @@ func (r *run) walk(ctx context.Context, from string) (engine.SwitchoverOutput, e
 	}
 	r.log.Info("switched", "primary", r.elect.describe(), "hold_ms", r.holdMS)
 	return out, nil
+}
+
+// grace is how long an undo may take, or what follows a promotion when the switch's own time is over.
+func (r *run) grace() time.Duration { return 2*r.b.undo + r.d.cfg.Dial + startUp }
+
+// onward is the context of what follows the promotion, which only ever goes on: clients wait until the gateways are released, and the way back
+// is made by it. It outlives an abort, a deadline and a stop in good order by the grace. It ends with the lease: who has lost it stops, though the
+// servers and the gateways would refuse an older term anyway.
+func (r *run) onward(ctx context.Context) (context.Context, context.CancelFunc) {
+	on, cancel := context.WithCancelCause(engine.Held(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		end := time.AfterFunc(r.grace(), func() { cancel(context.Cause(ctx)) })
+		context.AfterFunc(on, func() { end.Stop() })
+	})
+	return on, func() { stop(); cancel(context.Canceled) }
 }
 
 // fresh is how long a connection that was used is believed to be there: while clients are held every round trip counts.

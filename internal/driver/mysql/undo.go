@@ -21,7 +21,7 @@ func (r *run) undo(ctx context.Context, cause error) error {
 	r.wary = true
 	_ = r.joined(true) // what it found no longer matters
 	r.log.Warn("the switch is called off", "err", cause)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*r.b.undo+r.d.cfg.Dial+startUp)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.grace())
 	defer cancel()
 	var failed error
 	for _, s := range back {

@@ -50,7 +50,7 @@ func Journal(t *testing.T, newWorld func(t *testing.T) World) {
 		_, err := w.Journal.Heartbeat(ctx, a.ActionID, a.Term)
 		for what, err := range map[string]error{
 			"heartbeat": err,
-			"record":    w.Journal.Record(ctx, a.ActionID, a.Term, row(a, 1, engine.Intent)),
+			"record":    second(w.Journal.Record(ctx, a.ActionID, a.Term, row(a, 1, engine.Intent))),
 			"turn":      w.Journal.Turn(ctx, a.ActionID, a.Term, "late"),
 			"finish":    w.Journal.Finish(ctx, a.ActionID, a.Term, engine.NeedsHuman, "late"),
 		} {
@@ -82,7 +82,7 @@ func Journal(t *testing.T, newWorld func(t *testing.T) World) {
 		if err := w.Journal.Release(ctx, a.ActionID, a.Term, 0); !errors.Is(err, engine.ErrFenced) {
 			t.Errorf("release under an old term: %v", err)
 		}
-		ok(t, "the new holder's record", w.Journal.Record(ctx, b.ActionID, b.Term, row(b, 0, engine.Intent)))
+		ok(t, "the new holder's record", second(w.Journal.Record(ctx, b.ActionID, b.Term, row(b, 0, engine.Intent))))
 	})
 	t.Run("rows, status and outputs come back at the next lease", func(t *testing.T) {
 		w := newWorld(t)
@@ -91,7 +91,7 @@ func Journal(t *testing.T, newWorld func(t *testing.T) World) {
 		rec.Status = json.RawMessage(`{"cursor": 7}`)
 		rec.Message = "seen"
 		rec.Outputs = &engine.Outputs{Cells: []fleet.Cell{{Name: "made", Version: "11.8", Owner: "us"}}}
-		ok(t, "record", w.Journal.Record(ctx, a.ActionID, a.Term, rec))
+		ok(t, "record", second(w.Journal.Record(ctx, a.ActionID, a.Term, rec)))
 		ok(t, "turn", w.Journal.Turn(ctx, a.ActionID, a.Term, "because"))
 		for range 2 { // the first answer may have been lost
 			ok(t, "release", w.Journal.Release(ctx, a.ActionID, a.Term, time.Minute))
@@ -129,7 +129,7 @@ func Journal(t *testing.T, newWorld func(t *testing.T) World) {
 		w := newWorld(t)
 		a := lease(t, w)
 		for range 2 {
-			ok(t, "record", w.Journal.Record(ctx, a.ActionID, a.Term, row(a, 0, engine.Intent)))
+			ok(t, "record", second(w.Journal.Record(ctx, a.ActionID, a.Term, row(a, 0, engine.Intent))))
 		}
 		for range 2 {
 			ok(t, "turn", w.Journal.Turn(ctx, a.ActionID, a.Term, "because"))
@@ -157,6 +157,20 @@ func Journal(t *testing.T, newWorld func(t *testing.T) World) {
 			t.Fatalf("%v, %v", abort, err)
 		}
 	})
+	t.Run("a record's answer brings an abort that was asked for before", func(t *testing.T) {
+		w := newWorld(t)
+		a := lease(t, w)
+		for _, asked := range []bool{false, true} {
+			if asked {
+				w.Abort(t)
+			}
+			for _, p := range []engine.Phase{engine.Intent, engine.Intent, engine.Waiting} { // the first answer may have been lost
+				if abort, err := w.Journal.Record(ctx, a.ActionID, a.Term, row(a, 0, p)); abort != asked || err != nil {
+					t.Fatalf("%s, asked for %v: %v, %v", p, asked, abort, err)
+				}
+			}
+		}
+	})
 	t.Run("a context that is over writes nothing", func(t *testing.T) {
 		w := newWorld(t)
 		a := lease(t, w)
@@ -170,6 +184,8 @@ func Journal(t *testing.T, newWorld func(t *testing.T) World) {
 		}
 	})
 }
+
+func second(_ bool, err error) error { return err }
 
 func row(a engine.Assignment, i int, p engine.Phase) engine.StepRecord {
 	return engine.StepRecord{Index: i, Kind: a.Plan.Steps[i].Kind, Phase: p, Message: string(p), StartedAt: time.UnixMicro(1_800_000_000_000_000).UTC()}

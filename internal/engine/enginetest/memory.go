@@ -89,6 +89,16 @@ func (m *Memory) Raise(ref fleet.ClusterRef) int64 {
 	return m.terms[ref.String()]
 }
 
+// Take gives the action to another holder though a lease runs, as if that had run out.
+func (m *Memory) Take(id int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	x := m.actions[id]
+	ref := x.a.Cluster.Ref().String()
+	m.terms[ref]++
+	x.a.Term, x.leased, x.until = m.terms[ref], true, m.now().Add(x.a.LeaseTTL)
+}
+
 // Abort notes that a person wants the action to stop.
 func (m *Memory) Abort(id int64) {
 	m.mu.Lock()
@@ -146,12 +156,12 @@ func (m *Memory) Heartbeat(ctx context.Context, id, term int64) (bool, error) {
 }
 
 // Record persists one step's row, and merges its outputs into the cluster.
-func (m *Memory) Record(ctx context.Context, id, term int64, rec engine.StepRecord) error {
+func (m *Memory) Record(ctx context.Context, id, term int64, rec engine.StepRecord) (abort bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	x, err := m.held(ctx, id, term)
 	if err != nil {
-		return err
+		return false, err
 	}
 	i := 0
 	for i < len(x.a.Steps) && x.a.Steps[i].Index != rec.Index {
@@ -171,7 +181,7 @@ func (m *Memory) Record(ctx context.Context, id, term int64, rec engine.StepReco
 	}
 	x.a.Cluster = rec.Outputs.Apply(x.a.Cluster)
 	m.rows = append(m.rows, Row{At: m.now(), ActionID: id, Term: term, Write: engine.Write(rec.Phase), Record: rec})
-	return nil
+	return x.a.Abort, nil
 }
 
 // Turn persists that the action goes back. The first reason stays.
