@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"os"
 	"time"
 
@@ -28,10 +30,7 @@ and only that. Exits 1 if a cluster did not arrive, a write was lost or doubled,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.Out = cmd.OutOrStdout()
-			if _, err := demo.BlueGreen(cmd.Context(), o); err != nil {
-				return cli.Failf(cli.ExitError, "", "the demo failed: %w", err)
-			}
-			return nil
+			return conduct(cmd, o.Dir, func(ctx context.Context) error { _, err := demo.BlueGreen(ctx, o); return err })
 		},
 	}
 	f := cmd.Flags()
@@ -67,10 +66,7 @@ served, or a feature of the new version was open before the last node was there.
 				return err
 			}
 			o.Out, o.Engine = cmd.OutOrStdout(), []string{self, "demo", engineName}
-			if _, err := demo.Rolling(cmd.Context(), o); err != nil {
-				return cli.Failf(cli.ExitError, "", "the demo failed: %w", err)
-			}
-			return nil
+			return conduct(cmd, o.Dir, func(ctx context.Context) error { _, err := demo.Rolling(ctx, o); return err })
 		},
 	}
 	f := cmd.Flags()
@@ -81,6 +77,41 @@ served, or a feature of the new version was open before the last node was there.
 	f.StringVar(&o.Listen, "listen", "127.0.0.1:8480", "`ADDRESS` of the dashboard")
 	f.DurationVar(&o.Limit, "limit", 15*time.Minute, "give up after this long")
 	return cmd
+}
+
+// conduct runs a demo in a folder that no other has, and says of one that a person ended no more than that, and what of the ending failed.
+func conduct(cmd *cobra.Command, dir string, run func(ctx context.Context) error) error {
+	release, err := demo.Hold(dir)
+	if err != nil {
+		return err
+	}
+	defer release()
+	err = run(cmd.Context())
+	switch {
+	case err == nil:
+		return nil
+	case cmd.Context().Err() == nil:
+		return cli.Failf(cli.ExitError, "", "the demo failed: %w", err)
+	}
+	if err = beside(err, context.Canceled); err != nil {
+		return cli.Failf(cli.ExitInterrupted, "", "interrupted; what is not as it should be: %w", err)
+	}
+	return cli.Failf(cli.ExitInterrupted, "", "interrupted")
+}
+
+// beside is what an error joins that is not the other one.
+func beside(err, other error) error {
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
+		var left []error
+		for _, one := range all.Unwrap() {
+			left = append(left, beside(one, other))
+		}
+		return errors.Join(left...)
+	}
+	if errors.Is(err, other) {
+		return nil
+	}
+	return err
 }
 
 const engineName = "engine"

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -118,13 +119,17 @@ func TestCtrlCStopsEverythingThatTheDemoStarted(t *testing.T) {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
+	if said, err := exec.Command(filepath.Join(bin, "windlass"), "demo", "bluegreen", "--once", "--dir", filepath.Join(dir, "d"), "--listen", freeAddress(t)).CombinedOutput(); err == nil || !strings.Contains(string(said), fmt.Sprintf("another demo, process %d,", cmd.Process.Pid)) {
+		t.Errorf("a second demo in the folder: %v: %s", err, said)
+	}
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
 	select {
 	case err := <-done:
-		if err == nil {
-			t.Error("an interrupted demo exits 0")
+		var ended *exec.ExitError
+		if !errors.As(err, &ended) || ended.ExitCode() != 130 || !strings.HasSuffix(out.String(), "windlass: interrupted\n") {
+			t.Errorf("an interrupted demo: %v: %s", err, out.String())
 		}
 	case <-time.After(2 * time.Minute):
 		t.Fatal("the demo does not end")

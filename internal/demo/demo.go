@@ -130,6 +130,9 @@ func (p *place) raise(ctx context.Context, client *api.Client, o Options) (Repor
 	if perr := rep.Print(o.Out); perr != nil {
 		err = errors.Join(err, perr)
 	}
+	if errors.Is(ctx.Err(), context.Canceled) { // a person ended it: that clusters are on their way is no problem
+		return rep, err
+	}
 	for _, problem := range rep.Problems() {
 		err = errors.Join(err, errors.New(problem))
 	}
