@@ -306,6 +306,9 @@ func (p *rollingPlace) gather(ctx context.Context, rep *RollingReport, began, ap
 	_, _, quiet, _ := p.load.Requests(began, applied)
 	_, _, during, _ := p.load.Requests(applied, now)
 	rep.P99BeforeMS, rep.P99DuringMS = milliseconds(quiet), milliseconds(during)
+	retried, err := p.site.Balancer.Retried(ctx)
+	rep.Retried = retried
+	errs = append(errs, err)
 	o, err := p.site.Judge(ctx, p.load.Keys())
 	errs = append(errs, err)
 	rep.JobsStarted, rep.JobsDone, rep.JobsAcross = o.Started, o.Done, o.Across

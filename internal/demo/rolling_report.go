@@ -17,6 +17,7 @@ type RollingReport struct {
 	To                string        `json:"to"`
 	Requests          int           `json:"requests"`
 	Failed            int           `json:"failed"`
+	Retried           int           `json:"retried"`       // requests that met a node which did not take them, and that HAProxy sent to another
 	P99BeforeMS       float64       `json:"p99_ms_before"` // 99th percentile of the requests sent before the campaign was applied
 	P99DuringMS       float64       `json:"p99_ms_during"` // and of those since
 	JobsStarted       int           `json:"jobs_started"`  // acknowledged to a client
@@ -49,6 +50,7 @@ func (r RollingReport) Problems() (bad []string) {
 		}
 	}
 	add(r.Failed > 0, "%d of %d requests failed, first %s", r.Failed, r.Requests, strings.Join(r.FirstFailures, "; "))
+	add(r.Retried > 0, "%d requests met a node that was stopped before it was isolated, and were sent to another", r.Retried)
 	add(r.Requests == 0 || r.JobsStarted == 0, "there was no load")
 	add(r.JobsLost > 0 || r.JobsDone != r.JobsStarted, "%d jobs were acknowledged, %d are done, %d are lost", r.JobsStarted, r.JobsDone, r.JobsLost)
 	add(r.JobsDoubled > 0, "%d jobs had a step done twice", r.JobsDoubled)

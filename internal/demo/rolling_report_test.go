@@ -16,6 +16,7 @@ func TestProblemsOfARollingUpgrade(t *testing.T) {
 	}
 	for want, spoil := range map[string]func(*RollingReport){
 		"1 of 100 requests failed":    func(r *RollingReport) { r.Failed, r.FirstFailures = 1, []string{"503"} },
+		"1 requests met a node":       func(r *RollingReport) { r.Retried = 1 },
 		"there was no load":           func(r *RollingReport) { r.Requests = 0 },
 		"9 jobs were acknowledged, 8": func(r *RollingReport) { r.JobsDone, r.JobsLost = 8, 1 },
 		"1 jobs had a step done":      func(r *RollingReport) { r.JobsDoubled = 1 },

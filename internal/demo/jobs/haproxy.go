@@ -2,10 +2,15 @@ package jobs
 
 import (
 	"context"
+	"encoding/csv"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -57,7 +62,7 @@ func startBalancer(ctx context.Context, dir, front string, nodes []fleet.Node, p
   maxconn 500
 defaults
   mode http
-  timeout connect 2s
+  timeout connect 10s
   timeout client 60s
   timeout server 60s
   retries 3
@@ -96,6 +101,39 @@ backend ` + Backend + `
 
 // Address is that of the runtime socket, as the supervisor's file wants it.
 func (h *Balancer) Address() string { return "unix:" + h.sock }
+
+// Retried counts the requests that met a node which did not take them, and went to another: what no client notices, and what does not
+// happen where a node is isolated before it is stopped. HAProxy counts since its start.
+func (h *Balancer) Retried(ctx context.Context) (int, error) {
+	c, err := (&net.Dialer{Timeout: 10 * time.Second}).DialContext(ctx, "unix", h.sock)
+	if err != nil {
+		return 0, fmt.Errorf("ask HAProxy for what it has sent again: %w", err)
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		return 0, err
+	}
+	if _, err := fmt.Fprintf(c, "show stat %s 2 -1\n", Backend); err != nil {
+		return 0, err
+	}
+	rows, err := csv.NewReader(c).ReadAll()
+	if err != nil || len(rows) != 2 {
+		return 0, errors.Join(fmt.Errorf("HAProxy's answer on what it has sent again has %d lines", len(rows)), err)
+	}
+	sum := 0
+	for _, column := range []string{"wretr", "wredis"} { // to the same server, and to another
+		at := slices.Index(rows[0], column)
+		if at < 0 {
+			return 0, fmt.Errorf("HAProxy's answer has no %s", column)
+		}
+		n, err := strconv.Atoi(rows[1][at])
+		if err != nil {
+			return 0, fmt.Errorf("HAProxy's answer: %s: %w", column, err)
+		}
+		sum += n
+	}
+	return sum, nil
+}
 
 func (h *Balancer) driver() *haproxy.Driver {
 	return haproxy.New(haproxy.Config{Network: "unix", Address: h.sock, Backend: Backend, Timeout: 20 * time.Second})

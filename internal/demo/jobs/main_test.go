@@ -181,6 +181,11 @@ func (w *world) judge(broken ...[2]time.Time) Outcome {
 			}
 		}
 	}
+	if len(broken) == 0 {
+		if n, err := w.Balancer.Retried(ctx); err != nil || n > 0 {
+			w.Errorf("%d requests met a node that was stopped before it was isolated, %v", n, err)
+		}
+	}
 	o, err := w.Judge(ctx, w.load.Keys())
 	must(w, err)
 	fewest, looks := w.watch.Fewest()

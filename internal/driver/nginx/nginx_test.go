@@ -299,6 +299,24 @@ func TestAFileThatIsRefused(t *testing.T) {
 	}
 }
 
+// A reload that nginx does not take up is no change: it is said, and until it is done again the node counts as admitted.
+func TestAReloadThatIsNotTakenUp(t *testing.T) {
+	p := newPlace(t)
+	deaf := New(Config{File: p.d.cfg.File, Upstream: "jobs", PIDFile: p.d.cfg.PIDFile, Test: p.d.cfg.Test, Reload: []string{"true"}, Timeout: 5 * time.Second})
+	if err := deaf.Drain(ctx, p.cluster, p.node(0), 1); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "has not taken up") {
+		t.Errorf("a reload that does nothing: %v", err)
+	}
+	if b := p.see(0); !b.Admitted || b.Weight != 0 {
+		t.Errorf("in between: %+v", b)
+	}
+	before := p.served[0].Load()
+	p.until("it is given requests", func() bool { must(t, p.get("/")); return p.served[0].Load() > before })
+	must(t, p.d.Drain(ctx, p.cluster, p.node(0), 1))
+	if p.see(0).Admitted {
+		t.Error("it is not drained")
+	}
+}
+
 // A term that is over changes nothing. (trap 1)
 func TestAnOldTermIsFenced_trap1(t *testing.T) {
 	p := newPlace(t)
