@@ -28,7 +28,7 @@ func TestMySQL97(t *testing.T) {
 		name string
 		test func(*testing.T, *world97)
 	}{
-		{"fence", fence97}, {"preflight", preflight97}, {"there and back", thereAndBack97}, {"killed", killed97}, {"undo", undo97}, {"semi-sync", semisync97}, {"events", events97},
+		{"fence", fence97}, {"no time to wait", noTime97}, {"preflight", preflight97}, {"there and back", thereAndBack97}, {"killed", killed97}, {"undo", undo97}, {"semi-sync", semisync97}, {"events", events97},
 		{"restart", restart97}, {"way back", wayBack97}, {"tail", tail97},
 	} {
 		if !t.Run(part.name, func(t *testing.T) { part.test(t, w) }) {
@@ -42,6 +42,25 @@ func rehash(t *testing.T, s, other *mysqld, user, password string) func() {
 	hash := other.ask(t, "SELECT HEX(authentication_string) FROM mysql.user WHERE User='"+user+"'")
 	s.unlogged(t, "ALTER USER "+user+" IDENTIFIED BY '"+password+"'")
 	return func() { s.unlogged(t, "ALTER USER "+user+" IDENTIFIED WITH caching_sha2_password AS 0x"+hash) }
+}
+
+// Nothing may be left of a hold to wait for a position in. MySQL takes a wait of no time for one without end.
+func noTime97(t *testing.T, w *world97) {
+	s, err := w.d.lookTo(bg(t), w.place("green"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	have, _, err := s.fl.stand(bg(t), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for position, want := range map[string]bool{have: true, "11111111-2222-3333-4444-555555555555:1-5": false} {
+		began := time.Now()
+		if there, err := s.fl.wait(bg(t), s, position, 0); err != nil || there != want {
+			t.Fatalf("no time to wait for %s: %v, %v after %v", position, there, err, time.Since(began))
+		}
+	}
 }
 
 // trap 1: a stale term is refused by the server, its connections are gone, and nothing of it is in the binary log.

@@ -289,11 +289,11 @@ func hostPort(address string) (host, port string, err error) {
 // waitFor calls a function (position, seconds) that answers 0 once the server has applied the position. It waits in slices,
 // so that a connection that died is noticed, and an applier that has stopped with an error: what it waits for will not come.
 func (s *session) waitFor(ctx context.Context, limit time.Duration, query, position string) (bool, error) {
-	const slice = 300 * time.Millisecond
+	const slice, least = 300 * time.Millisecond, time.Millisecond // MySQL takes a wait of no time for one without end
 	stop := time.Now().Add(limit)
 	for {
 		left := max(time.Until(stop), 0)
-		step := min(left, slice)
+		step := max(min(left, slice), least)
 		call, cancel := context.WithTimeout(ctx, step+s.d.cfg.Query)
 		var answer sql.NullInt64
 		err := s.conn.QueryRowContext(call, query, position, step.Seconds()).Scan(&answer)
