@@ -1,6 +1,7 @@
 package campaign
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -62,5 +63,18 @@ func TestLimitMessages(t *testing.T) {
 	}
 	if m, want := got[3].Hold.Reasons[0].Message, "the campaign's limit shuts verify in qa"; m != want {
 		t.Errorf("got %s, want %s", m, want)
+	}
+}
+
+// One cluster has, several have.
+func TestOneClusterHasNot(t *testing.T) {
+	c := plain()
+	for behind, want := range map[string]string{"qa/a create": "1 of its 2 clusters has not completed", "qa/c": "1 of its 2 clusters has not completed"} {
+		s := world(c, behind, "qa/b tear-down", "prod/a verify")
+		for _, d := range Decide(s, wednesday) {
+			if d.Ref.Env == "prod" && (d.Hold == nil || !strings.Contains(d.Hold.Reasons[0].Message, want)) {
+				t.Errorf("no %q: %+v", want, d.Hold)
+			}
+		}
 	}
 }

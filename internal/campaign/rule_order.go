@@ -42,7 +42,7 @@ func (t *tick) environmentOrder(c *candidate, _ time.Time) (Reason, bool) {
 		}
 		if !mine.behind.made {
 			env, name := t.Campaign.Environments[before], t.strat.Stages[stage].Name
-			mine.behind = memo{true, Reason{Code: CodeOrder, Message: fmt.Sprintf("%s goes first: %d of its %s have not completed %s: %s", env, n.short.n, plural(t.selected[before], "cluster"), name, &n.short),
+			mine.behind = memo{true, Reason{Code: CodeOrder, Message: fmt.Sprintf("%s goes first: %d of its %s %s not completed %s: %s", env, n.short.n, plural(t.selected[before], "cluster"), hasOrHave(n.short.n), name, &n.short),
 				Release: fmt.Sprintf("every cluster of %s completes %s", env, name)}}
 		}
 		return mine.behind.Reason, true
@@ -71,4 +71,11 @@ func (t *tick) environmentSoak(c *candidate, at time.Time) (Reason, bool) {
 	}
 	return Reason{Code: CodeOrderSoak, Message: fmt.Sprintf("%s completed %s at %s, and is watched for %s", env, name, clock(n.last), human(soak)),
 		Release: "the time is over", Until: until}, true
+}
+
+func hasOrHave(n int) string {
+	if n == 1 {
+		return "has"
+	}
+	return "have"
 }

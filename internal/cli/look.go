@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/windlass-db/windlass/internal/api"
 	"github.com/windlass-db/windlass/internal/campaign"
+	"github.com/windlass-db/windlass/internal/check"
+	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/state"
 )
@@ -57,7 +60,7 @@ func printStatus(w io.Writer, s api.CampaignStatus) error {
 	}
 	fmt.Fprintf(w, "%s: %s %s → %s, %s, %d of %d clusters have arrived\n", c.Name, c.Product, c.From, c.To, s.Snapshot.Status, arrived, len(s.Snapshot.Clusters))
 	for _, p := range s.Snapshot.Pauses {
-		fmt.Fprintf(w, "paused by %s: %s\n", p.Who, p.Why)
+		fmt.Fprintf(w, "paused: %s, by %s: %s\n", scopeText(c.Name, api.ScopeRequest{Env: p.Env, Cluster: p.Cluster, Stage: p.Stage}), p.Who, p.Why)
 	}
 	for _, f := range slices.Concat(c.Freezes, s.Snapshot.Freezes) {
 		if f.To.After(s.At) {
@@ -118,8 +121,8 @@ func statusRow(p campaign.Progress, d campaign.Decision, now time.Time) []string
 	case d.Start != "":
 		state = "ready for " + d.Start
 	}
-	if len(detail) > 100 {
-		detail = detail[:97] + "..."
+	if letters := []rune(detail); len(letters) > 100 {
+		detail = string(letters[:97]) + "..."
 	}
 	return []string{p.Ref.String(), version, completed, state, strings.ReplaceAll(detail, "\n", " ")}
 }
@@ -195,24 +198,7 @@ func printWhy(w io.Writer, s api.ClusterStatus) error {
 		fmt.Fprintf(w, "%s is in no campaign.\n", ref)
 		return nil
 	case s.Progress.Action != nil:
-		a := s.Progress.Action
-		fmt.Fprintf(w, "%s moves: it is in %s (%s) since %s.\n", ref, a.Stage, a.Direction, a.StartedAt.Format(time.RFC3339))
-		if a.Message != "" {
-			fmt.Fprintf(w, "It waits: %s\n", a.Message)
-		}
-		for _, act := range s.Actions {
-			if act.ID != a.ID {
-				continue
-			}
-			for _, step := range act.Steps {
-				for _, ck := range step.Checks.Bad() {
-					fmt.Fprintf(w, "  - %s (%s): %s\n", ck.Name, ck.Verdict, ck.Detail)
-					if ck.Remedy != "" {
-						fmt.Fprintf(w, "      to do: %s\n", ck.Remedy)
-					}
-				}
-			}
-		}
+		printMoves(w, s)
 		return nil
 	case s.Decision == nil:
 		fmt.Fprintf(w, "%s: nothing is known of its next step.\n", ref)
@@ -240,9 +226,45 @@ func printWhy(w io.Writer, s api.ClusterStatus) error {
 	return nil
 }
 
+// printMoves says what an action is at. A check of a step that still goes on has not failed: what it looks for is what the step is to bring about.
+func printMoves(w io.Writer, s api.ClusterStatus) {
+	a := s.Progress.Action
+	info := state.ActionInfo{}
+	for _, one := range s.Actions {
+		if one.ID == a.ID {
+			info = one
+		}
+	}
+	way := a.Direction
+	if info.Turned {
+		way = "going back"
+	}
+	fmt.Fprintf(w, "%s moves: it is in %s (%s) since %s.\n", s.Cluster.Ref(), a.Stage, way, a.StartedAt.Format(time.RFC3339))
+	if info.Turned && info.Reason != "" {
+		fmt.Fprintf(w, "It goes back because %s\n", info.Reason)
+	}
+	if a.Message != "" {
+		fmt.Fprintf(w, "It waits: %s\n", a.Message)
+	}
+	for _, step := range info.Steps {
+		begun := step.Phase == engine.Intent || step.Phase == engine.Waiting && !step.Unbegun && !step.Held
+		for _, ck := range step.Checks.Bad() {
+			verdict, todo := string(ck.Verdict), "to do"
+			if begun && ck.Verdict == check.Fail {
+				verdict, todo = "not yet", "it needs"
+			}
+			fmt.Fprintf(w, "  - %s (%s): %s\n", ck.Name, verdict, ck.Detail)
+			if ck.Remedy != "" {
+				fmt.Fprintf(w, "      %s: %s\n", todo, ck.Remedy)
+			}
+		}
+	}
+}
+
 func forecastCommand(o *Options) *cobra.Command {
 	var name string
 	var costs bool
+	var limit time.Duration
 	cmd := &cobra.Command{
 		Use: "forecast", Short: "Say when a campaign ends if nothing fails, and with --costs what each rule costs",
 		Long: "Runs the campaign's own rules ahead on a virtual clock, with the durations that stages took so far.\nExits 3 if a cluster waits for something that can't be foreseen, such as a person.",
@@ -255,7 +277,12 @@ func forecastCommand(o *Options) *cobra.Command {
 			if name, err = campaignName(cmd, c, name); err != nil {
 				return err
 			}
-			f, err := c.Forecast(cmd.Context(), name, costs)
+			ctx, cancel := context.WithTimeout(cmd.Context(), limit)
+			defer cancel()
+			f, err := c.Forecast(ctx, name, costs)
+			if ctx.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
+				return Failf(ExitError, "of thousands of clusters it takes a while, and with --costs many times as long: leave that out, or wait longer with --timeout", "the server at %s did not work it out within %s", o.Server, limit)
+			}
 			if err != nil {
 				return err
 			}
@@ -269,6 +296,7 @@ func forecastCommand(o *Options) *cobra.Command {
 		},
 	}
 	campaignFlag(cmd, &name)
+	cmd.Flags().DurationVar(&limit, "timeout", 10*time.Minute, "how long to wait for it")
 	cmd.Flags().BoolVar(&costs, "costs", false, "say how much earlier it would end without each limit and soak")
 	return cmd
 }

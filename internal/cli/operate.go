@@ -102,6 +102,9 @@ func (op *operation) target(args []string) error {
 	}
 	ref, err := parseRef(args[0])
 	if err != nil {
+		if !strings.Contains(args[0], "/") {
+			return Failf(ExitUsage, fmt.Sprintf("write a cluster as ENV/CLUSTER, such as prod/orders; if %[1]s is a campaign, write --campaign %[1]s; an environment, --env %[1]s", args[0]), "%w", err)
+		}
 		return err
 	}
 	op.scope.Env, op.scope.Cluster = ref.Env, ref.Name
@@ -161,11 +164,8 @@ func resumeCommand(o *Options) *cobra.Command {
 				return "Resume " + scopeText(n, op.scope) + ": the launcher may start its next stage again."
 			},
 				func(ctx context.Context, c *api.Client, n string) error {
-					before, err := c.Campaign(ctx, n)
-					if err == nil && op.scope.Cluster == "" && !slices.ContainsFunc(before.Snapshot.Pauses, func(p campaign.Pause) bool {
-						return p.Env == op.scope.Env && p.Cluster == "" && p.Stage == op.scope.Stage
-					}) {
-						op.result = "Nothing was paused there. `windlass status` lists the pauses, and each is ended in its own scope."
+					if before, err := c.Campaign(ctx, n); err == nil {
+						op.result = nothingToResume(before.Snapshot, op.scope)
 					}
 					return c.Resume(ctx, n, op.scope)
 				})
@@ -173,6 +173,24 @@ func resumeCommand(o *Options) *cobra.Command {
 	}
 	op.flags(cmd, o, true)
 	return cmd
+}
+
+// nothingToResume says so if no pause has exactly this scope, and no cluster in it waits for a person's word.
+func nothingToResume(s campaign.Snapshot, scope api.ScopeRequest) string {
+	if slices.ContainsFunc(s.Pauses, func(p campaign.Pause) bool {
+		return p.Env == scope.Env && p.Cluster == scope.Cluster && p.Stage == scope.Stage
+	}) {
+		return ""
+	}
+	const list = " `windlass status` lists the pauses, and each is ended in its own scope."
+	if scope.Cluster == "" {
+		return "Nothing was paused there." + list
+	}
+	ref := fleet.ClusterRef{Env: scope.Env, Name: scope.Cluster}
+	if slices.ContainsFunc(s.Clusters, func(p campaign.Progress) bool { return p.Ref == ref && (p.Failure != nil || p.Attention != "") }) {
+		return ""
+	}
+	return fmt.Sprintf("%s was neither paused nor failed: nothing has changed.%s", ref, list)
 }
 
 func abortCommand(o *Options) *cobra.Command {

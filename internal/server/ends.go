@@ -11,6 +11,9 @@ import (
 
 func (s *Server) thaw(_ http.ResponseWriter, r *http.Request, who caller) (any, error) {
 	req, err := body[api.ThawRequest](r)
+	if err == nil {
+		err = reasoned(req.Why)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -19,6 +22,9 @@ func (s *Server) thaw(_ http.ResponseWriter, r *http.Request, who caller) (any, 
 
 func (s *Server) endOverride(_ http.ResponseWriter, r *http.Request, who caller) (any, error) {
 	req, err := body[api.EndOverrideRequest](r)
+	if err == nil {
+		err = reasoned(req.Why)
+	}
 	if err != nil {
 		return nil, err
 	}

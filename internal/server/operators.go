@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/windlass-db/windlass/internal/api"
 	"github.com/windlass-db/windlass/internal/campaign"
@@ -14,6 +15,14 @@ import (
 )
 
 // The people's half of the API.
+
+// reasoned is badRequest unless a reason is given: it is kept with the event, for those who ask later.
+func reasoned(why string) error {
+	if strings.TrimSpace(why) == "" {
+		return badRequest{errors.New(`a reason is needed: give it as "why"`)}
+	}
+	return nil
+}
 
 func (s *Server) apply(_ http.ResponseWriter, r *http.Request, who caller) (any, error) {
 	req, err := body[api.ApplyRequest](r)
@@ -36,6 +45,9 @@ func (s *Server) fleets(_ http.ResponseWriter, r *http.Request, _ caller) (any, 
 
 func (s *Server) forget(_ http.ResponseWriter, r *http.Request, who caller) (any, error) {
 	req, err := body[api.ForgetRequest](r)
+	if err == nil {
+		err = reasoned(req.Why)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -53,6 +65,9 @@ func (s *Server) launch(_ http.ResponseWriter, r *http.Request, who caller) (any
 
 func (s *Server) pause(_ http.ResponseWriter, r *http.Request, who caller) (any, error) {
 	req, err := body[api.ScopeRequest](r)
+	if err == nil {
+		err = reasoned(req.Why)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +76,9 @@ func (s *Server) pause(_ http.ResponseWriter, r *http.Request, who caller) (any,
 
 func (s *Server) resume(_ http.ResponseWriter, r *http.Request, who caller) (any, error) {
 	req, err := body[api.ScopeRequest](r)
+	if err == nil {
+		err = reasoned(req.Why)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +87,9 @@ func (s *Server) resume(_ http.ResponseWriter, r *http.Request, who caller) (any
 
 func (s *Server) abort(_ http.ResponseWriter, r *http.Request, who caller) (any, error) {
 	req, err := body[api.ScopeRequest](r)
+	if err == nil {
+		err = reasoned(req.Why)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +105,9 @@ func (s *Server) abort(_ http.ResponseWriter, r *http.Request, who caller) (any,
 
 func (s *Server) rollback(_ http.ResponseWriter, r *http.Request, who caller) (any, error) {
 	req, err := body[api.RollbackRequest](r)
+	if err == nil {
+		err = reasoned(req.Why)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -92,6 +116,9 @@ func (s *Server) rollback(_ http.ResponseWriter, r *http.Request, who caller) (a
 
 func (s *Server) freeze(_ http.ResponseWriter, r *http.Request, who caller) (any, error) {
 	req, err := body[campaign.Freeze](r)
+	if err == nil {
+		err = reasoned(req.Reason)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -101,6 +128,9 @@ func (s *Server) freeze(_ http.ResponseWriter, r *http.Request, who caller) (any
 
 func (s *Server) override(_ http.ResponseWriter, r *http.Request, who caller) (any, error) {
 	req, err := body[campaign.Override](r)
+	if err == nil {
+		err = reasoned(req.Why)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -401,3 +401,39 @@ func TestTokensOverTheAPI(t *testing.T) {
 		}
 	}
 }
+
+// What changes something needs a reason, whoever asks for it: the command line is not the only client.
+func TestEveryOperationNeedsAReason(t *testing.T) {
+	f := start(t, false)
+	fl, c := demoFleet(), demoCampaign()
+	if _, err := f.client("operator").Apply(ctx, api.ApplyRequest{Fleet: &fl, Campaign: &c}); err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	for _, rt := range routes {
+		method, path, _ := strings.Cut(rt.pattern, " ")
+		if rt.access != operator || method != http.MethodPost || strings.HasSuffix(path, "/launch") || strings.Contains(path, "/tokens") || strings.HasSuffix(path, "/apply") {
+			continue // which change no campaign's course, or have no reason but themselves
+		}
+		asked++
+		for _, body := range []string{"{}", `{"why":" "}`} {
+			req, err := http.NewRequest(method, f.url+strings.NewReplacer("{env}", "qa", "{name}", "c").Replace(path), strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", "Bearer "+f.tokens["operator"])
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			said, _ := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusBadRequest || body == "{}" && !strings.Contains(string(said), "a reason is needed") {
+				t.Errorf("%s with %s: %d %s", rt.pattern, body, resp.StatusCode, said)
+			}
+		}
+	}
+	if asked != 9 {
+		t.Errorf("%d operations were asked", asked)
+	}
+}
