@@ -465,7 +465,7 @@ func testControlPlaneGone(t *testing.T, w *world) {
 	l := startLoad(t, w.processes["blue"], 4, 100, 2)
 	l.more(t, 50)
 	s := settings()
-	s.HoldTTL, s.Drain = 3*time.Second, 500*time.Millisecond
+	s.HoldTTL, s.Drain = 4*time.Second, 500*time.Millisecond
 	req := switchover.Request{Cluster: w.c, ToCell: "green", Term: w.term, ID: "gone", Settings: s}
 	type dead struct{}
 	req.Point = func(name string) {

@@ -181,12 +181,12 @@ func (in *inspection) bootReadOnly(ctx context.Context, f *finding) {
 func (in *inspection) holdBudget(_ context.Context, f *finding) {
 	b := in.d.budgetOf(in.req.Settings)
 	f.asked("hold_ttl, drain")
-	need := b.drain + b.demote + b.undo
+	need := b.drain + b.worst()
 	if b.ttl <= need {
-		f.fail("raise hold_ttl or lower drain", "a hold of %v can't contain a drain of %v, a demotion of %v and its undo of %v", b.ttl, b.drain, b.demote, b.undo)
+		f.fail("raise hold_ttl or lower drain", "a hold of %v can't contain a drain of %v and a demotion with its undo, which take %v at the worst", b.ttl, b.drain, b.worst())
 		return
 	}
-	f.pass("hold %v: drain ≤ %v, demotion ≤ %v, undo ≤ %v", b.ttl, b.drain, b.demote, b.undo)
+	f.pass("hold %v: drain ≤ %v, demotion ≤ %v, undo ≤ %v", b.ttl, b.drain, b.demote+lateAnswer+b.settle, b.undo)
 }
 
 // lastSwitch: not too soon after the last one (flapping). The way back is never refused for that.

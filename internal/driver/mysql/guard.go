@@ -127,21 +127,32 @@ func (s *session) act(ctx context.Context, term int64, what, stmt string) error 
 	return s.actFor(ctx, s.d.cfg.Query, term, what, stmt, false)
 }
 
+// limits are those of one act.
+type limits struct {
+	patience int           // how long it waits for another act on the same server, in seconds
+	answer   time.Duration // how long its answer is waited for beside that
+	settle   time.Duration // how long an act whose answer is lost may take to be ended
+}
+
 // actOwn is act for a statement that writes our own tables.
 func (s *session) actOwn(ctx context.Context, term int64, what, stmt string) error {
 	return s.actFor(ctx, s.d.cfg.Query, term, what, stmt, true)
 }
 
 func (s *session) actFor(ctx context.Context, limit time.Duration, term int64, what, stmt string, own bool) error {
+	return s.actWithin(ctx, limits{patience: patience, answer: limit, settle: s.d.cfg.Dial + s.d.cfg.Query}, term, what, stmt, own)
+}
+
+func (s *session) actWithin(ctx context.Context, l limits, term int64, what, stmt string, own bool) error {
 	if s.lost {
 		return fmt.Errorf("%s: %s: %w", s.place, what, errLost)
 	}
 	if s.looks {
 		return fmt.Errorf("%s: %s: %w", s.place, what, errLooks)
 	}
-	call, cancel := context.WithTimeout(ctx, limit+patience*time.Second)
+	call, cancel := context.WithTimeout(ctx, l.answer+time.Duration(l.patience)*time.Second)
 	defer cancel()
-	_, err := s.conn.ExecContext(call, "CALL windlass."+guardName+"(?, ?, ?, ?)", term, patience, own, stmt)
+	_, err := s.conn.ExecContext(call, "CALL windlass."+guardName+"(?, ?, ?, ?)", term, l.patience, own, stmt)
 	if err == nil {
 		return nil
 	}
@@ -150,7 +161,7 @@ func (s *session) actFor(ctx context.Context, limit time.Duration, term int64, w
 	}
 	s.lost = true
 	// The statement may still run on the server. Our context may be over: settling has one of its own.
-	fresh, stop := context.WithTimeout(context.WithoutCancel(ctx), s.d.cfg.Dial+s.d.cfg.Query)
+	fresh, stop := context.WithTimeout(context.WithoutCancel(ctx), l.settle)
 	defer stop()
 	if serr := s.d.settle(fresh, s.place, s.id); serr != nil {
 		return fmt.Errorf("%s: %s: %w: %w (%w)", s.place, what, ErrUnsettled, err, serr)

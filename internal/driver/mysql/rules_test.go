@@ -132,6 +132,26 @@ func TestTrap18VersionsOfEveryPair(t *testing.T) {
 	}
 }
 
+// trap 10: what the worst demotion takes with its undo, every part of it counted, fits into what a drain leaves of a hold, from holds of three seconds on.
+func TestTrap10TheWorstDemotionFitsIntoTheHold(t *testing.T) {
+	d := &Driver{}
+	for _, c := range []struct{ ttl, drain, demote, worst time.Duration }{
+		{0, 0, 2 * time.Second, 6750 * time.Millisecond},
+		{10 * time.Second, time.Second, 2 * time.Second, 6750 * time.Millisecond},
+		{4 * time.Second, 500 * time.Millisecond, time.Second, 3 * time.Second},
+		{3 * time.Second, 100 * time.Millisecond, time.Second, 2700 * time.Millisecond},
+		{time.Minute, time.Second, 5 * time.Second, 15500 * time.Millisecond},
+	} {
+		b := d.budgetOf(campaign.Switch{HoldTTL: c.ttl, Drain: c.drain})
+		if b.demote != c.demote || b.worst() != c.worst || b.drain+b.worst() >= b.ttl {
+			t.Errorf("hold %v, drain %v: demotion %v, at the worst %v, want %v and %v", b.ttl, b.drain, b.demote, b.worst(), c.demote, c.worst)
+		}
+	}
+	if b := d.budgetOf(campaign.Switch{HoldTTL: 2 * time.Second, Drain: 500 * time.Millisecond}); b.drain+b.worst() < b.ttl {
+		t.Errorf("a hold of two seconds is said to be enough for %v", b.worst())
+	}
+}
+
 // The lag that is waited for before a switch is within what the switch's timeout leaves, whatever the settings say.
 func TestLagLimitIsDerivedFromTheTimeout(t *testing.T) {
 	d := &Driver{}

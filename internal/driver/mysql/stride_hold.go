@@ -135,8 +135,8 @@ func (r *run) recheck(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	if left := time.Until(r.holdEnds); left <= r.b.demote+r.b.undo {
-		return fmt.Errorf("%w: only %v of the hold is left, and the demotion with its undo may take %v", ErrNotReady, left.Round(time.Millisecond), r.b.demote+r.b.undo)
+	if left := time.Until(r.holdEnds); left <= r.b.worst() {
+		return fmt.Errorf("%w: only %v of the hold is left, and the demotion with its undo may take %v", ErrNotReady, left.Round(time.Millisecond), r.b.worst())
 	}
 	return nil
 }

@@ -41,7 +41,7 @@ func (r *run) demote(ctx context.Context) error {
 		}
 	}
 	r.req.Point("demote-persisted")
-	if err := s.actFor(ctx, r.b.demote+500*time.Millisecond, r.req.Term, "demote", s.fl.demote(), false); err != nil {
+	if err := s.actWithin(ctx, limits{answer: r.b.demote + lateAnswer, settle: r.b.settle}, r.req.Term, "demote", s.fl.demote(), false); err != nil {
 		return err
 	}
 	r.req.Point("demote-set")

@@ -16,9 +16,16 @@ import (
 type budget struct {
 	ttl, drain, timeout, maxLag time.Duration
 	demote                      time.Duration // whole seconds: it is the server's lock_wait_timeout too (trap 3)
+	settle                      time.Duration // of ending a demotion whose answer does not come
 	undo                        time.Duration // of making the old primary writable again
 	tries                       int
 }
+
+// lateAnswer is how much longer than the server's own limit the demotion's answer is waited for.
+const lateAnswer = 500 * time.Millisecond
+
+// worst is how much of a hold the worst demotion takes, with its undo.
+func (b budget) worst() time.Duration { return b.demote + lateAnswer + b.settle + b.undo }
 
 func (d *Driver) budgetOf(s campaign.Switch) budget {
 	b := budget{ttl: s.HoldTTL, drain: s.Drain, timeout: s.Timeout, maxLag: s.MaxLag, tries: s.Tries}
@@ -38,9 +45,9 @@ func (d *Driver) budgetOf(s campaign.Switch) budget {
 		b.tries = 3
 	}
 	b.maxLag = min(b.maxLag, b.timeout/4) // a switch that waits for longer than that has no time left for itself
-	share := ((b.ttl - b.drain) / 4).Truncate(time.Second)
-	b.demote = min(max(share, time.Second), 5*time.Second)
-	b.undo = b.demote
+	share := min(max((b.ttl-b.drain-lateAnswer)/4, 100*time.Millisecond), 5*time.Second)
+	b.demote = max(share.Truncate(time.Second), time.Second)
+	b.settle, b.undo = share, share
 	return b
 }
 

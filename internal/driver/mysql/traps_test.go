@@ -330,7 +330,7 @@ func TestTrap10TooLittleOfTheHoldIsLeft(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1, 1)
 	req := w.request("green", "one")
-	req.Settings.HoldTTL, req.Settings.Drain = 3*time.Second, 100*time.Millisecond
+	req.Settings.HoldTTL, req.Settings.Drain = 4*time.Second, 100*time.Millisecond
 	req.Point = func(name string) {
 		if name == "after-hold" {
 			time.Sleep(1200 * time.Millisecond) // the hold runs out: this is what is under test
@@ -344,7 +344,7 @@ func TestTrap10TooLittleOfTheHoldIsLeft(t *testing.T) {
 	}
 	// The elect can't catch up within what is left: undone in time.
 	req = w.request("green", "two")
-	req.Settings.HoldTTL, req.Settings.Drain = 3*time.Second, 100*time.Millisecond
+	req.Settings.HoldTTL, req.Settings.Drain = 4*time.Second, 100*time.Millisecond
 	req.Point = func(name string) {
 		if name == "after-hold" {
 			w.server("green-1").Exec(t, "STOP SLAVE SQL_THREAD")
@@ -361,7 +361,7 @@ func TestTrap10TooLittleOfTheHoldIsLeft(t *testing.T) {
 	}
 	w.server("green-1").Exec(t, "START SLAVE")
 	req = w.request("green", "three")
-	req.Settings.HoldTTL, req.Settings.Drain = 3*time.Second, 100*time.Millisecond
+	req.Settings.HoldTTL, req.Settings.Drain = 4*time.Second, 100*time.Millisecond
 	began := time.Time{}
 	req.Point = func(name string) {
 		if name == "after-recheck" {
@@ -373,7 +373,7 @@ func TestTrap10TooLittleOfTheHoldIsLeft(t *testing.T) {
 	if _, err := w.d.Switch(bg(t), req); !errors.Is(err, ErrNotReady) || !strings.Contains(err.Error(), "did not reach") {
 		t.Fatalf("got %v", err)
 	}
-	if took := time.Since(began); took > 3*time.Second {
+	if took := time.Since(began); took > 4*time.Second {
 		t.Errorf("the old primary was writable again only after %v: the hold was over", took)
 	}
 	if p := w.onePrimary(t); p.cell != "blue" {
