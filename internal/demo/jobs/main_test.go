@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -214,5 +213,3 @@ func (w *world) on(version string) {
 		}
 	}
 }
-
-func (w *world) path(name string) string { return filepath.Join(w.cfg.Dir, name) }
