@@ -70,7 +70,26 @@ func TestAbortAtEveryPointOfTheSwitch(t *testing.T) {
 	t.Logf("%d runs: %v", len(list), ends)
 }
 
-// The same over the real state in SQLite.
+// TestWhatAnActionLeftInTheSwitchIsCompletedByTheNext: an action is aborted in the middle of the switch with its supervisor killed, and its undo
+// can't look for as long as it may try. A person resumes the cluster, and the next action takes the switch for what it is, one to be ended.
+func TestWhatAnActionLeftInTheSwitchIsCompletedByTheNext(t *testing.T) {
+	atOnce(abortAt(t), func(e string) {
+		name := unhurt().edges[e][0]
+		if !strings.Contains(e, "/point/") || strings.Contains(e, "/after-undo-") {
+			return
+		}
+		cfg := scenarios()[name]
+		cfg.Seed = seedOf(e)
+		cfg.Faults = []Fault{{e, Supervisor}}
+		cfg.Script.AbortAt, cfg.Script.Stuck, cfg.Script.StuckBack = e, strategy.SwitchStorage, true
+		rep, err := Run(cfg)
+		if err != nil || rep.Outcomes[engine.NeedsHuman] != 1 || rep.Outcomes[engine.WentBack]+rep.Outcomes[engine.Aborted] > 0 {
+			t.Errorf("%s (%s), seed %d: %v, %v", e, name, cfg.Seed, rep.Outcomes, err)
+		}
+	})
+}
+
+// Aborts over the real state in SQLite.
 func TestAbortOverTheRealState(t *testing.T) {
 	points := slices.DeleteFunc(abortAt(t), func(e string) bool {
 		return !strings.Contains(e, "/point/after-pro") && !strings.HasSuffix(e, "/save/before")
