@@ -205,8 +205,14 @@ func (s *Store) Record(ctx context.Context, action, term int64, rec engine.StepR
 		if _, err := tx.ExecContext(ctx, `UPDATE actions SET message = $1 WHERE id = $2`, message, action); err != nil {
 			return err
 		}
-		if old := before[rec.Index]; old.Phase == rec.Phase && old.Message == rec.Message {
+		old := before[rec.Index]
+		if old.Phase == rec.Phase && old.Message == rec.Message {
 			return nil
+		}
+		if again := h.turned || h.plan.Direction == strategy.Back; again {
+			if told, err := s.toldOfUndo(ctx, tx, h, action, old, rec); err != nil || told {
+				return err
+			}
 		}
 		return s.event(ctx, tx, Event{Kind: "step-" + string(rec.Phase), Loud: rec.Phase == engine.Failed || rec.Held, Campaign: h.campaign, Ref: h.ref, Stage: h.plan.Stage, Step: string(rec.Kind), Action: action, Term: term, Message: rec.Message})
 	})
