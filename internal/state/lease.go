@@ -209,7 +209,7 @@ func (s *Store) Record(ctx context.Context, action, term int64, rec engine.StepR
 		if old.Phase == rec.Phase && old.Message == rec.Message {
 			return nil
 		}
-		if again := h.turned || h.plan.Direction == strategy.Back; again {
+		if h.turned || h.plan.Direction == strategy.Back {
 			if told, err := s.toldOfUndo(ctx, tx, h, action, old, rec); err != nil || told {
 				return err
 			}
