@@ -6,7 +6,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/windlass-db/windlass/internal/builds"
 )
@@ -35,6 +37,13 @@ func fromTemplate(ctx context.Context, b builds.Build, key, data string, make fu
 		if err := os.Rename(made, path); err != nil {
 			return err
 		}
+		if err := sweepTemplates(dir, b.Name); err != nil {
+			return err
+		}
+	}
+	now := time.Now()
+	if err := os.Chtimes(path, now, now); err != nil { // it was used
+		return err
 	}
 	if err := os.RemoveAll(data + ".new"); err != nil {
 		return err
@@ -43,6 +52,54 @@ func fromTemplate(ctx context.Context, b builds.Build, key, data string, make fu
 		return err
 	}
 	return os.Rename(data+".new", data)
+}
+
+// keptTemplates is how many templates of a build stay on a machine. Accounts with other passwords, or other options, make another template,
+// such as every demo does; without a limit they would fill the disk, and keep the hashes of passwords that nobody uses any more.
+const keptTemplates = 8
+
+// sweepTemplates deletes the templates of the build that were not used for longest, but for those that somebody copies at this moment.
+func sweepTemplates(dir, build string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	type template struct {
+		name string
+		used time.Time
+	}
+	var all []template
+	for _, e := range entries {
+		key, ok := strings.CutPrefix(e.Name(), build+"-")
+		if !ok || !e.IsDir() || strings.ContainsAny(key, ".-") { // one that is being made, or another build's
+			continue
+		}
+		info, err := e.Info()
+		if errors.Is(err, os.ErrNotExist) {
+			continue // another process has swept it
+		}
+		if err != nil {
+			return err
+		}
+		all = append(all, template{e.Name(), info.ModTime()})
+	}
+	slices.SortFunc(all, func(a, b template) int { return b.used.Compare(a.used) })
+	for _, t := range all[min(len(all), keptTemplates):] {
+		path := filepath.Join(dir, t.name)
+		unlock, err := builds.TryLock(path + ".lock")
+		if errors.Is(err, builds.ErrLocked) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		err = os.RemoveAll(path)
+		unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // shareOf is where a build keeps messages, character sets and system tables.
