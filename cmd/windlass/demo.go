@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -86,6 +89,13 @@ func conduct(cmd *cobra.Command, dir string, run func(ctx context.Context) error
 		return err
 	}
 	defer release()
+	// A second Ctrl-C ends other verbs at once. A demo that ended so would leave its servers behind.
+	more := make(chan os.Signal, 1)
+	signal.Notify(more, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(more)
+	defer context.AfterFunc(cmd.Context(), func() {
+		fmt.Fprintln(cmd.ErrOrStderr(), "Interrupted. What the demo started is stopped first, within a minute or so.")
+	})()
 	err = run(cmd.Context())
 	switch {
 	case err == nil:

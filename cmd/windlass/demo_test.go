@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/windlass-db/windlass/internal/demo"
+	"github.com/windlass-db/windlass/internal/driver/process/processtest"
 )
 
 // build compiles both programs into a folder of the test.
@@ -97,9 +98,15 @@ func TestDemoRaisesARealFleet(t *testing.T) {
 // TestCtrlCStopsEverythingThatTheDemoStarted interrupts the demo in the middle.
 func TestCtrlCStopsEverythingThatTheDemoStarted(t *testing.T) {
 	bin, dir := build(t), t.TempDir()
-	var out strings.Builder
+	out := filepath.Join(dir, "out")
+	log, err := os.Create(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	said := func() string { b, _ := os.ReadFile(out); return string(b) }
 	cmd := exec.Command(filepath.Join(bin, "windlass"), "demo", "bluegreen", "--once", "--dir", filepath.Join(dir, "d"), "--listen", freeAddress(t), "--limit", "5m")
-	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -109,27 +116,31 @@ func TestCtrlCStopsEverythingThatTheDemoStarted(t *testing.T) {
 	for len(left(t, filepath.Join(dir, "d", "nodes", "qa-orders-green"))) == 0 { // a supervisor has made a green node
 		select {
 		case err := <-done:
-			t.Fatalf("the demo ended by itself: %v: %s", err, out.String())
+			t.Fatalf("the demo ended by itself: %v: %s", err, said())
 		default:
 		}
 		if time.Now().After(stop) {
 			_ = cmd.Process.Signal(os.Interrupt)
 			<-done
-			t.Fatalf("no green node was made: %s", out.String())
+			t.Fatalf("no green node was made: %s", said())
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	if said, err := exec.Command(filepath.Join(bin, "windlass"), "demo", "bluegreen", "--once", "--dir", filepath.Join(dir, "d"), "--listen", freeAddress(t)).CombinedOutput(); err == nil || !strings.Contains(string(said), fmt.Sprintf("another demo, process %d,", cmd.Process.Pid)) {
-		t.Errorf("a second demo in the folder: %v: %s", err, said)
+	if second, err := exec.Command(filepath.Join(bin, "windlass"), "demo", "bluegreen", "--once", "--dir", filepath.Join(dir, "d"), "--listen", freeAddress(t)).CombinedOutput(); err == nil || !strings.Contains(string(second), fmt.Sprintf("another demo, process %d,", cmd.Process.Pid)) {
+		t.Errorf("a second demo in the folder: %v: %s", err, second)
 	}
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	processtest.Until(t, time.Minute, "the demo stops what it started", func() bool { return strings.Contains(said(), "Stopping everything") })
+	if err := cmd.Process.Signal(os.Interrupt); err != nil { // an impatient person
 		t.Fatal(err)
 	}
 	select {
 	case err := <-done:
 		var ended *exec.ExitError
-		if !errors.As(err, &ended) || ended.ExitCode() != 130 || !strings.HasSuffix(out.String(), "windlass: interrupted\n") {
-			t.Errorf("an interrupted demo: %v: %s", err, out.String())
+		if !errors.As(err, &ended) || ended.ExitCode() != 130 || !strings.HasSuffix(said(), "windlass: interrupted\n") {
+			t.Errorf("an interrupted demo: %v: %s", err, said())
 		}
 	case <-time.After(2 * time.Minute):
 		t.Fatal("the demo does not end")
