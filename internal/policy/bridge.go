@@ -104,22 +104,6 @@ func (p *Product) OtherBuild(b Bridge, version string) string {
 	return ""
 }
 
-// bridge finds the one that goes furthest from a release without going past the end. The bridges are good ones: callers refuse others first.
-func (p *Product) bridge(all []Bridge, at, end int) (*Bridge, int, bool) {
-	var best *Bridge
-	release := at
-	for i, b := range all {
-		from, err := p.Release(b.From)
-		if err != nil || b.Product != p.Name || from != at {
-			continue
-		}
-		if to, err := p.Release(b.To); err == nil && to <= end && to > release {
-			best, release = &all[i], to
-		}
-	}
-	return best, release, best != nil
-}
-
 // with is the product in which a bridge makes the two releases neighbours.
 func (p *Product) with(name string, from, to int) *Product {
 	q := *p

@@ -118,40 +118,8 @@ func (p *Product) Plan(r Request) (Path, error) {
 			return out, &UnknownComponent{p, r.Canary}
 		}
 	}
-	for at, version := from, r.From; at < to; {
-		on := p
-		_, next := p.hops(at, to)
-		hop := PathHop{From: version, Why: p.hopText()}
-		if b, release, ok := p.bridge(r.Bridges, at, to); ok {
-			next, hop.Bridge = release, b
-			hop.Why = fmt.Sprintf("the bridge that %s vouches for, until %s", b.Who, b.Expires.Format("2006-01-02"))
-			on = p.with(b.Name, at, release)
-		}
-		hop.To = p.Releases[next].Name
-		if next == to {
-			hop.To = r.To
-		}
-		if hop.Steps, err = on.hop(r, hop.From, hop.To); err != nil {
-			return out, err
-		}
-		out.Hops = append(out.Hops, hop)
-		at, version = next, hop.To
-	}
-	return out, nil
-}
-
-func (p *Product) hopText() string {
-	switch {
-	case p.Hop.Any:
-		return "to any later release at once (" + p.Hop.Source + ")"
-	case p.Hop.OverInnovation < 0:
-		return "to the next release, or over innovation releases (" + p.Hop.Source + ")"
-	case p.Hop.OverInnovation == 1:
-		return "to the next release, or over one innovation release (" + p.Hop.Source + ")"
-	case p.Hop.OverInnovation > 1:
-		return fmt.Sprintf("to the next release, or over %d innovation releases (%s)", p.Hop.OverInnovation, p.Hop.Source)
-	}
-	return "to the next release (" + p.Hop.Source + ")"
+	out.Hops, err = p.route(r, from, to)
+	return out, err
 }
 
 // hop orders the components of one hop, lays out its steps, and proves each.

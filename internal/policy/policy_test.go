@@ -158,6 +158,40 @@ func TestNoPath(t *testing.T) {
 	}
 }
 
+// Where a product goes to any later release at once, a pair that may not meet is gone around, over as few releases as can be.
+func TestAnyGoesOverReleasesBetween(t *testing.T) {
+	p := builtin(t, "mariadb")
+	for i, from := range p.Releases {
+		for _, to := range p.Releases[i+1:] {
+			for _, strategy := range []string{InPlace, BlueGreen} {
+				if _, err := p.Plan(Request{From: from.Name, To: to.Name, Strategy: strategy}); err != nil {
+					t.Errorf("%s %s to %s: %v", strategy, from.Name, to.Name, err)
+				}
+			}
+		}
+	}
+	path, err := p.Plan(Request{From: "10.6.4", To: "11.8.2"})
+	if err != nil || len(path.Hops) != 2 || path.Hops[0].From != "10.6.4" || path.Hops[0].To != "11.4" || path.Hops[1].From != "11.4" || path.Hops[1].To != "11.8.2" {
+		t.Fatalf("%v: %s", err, text(path))
+	}
+	if why := path.Hops[0].Why; !strings.Contains(why, "not further, as replica 10.6.4 may not meet source 11.8.2: source may be at most 2 newer") {
+		t.Errorf("the first hop ends where it does, %s", why)
+	}
+	if why := path.Hops[1].Why; strings.Contains(why, "not further") {
+		t.Errorf("the last hop ends where it does, %s", why)
+	}
+	if path, err = p.Plan(Request{From: "10.3", To: "11.8"}); err != nil || len(path.Hops) != 3 {
+		t.Errorf("%v: %s", err, text(path))
+	}
+	never := *p
+	never.Skews = []Skew{{Releases: Range{0, len(p.Releases), ""}}}
+	_, err = never.Plan(Request{From: "10.6", To: "11.8"})
+	var no *NoPath
+	if !errors.As(err, &no) || no.From != "10.6" || no.To != "11.8" || len(no.Forbidden) == 0 {
+		t.Errorf("without any way: %v", err)
+	}
+}
+
 // cyclic is a product that nobody can upgrade: each of two calls the other, bottom to top.
 const cyclic = `kind: Product
 version: 1
