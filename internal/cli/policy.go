@@ -224,6 +224,11 @@ func (f *pathFlags) plan(cmd *cobra.Command, o *Options) error {
 	if err != nil {
 		return usage(err)
 	}
+	for _, b := range f.request.Bridges {
+		if !path.Over(b.Name) {
+			return Failf(ExitFinding, "leave it out, or plan from "+b.From+" to "+b.To, "the path from %s to %s does not need the bridge %s from %s to %s", path.From, path.To, b.Name, b.From, b.To)
+		}
+	}
 	return o.printer(cmd).value(path, func(w io.Writer) error { return path.WriteText(w, f.everyone) })
 }
 

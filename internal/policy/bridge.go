@@ -70,6 +70,9 @@ func (p *Product) Misfit(b Bridge) string {
 		if of, err := p.Release(b.Builds[i]); err != nil || of != release {
 			return fmt.Sprintf("the bridge %s: the build %s is not of the release %s", b.Name, b.Builds[i], p.Releases[release].Name)
 		}
+		if !p.mayBe(version, b.Builds[i], release) {
+			return fmt.Sprintf("the bridge %s: %s is another build than %s, which was tried", b.Name, version, b.Builds[i])
+		}
 	}
 	if ends[0] >= ends[1] {
 		return fmt.Sprintf("the bridge %s does not go from an older release to a newer one: %s to %s", b.Name, b.From, b.To)
@@ -87,6 +90,22 @@ func (p *Product) Bridged(all []Bridge) *Product {
 		}
 	}
 	return p
+}
+
+// mayBe reports whether a version of the release, as people write it, may be the build: it is the release's name alone, the build, or less or more of it.
+func (p *Product) mayBe(version, build string, release int) bool {
+	return strings.TrimPrefix(version, "v") == strings.TrimPrefix(p.Releases[release].Name, "v") || isBuild(version, build) || isBuild(build, version)
+}
+
+// otherEnd says that a path's hop from one version to another can't go over the bridge between their releases, since one of them is another build than
+// the bridge's; "" if that is not so.
+func (p *Product) otherEnd(b Bridge, from, to string) string {
+	for i, version := range []string{from, to} {
+		if release, err := p.Release(version); err == nil && i < len(b.Builds) && !p.mayBe(version, b.Builds[i], release) {
+			return fmt.Sprintf("the bridge %s was proved with %s, and not with %s", b.Name, strings.Join(b.Builds, " and "), version)
+		}
+	}
+	return ""
 }
 
 // OtherBuild says that a version is of a release at an end of the bridge, and not of the build that was tried; "" if that is not so. A

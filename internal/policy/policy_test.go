@@ -403,6 +403,9 @@ func TestMisfit(t *testing.T) {
 		"of no release":                    func(b *Bridge) { b.From = "1.0" },
 		"does not name the two builds":     func(b *Bridge) { b.Builds = b.Builds[:1] },
 		"build v14.0.2 is not of the rele": func(b *Bridge) { b.To = "13.0" },
+		"5.0.9 is another build than 5.0.": func(b *Bridge) { b.From = "5.0.9" },
+		"14.0.21 is another build":         func(b *Bridge) { b.To = "14.0.21" },
+		"14.0-beta is another build":       func(b *Bridge) { b.To = "14.0-beta" },
 		"does not go from an older":        func(b *Bridge) { b.From, b.To, b.Builds = "14.0", "5.0", []string{"14.0.1", "5.0.1"} },
 	} {
 		b := good
@@ -458,6 +461,35 @@ func TestBridges(t *testing.T) {
 		change(&b)
 		if why := b.Refuse(now); !strings.Contains(why, want) {
 			t.Errorf("refused by %q, want %q", why, want)
+		}
+	}
+}
+
+// A bridge is a proof of two builds: a path between others of their releases does not go over it.
+func TestBridgeOfOtherBuilds(t *testing.T) {
+	b := Bridge{Name: "b", Product: "vitess", From: "5.0", To: "14.0", Builds: []string{"5.0.1-shop3", "14.0.2-shop1"}}
+	for _, c := range []struct {
+		from, to string
+		hops     int // 0: refused
+	}{
+		{"5.0", "14.0", 1},
+		{"5.0.1", "v14.0.2", 1},
+		{"5.0.1-shop3", "14.0.2-shop1", 1},
+		{"v5.0.1-shop3", "14.0.2-shop1-debug", 1},
+		{"5.0.9", "14.0", 0},
+		{"5.0", "14.0.7", 0},
+		{"5.0.1-shop4", "14.0", 0},
+		{"5.0", "14.0.2-shop11", 0},
+		{"4.0.7", "15.0.7", 3}, // its ends are within the path
+		{"6.0.9", "14.0.7", 8}, // it does not begin on the path
+	} {
+		path, err := builtin(t, "vitess").Plan(Request{From: c.from, To: c.to, Bridges: []Bridge{b}})
+		var no *NoPath
+		switch {
+		case c.hops == 0 && (!errors.As(err, &no) || !strings.Contains(no.Why, "the bridge b was proved with 5.0.1-shop3 and 14.0.2-shop1, and not with ")):
+			t.Errorf("%s to %s: %v, %s", c.from, c.to, err, text(path))
+		case c.hops > 0 && (err != nil || len(path.Hops) != c.hops):
+			t.Errorf("%s to %s: %v, %d hops", c.from, c.to, err, len(path.Hops))
 		}
 	}
 }

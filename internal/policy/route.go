@@ -34,6 +34,11 @@ func (p *Product) route(r Request, from, to int) ([]PathHop, error) {
 			if _, seen := before[e.to]; seen {
 				continue
 			}
+			if e.bridge != nil {
+				if why := p.otherEnd(*e.bridge, name(at), name(e.to)); why != "" {
+					return nil, &NoPath{Product: p.Name, From: name(at), To: name(e.to), Why: why}
+				}
+			}
 			steps, err := e.on.hop(r, name(at), name(e.to))
 			var no *NoPath
 			if err != nil && (!errors.As(err, &no) || e.bridge != nil) { // whoever gives a bridge means to go over it

@@ -62,6 +62,11 @@ func (p Path) NoReturn() bool {
 	})
 }
 
+// Over tells whether the path goes over the bridge of that name.
+func (p Path) Over(bridge string) bool {
+	return slices.ContainsFunc(p.Hops, func(h PathHop) bool { return h.Bridge != nil && h.Bridge.Name == bridge })
+}
+
 // Proved counts the states of the path and the pairs in them that a rule allows.
 func (p Path) Proved() (states, pairs int) {
 	for _, h := range p.Hops {
