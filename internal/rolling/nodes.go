@@ -180,7 +180,7 @@ func (h handlers) until(ctx context.Context, c *engine.Call, within time.Duratio
 		if missing, err = look(); err == nil && missing == "" {
 			return "", nil
 		}
-		if errors.Is(err, engine.ErrFenced) {
+		if errors.Is(err, engine.ErrFenced) || errors.Is(err, errShare) {
 			return "", err
 		}
 		if !c.Now().Before(stop) {

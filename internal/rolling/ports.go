@@ -6,7 +6,7 @@
 // version, healthy, and put back with a growing weight. All of that is seen in the world, so the journal has only the names of the group
 // that is out: whoever takes over looks at each of its nodes and goes on.
 //
-// Invariants. Never fewer nodes serve than the campaign's share, counted anew before each node is taken out: a node that failed by itself is
+// Invariants. Never fewer nodes serve than the campaign's share, counted anew before each node is drained and before each is stopped: a node that failed by itself is
 // out too. No node starts the new version before the schema is expanded, and none is stopped that the load balancer still has sessions on,
 // but for sessions that did not end in time. No feature of the new version is opened before the last node serves on it.
 //
@@ -135,7 +135,7 @@ func Handlers(p Ports) []engine.Handler {
 
 type handlers struct {
 	Ports
-	again *sync.Mutex // who takes out a node that was admitted again counts the others, and is not counted wrong meanwhile
+	share *sync.Mutex // who takes out a node counts the others, and none of them goes out meanwhile
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

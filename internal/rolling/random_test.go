@@ -73,9 +73,7 @@ func anything(t *testing.T, seed uint64) {
 				w.mu.Unlock()
 			case 2: // the load balancer is started again, and every server is as its file says
 				w.mu.Lock()
-				for _, m := range w.nodes {
-					m.admitted, m.weight = true, 100
-				}
+				w.forget()
 				w.mu.Unlock()
 			}
 		}

@@ -23,7 +23,8 @@ var (
 // scenario is a run of six nodes: which stages, and what comes of it.
 type scenario struct {
 	setup    func(w *world)
-	back     string // stage that is gone back through at the end
+	at       func(w *world, e engine.Edge) // at every edge, before a kill at it
+	back     string                        // stage that is gone back through at the end
 	outcomes []engine.Outcome
 	versions []string
 	features bool
@@ -48,12 +49,32 @@ var scenarios = map[string]scenario{
 			}
 		})
 	}, outcomes: []engine.Outcome{engine.Completed, engine.Completed, engine.Aborted}, versions: mixed, least: 5},
-	// Two fell ill by themselves: four serve, and four have to. The ill ones cost nobody anything and go first; until they are well
-	// nothing else is taken out.
-	"nodes fail by themselves": {setup: func(w *world) {
-		time.AfterFunc(30*time.Second, func() { w.set("n4", "1.0"); w.set("n6", "1.0") })
-		time.AfterFunc(2*time.Hour, func() { w.set("n4", ""); w.set("n6", "") })
-	}, outcomes: repeat(engine.Completed, 4), versions: all, features: true, least: 3}, // one was out when the two fell ill
+	// Two fell ill by themselves as a group was chosen: four serve, and four have to. The ill ones cost nobody anything and go first; until
+	// they are well nothing else is taken out.
+	"nodes fail by themselves": {at: func(w *world, e engine.Edge) {
+		if e.Stage == strategy.StageNodes && e.Point == "group-chosen" {
+			w.trouble(func() { w.ill(2*time.Hour, "n4", "n6") })
+		}
+	}, outcomes: repeat(engine.Completed, 4), versions: all, features: true, least: 4},
+	// Two are drained and could still serve when three others fall ill: they serve again until those are well.
+	"three fall ill while two are drained": {setup: func(w *world) { w.camp.Rolling.Group = "2" }, at: func(w *world, e engine.Edge) {
+		if e.Stage == strategy.StageNodes && e.Point == "left" {
+			w.trouble(func() {
+				w.ill(time.Hour, "n4", "n5", "n6")
+				time.AfterFunc(30*time.Minute, func() { w.want("1.1", "1.0", "1.0", "-", "-", "-") })
+			})
+		}
+	}, outcomes: repeat(engine.Completed, 4), versions: all, features: true, least: 1},
+	"the load balancer is started anew while a node is stopped": {at: func(w *world, e engine.Edge) {
+		if e.Stage == strategy.StageCanary && e.Point == "stopped" {
+			w.trouble(w.forget)
+		}
+	}, outcomes: repeat(engine.Completed, 4), versions: all, features: true, least: 5},
+	"the load balancer is started anew while a node starts": {at: func(w *world, e engine.Edge) {
+		if e.Stage == strategy.StageCanary && e.Point == "started" {
+			w.trouble(w.forget)
+		}
+	}, outcomes: repeat(engine.Completed, 4), versions: all, features: true, least: 5},
 	"back to the canary":   {back: strategy.StageNodes, outcomes: repeat(engine.Completed, 4), versions: mixed, least: 5},
 	"back from the canary": {back: strategy.StageCanary, outcomes: repeat(engine.Completed, 3), versions: old, least: 5},
 }
@@ -69,6 +90,12 @@ func (s scenario) run(t *testing.T, at func(engine.Edge)) {
 		}
 		time.Sleep(warmUp)
 		var outcomes []engine.Outcome
+		if kill := at; s.at != nil {
+			at = func(e engine.Edge) {
+				s.at(w, e)
+				kill(e)
+			}
+		}
 		for i, st := range strategy.Rolling().Stages {
 			o, message := w.stage(int64(i+1), st.Name, strategy.Forward, at)
 			outcomes = append(outcomes, o)

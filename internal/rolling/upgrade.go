@@ -84,6 +84,9 @@ func (h handlers) bring(ctx context.Context, c *engine.Call, version string, upT
 		}
 		c.Point("group-chosen")
 		if err := h.replace(ctx, c, group, version); err != nil {
+			if errors.Is(err, errShare) && !errors.Is(err, engine.ErrFenced) { // who is still out is brought on, and a group chosen anew
+				return engine.Result{Wait: true, RetryAfter: 2 * time.Second, Status: engine.Status(st), Progress: progress(all, version, want), Message: err.Error()}, nil
+			}
 			if !errors.Is(err, errNotHealthy) {
 				return engine.Result{}, err
 			}
@@ -155,13 +158,18 @@ func choose(c *engine.Call, all []seen, st status, version string, want, size, l
 	if group = campaign.NextGroup(todo, out, min(size, left), serving, least); len(group) > 0 {
 		return group, "", nil
 	}
-	var ill []string
+	return nil, tooFew(all, serving, least) + ": none is taken out", nil
+}
+
+// tooFew counts, and says who is out.
+func tooFew(all []seen, serving, least int) string {
+	var out []string
 	for _, s := range all {
 		if !s.serves() {
-			ill = append(ill, s.String())
+			out = append(out, s.String())
 		}
 	}
-	return nil, fmt.Sprintf("%d of %d nodes serve, and %d have to: none is taken out. %s", serving, len(all), least, strings.Join(ill, "; ")), nil
+	return fmt.Sprintf("%d of %d nodes serve, and %d have to; %s", serving, len(all), least, strings.Join(out, "; "))
 }
 
 // replace takes a group through the whole of it, all nodes of it at once. It goes on from wherever each node is: one that runs the version
@@ -188,7 +196,7 @@ func (h handlers) replace(ctx context.Context, c *engine.Call, group []fleet.Nod
 		do    func(context.Context, *engine.Call, fleet.Node) error
 		point string
 	}{
-		{change, h.drain, "drained"},
+		{change, h.takeOut, "drained"},
 		{change, h.empty, "left"},
 		{change, h.stop, "stopped"},
 		{change, h.disconnected, "disconnected"},
@@ -245,7 +253,7 @@ func (h handlers) empty(ctx context.Context, c *engine.Call, n fleet.Node) error
 		admitted = bs[i].Admitted
 		switch {
 		case admitted:
-			return n.Name + " is given requests again: the load balancer was started anew, or somebody admitted it", h.drainAgain(ctx, c, n)
+			return n.Name + " is given requests again: the load balancer was started anew, or somebody admitted it", h.takeOut(ctx, c, n)
 		case bs[i].Sessions > 0:
 			return fmt.Sprintf("%d sessions are on %s", bs[i].Sessions, n.Name), nil
 		}
@@ -272,28 +280,11 @@ func isolated(n fleet.Node, missing string, err error) error {
 	return nil
 }
 
-// drainAgain takes a node out that was admitted by another's hand while it was to be empty. Others may have fallen ill since it was chosen: if
-// the share needs it now it is left to serve, and the group is chosen anew. One node after the other: each counts those before it.
-func (h handlers) drainAgain(ctx context.Context, c *engine.Call, n fleet.Node) error {
-	h.again.Lock()
-	defer h.again.Unlock()
-	all, err := h.look(ctx, c)
-	if err != nil {
-		return err
-	}
-	_, least, err := settings(c, len(all))
-	if err != nil {
-		return err
-	}
-	serves := count(all, func(s seen) bool { return s.Name == n.Name && s.serves() })
-	if others := count(all, func(s seen) bool { return s.Name != n.Name && s.serves() }); serves == 1 && others < least {
-		return fmt.Errorf("%s serves again, and can't be taken out: %d others of %d nodes serve, and %d have to", n.Name, others, len(all), least)
-	}
-	return h.drain(ctx, c, n)
-}
-
 func (h handlers) stop(ctx context.Context, c *engine.Call, n fleet.Node) error {
 	if err := h.empty(ctx, c, n); err != nil { // seen a moment ago is not enough for what can't be taken back
+		return err
+	}
+	if err := h.spare(ctx, c, n); err != nil {
 		return err
 	}
 	if err := h.Nodes.Stop(ctx, c.Cluster, n, c.Term); err != nil {
@@ -316,38 +307,78 @@ func (h handlers) disconnected(ctx context.Context, c *engine.Call, n fleet.Node
 
 // start starts a node. That it could not be is no end yet: it is tried again while its health is waited for.
 func (h handlers) start(ctx context.Context, c *engine.Call, n fleet.Node, version string) error {
-	err := h.Nodes.Start(ctx, c.Cluster, n, version, c.Term)
-	switch {
-	case errors.Is(err, engine.ErrFenced), ctx.Err() != nil:
-		return fmt.Errorf("start %s on %s: %w", n.Name, version, err)
-	case err != nil:
-		c.Log.Warn("a node does not start", "node", n.Name, "version", version, "err", err)
+	tried, err := h.launch(ctx, c, n, version)
+	if err != nil {
+		return err
+	}
+	if tried != nil {
+		c.Log.Warn("a node does not start", "node", n.Name, "version", version, "err", tried)
 	}
 	return nil
 }
 
+// launch starts a node that the load balancer gives nothing: one that was started anew since has forgotten who is out, and would give it all of its
+// share before its health and version are proved. tried is why it did not start; err why it may not be tried.
+func (h handlers) launch(ctx context.Context, c *engine.Call, n fleet.Node, version string) (tried, err error) {
+	if err := h.drain(ctx, c, n); err != nil {
+		return nil, err
+	}
+	tried = h.Nodes.Start(ctx, c.Cluster, n, version, c.Term)
+	if errors.Is(tried, engine.ErrFenced) || tried != nil && ctx.Err() != nil {
+		return nil, fmt.Errorf("start %s on %s: %w", n.Name, version, tried)
+	}
+	return tried, nil
+}
+
 // healthy waits for the nodes' own word that they are well and on the version, and tells which said so, and why the others did not. One whose
 // process is gone is started again, and so is one that could not be started at all: a program that is missing is one that never gets healthy.
+// Until it is proved a node is given no requests.
 func (h handlers) healthy(ctx context.Context, c *engine.Call, group []fleet.Node, version string) (well []fleet.Node, ill error) {
+	return h.wellOf(ctx, c, group, func(n fleet.Node) (string, error) {
+		s, err := h.Nodes.Observe(ctx, c.Cluster, n)
+		if err == nil && !s.Running {
+			tried, err := h.launch(ctx, c, n, version)
+			if err != nil {
+				return "", err
+			}
+			if tried != nil {
+				return fmt.Sprintf("%s does not start: %v", n.Name, tried), nil
+			}
+		}
+		missing, err := proof(n, s, version, err)
+		if err == nil && missing == "" {
+			return "", nil
+		}
+		return missing, errors.Join(err, h.keepOut(ctx, c, n))
+	})
+}
+
+// stillHealthy is the same for nodes that are given requests. One whose process is gone is ill: started again it would begin where it fell.
+func (h handlers) stillHealthy(ctx context.Context, c *engine.Call, group []fleet.Node, version string) (well []fleet.Node, ill error) {
+	return h.wellOf(ctx, c, group, func(n fleet.Node) (string, error) {
+		s, err := h.Nodes.Observe(ctx, c.Cluster, n)
+		return proof(n, s, version, err)
+	})
+}
+
+// proof is the node's own word; missing says what it did not say.
+func proof(n fleet.Node, s NodeState, version string, err error) (missing string, _ error) {
+	switch {
+	case err != nil:
+		return "", err
+	case !s.Running || !s.Healthy:
+		return fmt.Sprintf("%s: %s", n.Name, or(s.Detail, "it does not say that it is healthy")), nil
+	case !fleet.HasVersion(s.Version, version):
+		return fmt.Sprintf("%s says that it runs %s, not %s", n.Name, or(s.Version, "no version"), version), nil
+	}
+	return "", nil
+}
+
+// wellOf waits for every node of the group at once, for as long as the campaign gives one to be healthy.
+func (h handlers) wellOf(ctx context.Context, c *engine.Call, group []fleet.Node, look func(fleet.Node) (string, error)) (well []fleet.Node, ill error) {
 	ok := make([]bool, len(group))
 	ill = each(ctx, group, func(ctx context.Context, n fleet.Node) error {
-		missing, err := h.until(ctx, c, c.Campaign.Rolling.HealthyWithin, func() (string, error) {
-			s, err := h.Nodes.Observe(ctx, c.Cluster, n)
-			if err == nil && !s.Running {
-				if err = h.Nodes.Start(ctx, c.Cluster, n, version, c.Term); err != nil && !errors.Is(err, engine.ErrFenced) && ctx.Err() == nil {
-					return fmt.Sprintf("%s does not start: %v", n.Name, err), nil
-				}
-			}
-			switch {
-			case err != nil:
-				return "", err
-			case !s.Running || !s.Healthy:
-				return fmt.Sprintf("%s: %s", n.Name, or(s.Detail, "it does not say that it is healthy")), nil
-			case !fleet.HasVersion(s.Version, version):
-				return fmt.Sprintf("%s says that it runs %s, not %s", n.Name, or(s.Version, "no version"), version), nil
-			}
-			return "", nil
-		})
+		missing, err := h.until(ctx, c, c.Campaign.Rolling.HealthyWithin, func() (string, error) { return look(n) })
 		switch {
 		case err != nil:
 			return fmt.Errorf("look at %s: %w", n.Name, err)
@@ -371,7 +402,7 @@ func (h handlers) admit(ctx context.Context, c *engine.Call, nodes []fleet.Node,
 	var ill []error
 	for i, percent := range shares {
 		if i > 0 {
-			well, err := h.healthy(ctx, c, nodes, version)
+			well, err := h.stillHealthy(ctx, c, nodes, version)
 			nodes, ill = well, append(ill, err)
 		}
 		if err := each(ctx, nodes, func(ctx context.Context, n fleet.Node) error {

@@ -37,6 +37,7 @@ type world struct {
 	fewest   int               // fewest nodes that served at any time
 	cuts     int
 	own      *engine.Handlers // of another strategy; nil: those of rolling
+	troubled bool             // the scenario's trouble has come
 }
 
 type member struct {
@@ -94,6 +95,46 @@ func (w *world) set(name, version string) {
 	w.sick[name] = version
 }
 
+// others counts those that serve beside one. The lock is held.
+func (w *world) others(name string) (serving int) {
+	for other, m := range w.nodes {
+		if other != name && w.serves(m) && w.healthy(other, m) {
+			serving++
+		}
+	}
+	return serving
+}
+
+func (w *world) least() int {
+	return campaign.LeastServing(len(w.nodes), w.camp.Rolling.LeastServing)
+}
+
+// trouble is what comes once. It is done under the lock.
+func (w *world) trouble(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.troubled {
+		w.troubled = true
+		f()
+	}
+}
+
+// ill makes nodes ill on what they run, for so long. The lock is held.
+func (w *world) ill(d time.Duration, names ...string) {
+	for _, name := range names {
+		w.sick[name] = w.nodes[name].version
+		time.AfterFunc(d, func() { w.set(name, "") })
+	}
+	w.see()
+}
+
+// forget is the load balancer started again: every server is as its file says. The lock is held.
+func (w *world) forget() {
+	for _, m := range w.nodes {
+		m.admitted, m.weight = true, 100
+	}
+}
+
 func (w *world) serves(m *member) bool {
 	return m.running && m.admitted && m.weight > 0 && time.Since(m.started) >= warmUp
 }
@@ -141,6 +182,9 @@ func (w nodes) Stop(_ context.Context, _ fleet.Cluster, n fleet.Node, term int64
 		if m.admitted || w.sessions(m) > 0 {
 			w.t.Errorf("%s is stopped while it is admitted=%v with %d sessions", n.Name, m.admitted, w.sessions(m))
 		}
+		if serving := w.others(n.Name); w.healthy(n.Name, m) && serving < w.least() {
+			w.t.Errorf("%s is stopped, which could serve, and %d serve; %d have to", n.Name, serving, w.least())
+		}
 		m.running = false
 	})
 }
@@ -151,6 +195,9 @@ func (w nodes) Start(_ context.Context, _ fleet.Cluster, n fleet.Node, version s
 			w.t.Errorf("%s is started on %s before its schema is there", n.Name, version)
 		}
 		if !m.running {
+			if m.admitted {
+				w.t.Errorf("%s is started while the load balancer gives it %d %% of its requests", n.Name, m.weight)
+			}
 			m.running, m.version, m.started, m.cut = true, version, time.Now(), false
 		}
 	})
@@ -173,14 +220,8 @@ func (w balancer) Observe(context.Context, fleet.Cluster) (all []Backend, err er
 func (w balancer) Drain(_ context.Context, _ fleet.Cluster, n fleet.Node, term int64) error {
 	return w.act(n, term, func(m *member) {
 		if m.admitted {
-			serving := 0
-			for name, o := range w.nodes {
-				if name != n.Name && w.serves(o) && w.healthy(name, o) {
-					serving++
-				}
-			}
-			if least := campaign.LeastServing(len(w.nodes), w.camp.Rolling.LeastServing); w.serves(m) && w.healthy(n.Name, m) && serving < least {
-				w.t.Errorf("%s is taken out, and %d serve then; %d have to", n.Name, serving, least)
+			if serving := w.others(n.Name); w.serves(m) && w.healthy(n.Name, m) && serving < w.least() {
+				w.t.Errorf("%s is taken out, and %d serve then; %d have to", n.Name, serving, w.least())
 			}
 			m.admitted, m.drained = false, time.Now()
 		}
