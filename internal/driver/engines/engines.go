@@ -231,7 +231,7 @@ func (x balancer) at(c fleet.Cluster) (rolling.Balancer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return haproxy.New(haproxy.Config{Network: network, Address: address, Backend: service.Text(h.Backend, c.Ref()), Timeout: h.Timeout}), nil
+	return haproxy.New(haproxy.Config{Network: network, Address: address, Backend: service.Text(h.Backend, c.Ref()), Timeout: h.Timeout, ReloadWithin: h.ReloadWithin}), nil
 }
 
 func (x balancer) Observe(ctx context.Context, c fleet.Cluster) ([]rolling.Backend, error) {

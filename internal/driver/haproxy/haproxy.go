@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"regexp"
 	"strconv"
 	"strings"
@@ -33,7 +34,13 @@ type Config struct {
 	Address string        // of the runtime socket, which has to be at the level admin
 	Backend string        // with a server for every node, of the node's name
 	Timeout time.Duration // of one command; 0: 5 s
+	// ReloadWithin is how long after a reload the process from before may go on with its sessions; 0: DefaultReloadWithin.
+	ReloadWithin time.Duration
+	Proc         string // where the kernel shows processes; empty: /proc
 }
+
+// DefaultReloadWithin is for how long a process is young.
+const DefaultReloadWithin = 5 * time.Minute
 
 // Driver is a rolling.Balancer.
 type Driver struct{ cfg Config }
@@ -42,6 +49,12 @@ type Driver struct{ cfg Config }
 func New(cfg Config) *Driver {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 5 * time.Second
+	}
+	if cfg.ReloadWithin == 0 {
+		cfg.ReloadWithin = DefaultReloadWithin
+	}
+	if cfg.Proc == "" {
+		cfg.Proc = "/proc"
 	}
 	return &Driver{cfg}
 }
@@ -107,6 +120,7 @@ func (d *Driver) server(n fleet.Node) (string, error) {
 // state is one line of "show servers state".
 type state struct {
 	operation, admin, weight, initial int
+	address                           netip.AddrPort // zero if it is not one of IP
 }
 
 const (
@@ -147,6 +161,9 @@ func (d *Driver) states(ctx context.Context) (map[string]state, error) {
 				if *to, err = strconv.Atoi(f[i]); err != nil {
 					return nil, fmt.Errorf("HAProxy's answer to %q: %s: %w", line, column, err)
 				}
+			}
+			if a, p := at["srv_addr"], at["srv_port"]; a > 0 && a < len(f) && p < len(f) {
+				s.address, _ = netip.ParseAddrPort(net.JoinHostPort(f[a], f[p])) // one that is none can't be looked for
 			}
 			i, ok := at["srv_name"]
 			if !ok || i >= len(f) {
@@ -213,6 +230,10 @@ func (d *Driver) Observe(ctx context.Context, c fleet.Cluster) ([]rolling.Backen
 	if err != nil {
 		return nil, err
 	}
+	is, err := d.process(ctx) // last: what was told before is of this process, or of the one before
+	if err != nil {
+		return nil, err
+	}
 	var all []rolling.Backend
 	for _, cell := range c.Cells {
 		for _, n := range cell.Nodes {
@@ -220,7 +241,14 @@ func (d *Driver) Observe(ctx context.Context, c fleet.Cluster) ([]rolling.Backen
 			if !ok {
 				return nil, &RefusedError{"show servers state " + d.cfg.Backend, "No such server " + n.Name}
 			}
-			b := rolling.Backend{Node: n.Name, Up: s.operation == running, Admitted: s.admin&(drained|maint) == 0, Sessions: sessions[n.Name]}
+			on, ok := sessions[n.Name]
+			if !ok {
+				return nil, &RefusedError{"show stat " + d.cfg.Backend + " 4 -1", "No such server " + n.Name}
+			}
+			b := rolling.Backend{Node: n.Name, Up: s.operation == running, Admitted: s.admin&(drained|maint) == 0, Sessions: on}
+			if !b.Admitted && is.age < d.cfg.ReloadWithin {
+				b.Sessions += d.elsewhere(is, s.address)
+			}
 			if s.initial > 0 {
 				b.Weight = min(s.weight*100/s.initial, 100)
 			}

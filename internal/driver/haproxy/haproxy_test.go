@@ -98,15 +98,16 @@ backend jobs
 	return p
 }
 
-func (p *place) start() {
+func (p *place) start(options ...string) {
 	p.t.Helper()
 	b, err := builds.Fetch(ctx, "haproxy", builds.Options{Progress: func(s string) { p.t.Log(s) }})
 	must(p.t, err)
-	p.cmd, err = b.Command(ctx, "haproxy", "-db", "-f", p.config)
+	p.cmd, err = b.Command(ctx, "haproxy", append([]string{"-db", "-f", p.config}, options...)...)
 	must(p.t, err)
 	must(p.t, p.cmd.Start())
 	cmd := p.cmd
 	p.t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	p.until("it answers", func() bool { is, err := p.d.process(ctx); return err == nil && is.pid == cmd.Process.Pid })
 	p.until("all nodes are up", func() bool {
 		all, err := p.d.Observe(ctx, p.cluster)
 		return err == nil && all[0].Up && all[1].Up && all[2].Up
@@ -245,6 +246,69 @@ func TestARestartIsSeen(t *testing.T) {
 	must(t, p.d.Drain(ctx, p.cluster, p.node(0), 3))
 	if p.see(0).Admitted {
 		t.Error("it was not drained again")
+	}
+}
+
+// After a reload the process from before goes on with what it has, and the one that answers knows nothing of it: it is counted all the same.
+func TestAReloadHidesSessions(t *testing.T) {
+	p := newPlace(t)
+	for i := 1; i < 3; i++ {
+		must(t, p.d.Drain(ctx, p.cluster, p.node(i), 1))
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- p.get("/slow") }()
+	p.until("the request is on the node", func() bool { return p.see(0).Sessions == 1 })
+	p.start("-sf", fmt.Sprint(p.cmd.Process.Pid))
+	must(t, p.d.Drain(ctx, p.cluster, p.node(0), 1))
+	blind := *p.d
+	blind.cfg.Proc = t.TempDir()
+	old := blind
+	old.cfg.ReloadWithin = time.Nanosecond
+	for range 20 { // nothing ever says that it is empty
+		if b := p.see(0); b.Admitted || b.Sessions == 0 {
+			t.Fatalf("a request is on it: %+v", b)
+		}
+		must(t, p.get("/"))
+	}
+	must(t, p.d.Drain(ctx, p.cluster, p.node(2), 1))
+	p.until("on another is nothing", func() bool { return p.see(2).Sessions == 0 })
+	close(p.slow)
+	if err := <-ended; err != nil {
+		t.Errorf("the request: %v", err)
+	}
+	p.until("it is empty", func() bool { return p.see(0).Sessions == 0 })
+	for want, d := range map[int]*Driver{1: &blind, 0: &old} { // as on another machine: it is not known until the process is old enough
+		if all, err := d.Observe(ctx, p.cluster); err != nil || all[0].Sessions != want || all[1].Sessions != 0 {
+			t.Errorf("blind: %+v, %v; want %d", all, err, want)
+		}
+	}
+}
+
+// A server that HAProxy has no numbers of is not empty: that is not known.
+func TestAServerWithoutNumbers(t *testing.T) {
+	dir, err := os.MkdirTemp("", "wl")
+	must(t, err)
+	defer os.RemoveAll(dir)
+	sock := filepath.Join(dir, "s")
+	l, err := net.Listen("unix", sock)
+	must(t, err)
+	defer l.Close()
+	go func() { // stands in for an HAProxy between two states
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			line := make([]byte, 100)
+			n, _ := c.Read(line)
+			fmt.Fprintln(c, map[string]string{"show servers state jobs": "1\n# be_name srv_name srv_op_state srv_admin_state srv_uweight srv_iweight\njobs n1 2 8 100 100",
+				"show stat jobs 4 -1": "# pxname,svname,qcur,scur\njobs,n2,0,0", "show info": "Pid: 1\nUptime_sec: 99999999"}[strings.TrimSpace(string(line[:n]))])
+			c.Close()
+		}
+	}()
+	c := fleet.Cluster{Cells: []fleet.Cell{{Nodes: []fleet.Node{{Name: "n1"}}}}}
+	if all, err := New(Config{Network: "unix", Address: sock, Backend: "jobs"}).Observe(ctx, c); err == nil || !strings.Contains(err.Error(), "No such server n1") {
+		t.Errorf("%+v, %v", all, err)
 	}
 }
 

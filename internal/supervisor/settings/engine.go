@@ -83,9 +83,10 @@ type EngineBalancer struct {
 
 // EngineHAProxy is one HAProxy.
 type EngineHAProxy struct {
-	Socket  string        `yaml:"socket" rule:"required nonempty" doc:"the runtime socket, at the level admin: unix:PATH or tcp:HOST:PORT" example:"\"unix:/run/haproxy/admin.sock\""`
-	Backend string        `yaml:"backend" rule:"required nonempty" doc:"the backend, with a server of every node's name" example:"\"{cluster}\""`
-	Timeout time.Duration `yaml:"timeout" rule:"max=5m" doc:"of one command; absent: 5s" example:"5s"`
+	Socket       string        `yaml:"socket" rule:"required nonempty" doc:"the runtime socket, at the level admin: unix:PATH or tcp:HOST:PORT" example:"\"unix:/run/haproxy/admin.sock\""`
+	Backend      string        `yaml:"backend" rule:"required nonempty" doc:"the backend, with a server of every node's name" example:"\"{cluster}\""`
+	Timeout      time.Duration `yaml:"timeout" rule:"max=5m" doc:"of one command; absent: 5s" example:"5s"`
+	ReloadWithin time.Duration `yaml:"reload_within" rule:"max=1d" doc:"how long after a reload the process from before may serve what it has: HAProxy's hard-stop-after, and no less than drain_within; absent: 5m" example:"5m"`
 }
 
 // EngineNginx is one nginx.
