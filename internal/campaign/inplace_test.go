@@ -147,6 +147,55 @@ func TestInPlaceDecide(t *testing.T) {
 	}
 }
 
+// Before the first stage every replica is on the old version: one that was raised by hand has no copy to go back to. It is named; afterwards
+// it is what the stage makes.
+func TestInPlaceHoldsBesideAReplicaRaisedByHand(t *testing.T) {
+	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
+	node := func(cell, name string, role fleet.Role, version string) fleet.NodeObservation {
+		return fleet.NodeObservation{Cell: cell, Node: name, Role: role, Version: version}
+	}
+	primary, replica := node("blue", "orders-1", fleet.RolePrimary, "10.11.19-MariaDB"), node("blue", "orders-2", fleet.RoleReplica, "10.11.19-MariaDB")
+	for name, x := range map[string]struct {
+		strategy, stage string
+		third           fleet.NodeObservation
+		looked          time.Duration // before the end of the last stage
+		nameless        bool          // as a release wrote it that did not keep the name
+		want            string
+	}{
+		"raised by hand":                       {third: node("blue", "orders-3", fleet.RoleReplica, "11.8.6-MariaDB"), want: "of its replicas orders-3 runs 11.8.6-MariaDB; before upgrade-replicas it should be on 10.11"},
+		"on a third version":                   {third: node("blue", "orders-3", fleet.RoleReplica, "11.4.2-MariaDB"), want: "orders-3 runs 11.4.2-MariaDB"},
+		"its name was not kept":                {third: node("blue", "orders-3", fleet.RoleReplica, "11.8.6-MariaDB"), nameless: true, want: "of its replicas one runs 11.8.6-MariaDB"},
+		"all are on the old one":               {third: node("blue", "orders-3", fleet.RoleReplica, "10.11.18-MariaDB")},
+		"in another cell":                      {third: node("report", "orders-3", fleet.RoleReplica, "11.8.6-MariaDB")},
+		"seen before the stage was undone":     {third: node("blue", "orders-3", fleet.RoleReplica, "11.8.6-MariaDB"), looked: time.Hour},
+		"after the stage that raises it":       {stage: "upgrade-replicas", third: node("blue", "orders-3", fleet.RoleReplica, "11.8.6-MariaDB")},
+		"it is no concern of another strategy": {strategy: "bluegreen", third: node("blue", "orders-3", fleet.RoleReplica, "11.8.6-MariaDB")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := Defaults()
+			c.Name, c.Strategy, c.Product, c.From, c.To, c.Environments = "raise", "inplace", "mariadb", "10.11", "11.8", []string{"qa"}
+			c.FromCell, c.ToCell, c.Soak, c.Schedule = "blue", "blue", Soak{}, Schedule{TimeZone: "UTC", Always: true}
+			if x.strategy != "" {
+				c.Strategy, c.ToCell = x.strategy, "green"
+			}
+			p := Progress{Ref: fleet.ClusterRef{Env: "qa", Name: "orders"}, Stage: x.stage, Since: now.Add(-time.Minute), Version: primary.Version, Observed: now, Looked: now.Add(-x.looked), Received: now.Add(-x.looked),
+				Seen: SeenIn(fleet.Observation{Nodes: []fleet.NodeObservation{primary, replica, x.third}})}
+			if x.nameless {
+				for i := range p.Seen {
+					p.Seen[i].Node = ""
+				}
+			}
+			d := Decide(Snapshot{Campaign: c, Status: StatusRunning, Clusters: []Progress{p}}, now)[0]
+			switch {
+			case x.want == "" && d.Start == "":
+				t.Errorf("held: %+v", d.Hold)
+			case x.want != "" && (d.Hold == nil || d.Hold.Reasons[0].Code != CodeVersion || !strings.Contains(d.Hold.Reasons[0].Message, x.want) || !strings.Contains(d.Hold.Reasons[0].Release, "seeded anew on 10.11")):
+				t.Errorf("starts %q, held by %+v", d.Start, d.Hold)
+			}
+		})
+	}
+}
+
 // Every stage of the forecast comes, the soaks between them too.
 func TestInPlaceForecast(t *testing.T) {
 	c := plain()

@@ -66,8 +66,14 @@ func PlanOf(c Campaign, f fleet.Fleet, now time.Time) Plan {
 	}
 	p.NoReturn = strat.PointOfNoReturn()
 	p.Path, _ = c.Path(now) // why there is none is among the findings
+	most := 0 // nodes of a cluster
+	for _, cl := range c.Select(f) {
+		if len(cl.Cells) == 1 {
+			most = max(most, len(cl.Cells[0].Nodes))
+		}
+	}
 	for i, st := range strat.Stages {
-		stage := PlanStage{Name: st.Name, Summary: st.Summary, Disruptive: st.Disruptive, NoReturn: st.PointOfNoReturn, Steps: st.Steps}
+		stage := PlanStage{Name: st.Name, Summary: st.Summary, Disruptive: st.Disruptive, NoReturn: st.PointOfNoReturn, Steps: c.bound(st.Steps, most)}
 		if i < len(strat.Stages)-1 {
 			stage.Soak = c.Soak.Stages[st.Name]
 		}

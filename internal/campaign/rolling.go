@@ -3,6 +3,7 @@ package campaign
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -142,6 +143,36 @@ func (c Campaign) groupsOf(cl fleet.Cluster) PlanGroups {
 		todo = todo[len(group):]
 	}
 	return p
+}
+
+// Bound gives the steps of a rolling upgrade that take nodes out as long as the campaign's own settings may take for these many nodes. What the
+// strategy says is on top: for stopping, for waiting until enough nodes serve, and for a person. Other plans stay as they are.
+func (c Campaign) Bound(p strategy.Plan, cl fleet.Cluster) strategy.Plan {
+	nodes := 0
+	for _, cell := range cl.Cells {
+		nodes += len(cell.Nodes)
+	}
+	p.Steps = c.bound(p.Steps, nodes)
+	return p
+}
+
+func (c Campaign) bound(steps []strategy.Step, nodes int) []strategy.Step {
+	if !c.Rolls() {
+		return steps
+	}
+	r := c.Rolling
+	// A node's health is waited for when it was started, before each of three larger shares of its slow start, and by the load balancer's word.
+	group := r.DrainWithin + 5*r.HealthyWithin + r.SlowStart + r.Watch
+	steps = slices.Clone(steps)
+	for i := range steps {
+		switch steps[i].Kind {
+		case strategy.UpgradeCanary:
+			steps[i].Deadline += group
+		case strategy.UpgradeNodes:
+			steps[i].Deadline += time.Duration(nodes) * group // a group may come down to one node
+		}
+	}
+	return steps
 }
 
 // checkRolling looks whether every selected cluster has what a rolling upgrade begins with.

@@ -15,6 +15,7 @@ type Seen struct {
 	Role    fleet.Role `json:"role"`
 	Version string     `json:"version"`
 	Cell    string     `json:"cell,omitempty"` // "": not known
+	Node    string     `json:"node,omitempty"` // of replicas: the first that was seen so, for people's eyes; nothing is judged by it
 }
 
 // SeenIn lists what an observation saw, each role on each version once for each cell. Nodes that replicate from nowhere, or that are out, meet nobody, and of
@@ -23,9 +24,12 @@ func SeenIn(o fleet.Observation) []Seen {
 	var all []Seen
 	have := map[Seen]bool{}
 	for _, n := range o.Nodes {
-		s := Seen{n.Role, n.Version, n.Cell}
+		s := Seen{Role: n.Role, Version: n.Version, Cell: n.Cell}
 		if (n.Role == fleet.RolePrimary || n.Role == fleet.RoleReplica || n.Role == fleet.RoleServing) && n.Version != "" && !have[s] {
 			have[s] = true
+			if s.Role == fleet.RoleReplica {
+				s.Node = n.Node
+			}
 			all = append(all, s)
 		}
 	}
@@ -48,7 +52,11 @@ func (t *tick) mixedState(c *candidate, at time.Time) (Reason, bool) {
 	window := moves >= 0 && c.next > moves || t.switched(c) // the way back is open: the old version replicates from the new one
 	schema := t.Campaign.schemaBefore(c.name)
 	var key strings.Builder
-	fmt.Fprint(&key, window, schema, c.Seen)
+	fmt.Fprint(&key, window, schema)
+	for _, s := range c.Seen {
+		s.Node = "" // nothing is judged by it, and it is another one in every cluster
+		fmt.Fprint(&key, s)
+	}
 	if m, ok := t.judged[key.String()]; ok {
 		return m.Reason, m.made
 	}

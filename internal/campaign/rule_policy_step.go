@@ -87,7 +87,7 @@ func (c Campaign) ahead(p strategy.Plan, step int, o fleet.Observation) []aheadS
 	case strategy.ProvisionNodes, strategy.SeedNodes, strategy.StartReplication:
 		return []aheadState{{seen: append(SeenIn(o), c.made(o)...)}}
 	case strategy.UpgradeReplicas, strategy.UpgradeLast:
-		return []aheadState{{seen: append(SeenIn(o), Seen{fleet.RoleReplica, c.next(), c.ToCell}), window: c.window(p, step, o)}}
+		return []aheadState{{seen: append(SeenIn(o), Seen{Role: fleet.RoleReplica, Version: c.next(), Cell: c.ToCell}), window: c.window(p, step, o)}}
 	case strategy.Preflight, strategy.SwitchStorage, strategy.PreflightPrimary, strategy.SwitchPrimary:
 		if primary, ok := o.Primary(); !ok || c.target(primary) {
 			return nil // a switch was broken off, or is over: what is there counts
@@ -97,10 +97,10 @@ func (c Campaign) ahead(p strategy.Plan, step int, o fleet.Observation) []aheadS
 			if elect.Version == "" || !c.target(elect) {
 				continue
 			}
-			s := aheadState{seen: []Seen{{fleet.RolePrimary, elect.Version, elect.Cell}}, window: true}
+			s := aheadState{seen: []Seen{{Role: fleet.RolePrimary, Version: elect.Version, Cell: elect.Cell}}, window: true}
 			for _, n := range o.Nodes {
 				if n.Version != "" && n != elect && (n.Role == fleet.RolePrimary || n.Role == fleet.RoleReplica) {
-					s.seen = append(s.seen, Seen{fleet.RoleReplica, n.Version, n.Cell})
+					s.seen = append(s.seen, Seen{Role: fleet.RoleReplica, Version: n.Version, Cell: n.Cell})
 				}
 			}
 			all = append(all, s)
@@ -123,13 +123,13 @@ func (c Campaign) made(o fleet.Observation) []Seen {
 	var all []Seen
 	for _, n := range o.Nodes {
 		if n.Cell == c.ToCell && n.Version != "" {
-			all = append(all, Seen{fleet.RoleReplica, n.Version, n.Cell})
+			all = append(all, Seen{Role: fleet.RoleReplica, Version: n.Version, Cell: n.Cell})
 		}
 	}
 	if len(all) > 0 {
 		return all
 	}
-	return []Seen{{fleet.RoleReplica, c.next(), c.ToCell}}
+	return []Seen{{Role: fleet.RoleReplica, Version: c.next(), Cell: c.ToCell}}
 }
 
 // next is the version that a node gets, as far as it is known before it has it: a bridge is a proof of one build.

@@ -57,13 +57,21 @@ func (t *tick) zone() *time.Location {
 	return time.UTC
 }
 
-// wrongVersion holds a cluster whose primary was seen on another version than the stage leaves it with: somebody moved it by hand.
-// An observation that is older than the end of its last stage judges nothing. Before the switch the new version is no reason:
-// an undo that could not go on has left the primary there, and the switch looks before it acts and finds itself made.
+// wrongVersion holds a cluster with a node on a version that nothing of this campaign has brought it to.
 func (t *tick) wrongVersion(c *candidate, _ time.Time) (Reason, bool) {
 	if t.Campaign.OfEngines() {
 		return t.strayNode(c)
 	}
+	if r, holds := t.wrongPrimary(c); holds {
+		return r, true
+	}
+	return t.strayReplica(c)
+}
+
+// wrongPrimary holds a cluster whose primary was seen on another version than the stage leaves it with: somebody moved it by hand.
+// An observation that is older than the end of its last stage judges nothing. Before the switch the new version is no reason:
+// an undo that could not go on has left the primary there, and the switch looks before it acts and finds itself made.
+func (t *tick) wrongPrimary(c *candidate) (Reason, bool) {
 	if c.Version == "" || c.next < 0 || !c.Observed.After(c.Since) || t.Campaign.From == "" || t.Campaign.To == "" {
 		return Reason{}, false
 	}
@@ -76,6 +84,28 @@ func (t *tick) wrongVersion(c *candidate, _ time.Time) (Reason, bool) {
 	}
 	return Reason{Code: CodeVersion, Message: fmt.Sprintf("its primary runs %s; before %s it should be %s", c.Version, c.name, want),
 		Release: "it is seen on " + want + " again, or a person takes it out of the campaign"}, true
+}
+
+// strayReplica holds a cluster whose nodes are to be raised in place, and of which one is not on the old version before the first is touched:
+// somebody raised it by hand, or an undo could not bring it back. Policies allow it beside an older primary; but the way back of a node is the
+// copy that is made when it is raised, and of this one there may be none.
+func (t *tick) strayReplica(c *candidate) (Reason, bool) {
+	if !t.Campaign.InPlace() || c.next != 0 || t.Campaign.From == "" || !c.looked().After(c.Since) {
+		return Reason{}, false
+	}
+	from := t.Campaign.From
+	for _, s := range c.Seen {
+		if s.Role != fleet.RoleReplica || s.Cell != "" && s.Cell != t.Campaign.FromCell || fleet.HasVersion(s.Version, from) {
+			continue
+		}
+		node := s.Node
+		if node == "" {
+			node = "one"
+		}
+		return Reason{Code: CodeVersion, Message: fmt.Sprintf("of its replicas %s runs %s; before %s it should be on %s: what was raised outside of the campaign has no copy to go back to", node, s.Version, c.name, from),
+			Release: fmt.Sprintf("it is seeded anew on %s, or taken out of the cell", from)}, true
+	}
+	return Reason{}, false
 }
 
 // strayNode holds a cluster with a node on a version that the stage does not expect: before the first node is taken out none is on the new

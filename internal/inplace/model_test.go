@@ -29,12 +29,14 @@ type model struct {
 	refuse    func(what, node string) error // instead of a change
 	keeps     time.Duration                 // how long binary logs are kept; 0: for ever
 	gone      bool                          // the primary's binary log does not reach back to the copies
+	late      bool                          // each first upgrade is cut off when the node runs, before the copy is told of
 }
 
 type modelNode struct {
 	name, version, kept string
 	changing            bool
-	keptHas             int // writes that the copy holds
+	hidden              bool // the copy is not told of
+	keptHas             int  // writes that the copy holds
 	running, writable   bool
 	source              string // the node that it follows
 	has                 int    // writes that it holds
@@ -156,7 +158,11 @@ func (m *model) look(step string) error {
 type ports struct{ *model }
 
 func (p ports) state(n *modelNode) bluegreen.ResourceState {
-	return bluegreen.ResourceState{Exists: true, Running: n.running && !n.changing, Mark: "site", Version: n.version + ".9", Kept: n.kept, Node: &fleet.Node{Name: n.name, Address: n.address()}}
+	kept := n.kept
+	if n.hidden {
+		kept = ""
+	}
+	return bluegreen.ResourceState{Exists: true, Running: n.running && !n.changing, Mark: "site", Version: n.version + ".9", Kept: kept, Node: &fleet.Node{Name: n.name, Address: n.address()}}
 }
 
 type modelNodes struct{ ports }
@@ -173,6 +179,7 @@ func (p modelNodes) Upgrade(_ context.Context, r bluegreen.Resource) (bluegreen.
 	if n.writable {
 		p.broke = append(p.broke, "the primary was stopped")
 	}
+	tried := n.hidden
 	if n.version != r.Version {
 		n.running, n.changing = false, true
 		p.settle("stop " + n.name)
@@ -183,9 +190,14 @@ func (p modelNodes) Upgrade(_ context.Context, r bluegreen.Resource) (bluegreen.
 			return bluegreen.ResourceState{}, err // it stays down
 		}
 		n.version, n.source = r.Version, "" // it boots with its replication stopped
+		n.hidden = p.late
 	}
 	n.running, n.changing = true, false
 	p.settle("upgrade " + n.name)
+	if n.hidden && !tried {
+		return bluegreen.ResourceState{}, errModel
+	}
+	n.hidden = false
 	return p.state(n), nil
 }
 

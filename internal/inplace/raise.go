@@ -17,9 +17,10 @@ const leaveReads = 10 * time.Second
 
 // raising is how far a step is that changes nodes one after the other.
 type raising struct {
-	Primary string `json:"primary,omitempty"` // the node that the step leaves alone
-	Out     string `json:"out,omitempty"`     // the node that is out of reads, and being worked on
-	UUID    string `json:"uuid,omitempty"`    // who that was before, "" if nobody could be asked
+	Primary string   `json:"primary,omitempty"` // the node that the step leaves alone
+	Out     string   `json:"out,omitempty"`     // the node that is out of reads, and being worked on
+	UUID    string   `json:"uuid,omitempty"`    // who that was before, "" if nobody could be asked
+	Raised  []string `json:"raised,omitempty"`  // the nodes that this action has raised
 }
 
 // primaryOn is the one primary, if it is of the cell and of that version.
@@ -205,8 +206,11 @@ func (h handlers) raise(ctx context.Context, c *engine.Call, cell fleet.Cell, no
 		if err != nil {
 			return engine.Result{}, err
 		}
-		if !runs(s, to) {
+		// A try that was killed has started the node before it told of the copy, or a person has raised the node while it was out: the provisioner is asked once more.
+		again := st.Out == n.Name && byHand(c, n, s, st) != nil
+		if again || !runs(s, to) {
 			switch {
+			case again:
 			case !s.Running && st.Out != n.Name:
 				return engine.Result{Wait: true, Status: engine.Status(st), Progress: before, Message: fmt.Sprintf("%s does not run, and it is not this step that stopped it: start it", n.Name)}, nil
 			case s.Running && !fleet.HasVersion(s.Version, c.Campaign.From):
@@ -232,8 +236,14 @@ func (h handlers) raise(ctx context.Context, c *engine.Call, cell fleet.Cell, no
 			}
 			c.Point("node-raised")
 		}
+		if err := byHand(c, n, s, st); err != nil {
+			return engine.Result{}, err
+		}
 		if st.Out != n.Name {
 			continue
+		}
+		if !slices.Contains(st.Raised, n.Name) {
+			st.Raised = append(st.Raised, n.Name)
 		}
 		if res, ok, err := h.rejoin(ctx, c, cell, n, &st, after, fmt.Sprintf("%s runs %s; %d of %d are raised", n.Name, s.Version, i+1, len(nodes))); err != nil || !ok {
 			return res, err

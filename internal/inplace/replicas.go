@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/windlass-db/windlass/internal/bluegreen"
 	"github.com/windlass-db/windlass/internal/check"
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
@@ -25,15 +27,23 @@ func (h handlers) replicasFit(ctx context.Context, c *engine.Call) (engine.Obser
 	if err != nil {
 		return engine.Observation{}, err
 	}
+	p, _ := seen.Primary()
 	for _, n := range cell.Nodes {
 		_, s, err := h.look(ctx, resource(c, cell, n, c.Campaign.To))
+		stray := n.Name != p.Node && !fleet.HasVersion(s.Version, c.Campaign.From) // the primary's version is judged already
 		switch {
 		case err != nil:
 			return engine.Observation{}, err
 		case !s.Running:
 			all = append(all, check.Failed("provisioner", n.Name+" does not run, as the provisioner sees it", "start it", c.Now()))
+		case stray && s.Kept != "":
+			all = append(all, check.Failed("version", fmt.Sprintf("%s runs %s, and there is a copy of its data of %s: an earlier upgrade was not taken back", n.Name, s.Version, s.Kept),
+				fmt.Sprintf("put the copy back, or seed it anew on %s; don't delete the copy before", c.Campaign.From), c.Now()))
 		case s.Kept != "":
 			all = append(all, check.Failed("provisioner", fmt.Sprintf("there is a copy of the data that %s had on %s", n.Name, s.Kept), "delete what an earlier upgrade left", c.Now()))
+		case stray:
+			all = append(all, check.Failed("version", fmt.Sprintf("%s runs %s, not %s, and there is no copy of its data: nothing could take it back", n.Name, s.Version, c.Campaign.From),
+				fmt.Sprintf("seed it anew on %s, or take it out of the cell", c.Campaign.From), c.Now()))
 		case s.Node != nil && s.Node.Address != n.Address:
 			all = append(all, check.Failed("provisioner", fmt.Sprintf("the provisioner has %s at %s, the inventory at %s", n.Name, s.Node.Address, n.Address), "correct the inventory", c.Now()))
 		}
@@ -45,7 +55,6 @@ func (h handlers) replicasFit(ctx context.Context, c *engine.Call) (engine.Obser
 	all = append(all, kept...)
 	all = append(all, check.Warned("rows-compared", "the rows of a raised node are not compared with those of an old one: every node keeps its own data, and has come to it by the same binary log",
 		"if you doubt the data, compare the nodes by a tool of yours before switch-primary, or take the strategy bluegreen, which compares every row", c.Now()))
-	p, _ := seen.Primary()
 	return engine.Judged(all, "%s is the primary, and %d replicas follow it", p.Node, len(cell.Nodes)-1), nil
 }
 
@@ -70,6 +79,9 @@ func (h handlers) replicasRaised(ctx context.Context, c *engine.Call) (engine.Ob
 	}
 	if st.Primary == "" {
 		return engine.Missing("no replica is raised yet"), nil
+	}
+	if err := h.noneByHand(ctx, c, cell, st); err != nil {
+		return engine.Observation{}, err
 	}
 	o, err := h.raised(ctx, c, cell, others(cell, st.Primary), st)
 	if err != nil || !o.There {
@@ -100,25 +112,65 @@ func (h handlers) raiseReplicas(ctx context.Context, c *engine.Call) (engine.Res
 			return engine.Result{}, err
 		}
 		st.Primary = p.Node
+		if err := h.noneByHand(ctx, c, cell, st); err != nil {
+			return engine.Result{}, err
+		}
 	}
 	return h.raise(ctx, c, cell, others(cell, st.Primary), c.Campaign.From, st)
 }
 
-// back tells whether the node is as it was before the campaign.
-func (h handlers) back(ctx context.Context, c *engine.Call, cell fleet.Cell, n fleet.Node) (bool, string, error) {
+// noneByHand is byHand for every replica, before any more is touched. One that is out is finished first.
+func (h handlers) noneByHand(ctx context.Context, c *engine.Call, cell fleet.Cell, st raising) error {
+	if st.Out != "" {
+		return nil
+	}
+	for _, n := range others(cell, st.Primary) {
+		_, s, err := h.look(ctx, resource(c, cell, n, c.Campaign.To))
+		if err != nil {
+			return err
+		}
+		if err := byHand(c, n, s, st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// byHand refuses a replica that runs the new version without a copy of its data, and that this action has not raised: somebody else did, and nothing
+// could take it back. The old primary is raised when there is no way back anyhow.
+func byHand(c *engine.Call, n fleet.Node, s bluegreen.ResourceState, st raising) error {
+	if c.Step.Kind != strategy.UpgradeReplicas || !runs(s, c.Campaign.To) || s.Kept != "" || slices.Contains(st.Raised, n.Name) {
+		return nil
+	}
+	return engine.Refuse("%s runs %s, there is no copy of its data of %s, and it is not this action that raised it: nothing could take it back. Seed it anew on %s, or take it out of the cell",
+		n.Name, s.Version, c.Campaign.From, c.Campaign.From)
+}
+
+// found is how a node stands on the way back.
+type found struct {
+	back bool   // it is as it was before the campaign
+	lost bool   // it runs another version, and there is no copy: nothing can take it back
+	lack string // what is missing for it to be back
+}
+
+// back looks whether the node is as it was before the campaign. One that does not run is not lost, whatever is beside it: a copy that is being
+// put back is no copy any more.
+func (h handlers) back(ctx context.Context, c *engine.Call, cell fleet.Cell, n fleet.Node) (found, error) {
 	_, s, err := h.look(ctx, resource(c, cell, n, c.Campaign.From))
 	if err != nil {
-		return false, "", err
+		return found{}, err
 	}
-	switch {
+	switch old := fleet.HasVersion(s.Version, c.Campaign.From); {
 	case !s.Running:
-		return false, n.Name + " does not run", nil
-	case !fleet.HasVersion(s.Version, c.Campaign.From):
-		return false, fmt.Sprintf("%s is on %s", n.Name, s.Version), nil
+		return found{lack: n.Name + " does not run"}, nil
+	case !old && s.Kept == "":
+		return found{lost: true, lack: fmt.Sprintf("%s runs %s, and there is no copy of its data of %s", n.Name, s.Version, c.Campaign.From)}, nil
+	case !old:
+		return found{lack: fmt.Sprintf("%s is on %s", n.Name, s.Version)}, nil
 	case s.Kept != "":
-		return false, fmt.Sprintf("the copy of %s's data is still beside it", n.Name), nil
+		return found{lack: fmt.Sprintf("the copy of %s's data is still beside it", n.Name)}, nil
 	}
-	return true, "", nil
+	return found{back: true}, nil
 }
 
 // replicasRestored looks whether every node is on the old version, without a copy, and in reads. If this action never began with any, how they
@@ -136,8 +188,8 @@ func (h handlers) replicasRestored(ctx context.Context, c *engine.Call) (engine.
 		return engine.Missing("%s is being worked on", st.Out), nil
 	}
 	for _, n := range cell.Nodes {
-		if ok, lack, err := h.back(ctx, c, cell, n); err != nil || !ok {
-			return engine.Missing("%s", lack), err
+		if f, err := h.back(ctx, c, cell, n); err != nil || !f.back {
+			return engine.Missing("%s", f.lack), err
 		}
 	}
 	o := engine.There("every node of cell %s runs %s", cell.Name, c.Campaign.From)
@@ -156,7 +208,8 @@ func (h handlers) replicasRestored(ctx context.Context, c *engine.Call) (engine.
 	return o, nil
 }
 
-// restoreReplicas puts the copies back in reverse order. A node that is the primary is never touched.
+// restoreReplicas puts the copies back in reverse order. A node that is the primary is never touched. One without a copy goes on serving as it
+// is, and when all others are back it is named to a person.
 func (h handlers) restoreReplicas(ctx context.Context, c *engine.Call) (engine.Result, error) {
 	cell, err := cellOf(c)
 	if err != nil {
@@ -168,23 +221,32 @@ func (h handlers) restoreReplicas(ctx context.Context, c *engine.Call) (engine.R
 	}
 	nodes := slices.Clone(cell.Nodes)
 	slices.Reverse(nodes)
+	var lost []string
 	for i, n := range inTurn(nodes, st.Out) {
 		after := float64(i+1) / float64(len(nodes))
-		ok, _, err := h.back(ctx, c, cell, n)
+		f, err := h.back(ctx, c, cell, n)
 		if err != nil {
 			return engine.Result{}, err
 		}
-		if ok && st.Out != n.Name {
+		message := n.Name + " is back on " + c.Campaign.From
+		if f.lost {
+			lost = append(lost, f.lack)
+			message = f.lack + ": it stays as it is"
+		}
+		if (f.back || f.lost) && st.Out != n.Name {
 			continue
 		}
-		if !ok {
+		if !f.back && !f.lost {
 			if res, done, err := h.restore(ctx, c, cell, n, &st, after); err != nil || !done {
 				return res, err
 			}
 		}
-		if res, ok, err := h.rejoin(ctx, c, cell, n, &st, after, n.Name+" is back on "+c.Campaign.From); err != nil || !ok {
+		if res, ok, err := h.rejoin(ctx, c, cell, n, &st, after, message); err != nil || !ok {
 			return res, err
 		}
+	}
+	if len(lost) > 0 {
+		return engine.Result{}, engine.Refuse("%s: it stays as it is, among those that serve reads; every other node is back. A replica is seeded anew on %s, or taken out of the cell", strings.Join(lost, "; "), c.Campaign.From)
 	}
 	return engine.Result{Status: engine.Status(st), Progress: 1}, nil
 }
