@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -124,7 +123,7 @@ func (p *Product) Plan(r Request) (Path, error) {
 
 // hop orders the components of one hop, lays out its steps, and proves each.
 func (p *Product) hop(r Request, from, to string) ([]PathStep, error) {
-	w := &walk{p: p, from: from, to: to, now: map[string][]string{}}
+	w := &walk{p: p, strategy: r.Strategy, from: from, to: to, now: map[string][]string{}}
 	for _, c := range p.Components {
 		w.now[c.Name] = []string{from}
 	}
@@ -141,7 +140,7 @@ func (p *Product) hop(r Request, from, to string) ([]PathStep, error) {
 		return nil, err
 	}
 	if f := p.Finalize; f != nil {
-		if err := w.step(PathStep{Name: f.What, NoReturn: true}, "", nil, nil); err != nil {
+		if err := w.step(PathStep{Name: f.What, NoReturn: true}, move{}); err != nil {
 			return nil, err
 		}
 	}
@@ -151,6 +150,7 @@ func (p *Product) hop(r Request, from, to string) ([]PathStep, error) {
 // walk lays out the steps of one hop.
 type walk struct {
 	p        *Product
+	strategy string
 	from, to string
 	now      map[string][]string // versions present, by component
 	window   bool                // a rollback must be possible
@@ -247,206 +247,4 @@ func keys[K comparable, V any](m map[K]V) func(func(K) bool) {
 			}
 		}
 	}
-}
-
-// inPlace upgrades component after component, node by node.
-func (w *walk) inPlace(canary string) error {
-	order, err := w.order()
-	if err != nil {
-		return err
-	}
-	if canary == "" {
-		canary = w.wantedCanary(order)
-	}
-	if canary != "" {
-		if err := w.change(PathStep{Name: "canary: one node of " + canary, Component: canary}, canary, []string{w.from, w.to}, []string{w.from, w.to}); err != nil {
-			return err
-		}
-	}
-	for _, c := range order {
-		if c.RoleOf != "" {
-			if err := w.moveRole(c); err != nil {
-				return err
-			}
-			continue
-		}
-		if c.Single {
-			if err := w.change(PathStep{Name: "move " + c.Name, Component: c.Name}, c.Name, nil, []string{w.to}); err != nil {
-				return err
-			}
-			continue
-		}
-		name := "upgrade " + c.Name
-		for _, role := range w.p.Components {
-			if role.RoleOf == c.Name {
-				name += ", but for the node that is " + role.Name
-			}
-		}
-		if err := w.change(PathStep{Name: name, Component: c.Name}, c.Name, []string{w.from, w.to}, []string{w.to}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// moveRole switches a role to an upgraded node, and upgrades the node that had it.
-func (w *walk) moveRole(c Component) error {
-	among := c.RoleOf
-	both := []string{w.from, w.to}
-	if !slices.Contains(w.now[among], w.to) { // there has to be an upgraded node first
-		if err := w.change(PathStep{Name: "upgrade one node of " + among, Component: among}, among, both, both); err != nil {
-			return err
-		}
-	}
-	w.window = true
-	if err := w.change(PathStep{Name: "switch " + c.Name + " to an upgraded node; the former one stays", Component: c.Name}, c.Name, nil, []string{w.to}); err != nil {
-		w.window = false
-		return err
-	}
-	w.now[among] = []string{w.from, w.to}
-	return w.last(PathStep{Name: "upgrade the node that was " + c.Name, Component: among}, among)
-}
-
-// last removes the last nodes of the old version: nodes that can only be made from an old one can't go back after it.
-func (w *walk) last(s PathStep, component string) error {
-	s.NoReturn = w.p.Back.Node == BackReseed
-	err := w.change(s, component, []string{w.from, w.to}, []string{w.to})
-	w.window = false
-	return err
-}
-
-// wantedCanary is the first component of the layer that the policy wants a canary of, if that goes before everything else.
-func (w *walk) wantedCanary(order []Component) string {
-	release, _ := w.p.Release(w.to)
-	for _, o := range w.p.Orders {
-		if o.Canary == "" || !o.Releases.Has(release) {
-			continue
-		}
-		for _, c := range w.p.Components {
-			if c.Layer == o.Canary && c.RoleOf == "" && !c.Single && order[0].Name != c.Name {
-				return c.Name
-			}
-		}
-	}
-	return ""
-}
-
-// blueGreen adds new nodes beside the old ones, switches the roles, and takes the old ones away.
-func (w *walk) blueGreen() error {
-	var roles []Component
-	for _, c := range w.p.Components {
-		if c.RoleOf != "" {
-			roles = append(roles, c)
-		}
-	}
-	if len(roles) == 0 {
-		return &NoPath{Product: w.p.Name, From: w.from, To: w.to, Why: "the strategy bluegreen switches a role, such as the source of replication, and this product has none; plan it with the strategy inplace"}
-	}
-	order, err := w.order()
-	if err != nil {
-		return err
-	}
-	both := []string{w.from, w.to}
-	for _, c := range order {
-		if c.RoleOf == "" {
-			if err := w.change(PathStep{Name: "add new nodes of " + c.Name + " beside the old ones", Component: c.Name}, c.Name, both, both); err != nil {
-				return err
-			}
-		}
-	}
-	w.window = true
-	for _, c := range roles {
-		if err := w.change(PathStep{Name: "switch " + c.Name + " to a new node; the old ones follow it", Component: c.Name}, c.Name, nil, []string{w.to}); err != nil {
-			return err
-		}
-	}
-	for _, c := range order {
-		if c.RoleOf == "" {
-			s := PathStep{Name: "tear down the old nodes of " + c.Name, Component: c.Name, NoReturn: true}
-			if err := w.change(s, c.Name, both, []string{w.to}); err != nil {
-				return err
-			}
-		}
-	}
-	w.window = false
-	return nil
-}
-
-// change is a step of one component: the versions that are present during it, and after it.
-func (w *walk) change(s PathStep, component string, during, after []string) error {
-	return w.step(s, component, during, after)
-}
-
-// step proves the states before, during and after a step, and goes on from there.
-func (w *walk) step(s PathStep, component string, during, after []string) error {
-	prove := func(when string) error {
-		st := w.state()
-		pairs, bad, err := w.p.Check(st)
-		if err != nil {
-			return err
-		}
-		if len(bad) > 0 {
-			return &NoPath{Product: w.p.Name, From: w.from, To: w.to, Why: "the step \"" + s.Name + "\" would pass through a state that is not legal", Forbidden: bad}
-		}
-		s.States = append(s.States, ProvedState{When: when, State: st, Pairs: pairs})
-		return nil
-	}
-	if err := prove("before"); err != nil {
-		return err
-	}
-	if component != "" {
-		if during != nil {
-			w.now[component] = during
-			if err := prove("during"); err != nil {
-				return err
-			}
-		}
-		w.now[component] = after
-		if err := prove("after"); err != nil {
-			return err
-		}
-		s.Guarded = w.perturbed(component)
-	}
-	w.gone = w.gone || s.NoReturn || w.p.Back.Node == BackNever
-	s.NoReturn = w.gone
-	if !w.gone {
-		s.Back = map[string]string{BackRestart: "the same nodes back on " + w.from + ", in reverse order, through the same states", BackReseed: "nodes of " + w.from + " are made anew from one that still is, through the same states"}[w.p.Back.Node]
-		if during == nil {
-			s.Back = "the same back to " + w.from
-		}
-	}
-	w.steps = append(w.steps, s)
-	return nil
-}
-
-func (w *walk) state() State {
-	s := State{Window: w.window}
-	for _, c := range w.p.Components {
-		for _, v := range w.now[c.Name] {
-			s.Present = append(s.Present, Present{Component: c.Name, Version: v})
-		}
-	}
-	return s
-}
-
-// perturbed lists what would be illegal if a node came up on the hop's other version (trap 39).
-func (w *walk) perturbed(moving string) []Perturbation {
-	var all []Perturbation
-	for _, c := range w.p.Components {
-		have := w.now[c.Name]
-		if c.Name == moving || c.RoleOf != "" || c.Single || len(have) != 1 {
-			continue
-		}
-		other, what := w.from, "comes back on "
-		if have[0] == w.from {
-			other, what = w.to, "is added on "
-		}
-		st := w.state()
-		st.Present = append(st.Present, Present{Component: c.Name, Version: other})
-		if _, bad, err := w.p.Check(st); err == nil && len(bad) > 0 {
-			all = append(all, Perturbation{What: "a node of " + c.Name + " " + what + other, Violation: bad[0]})
-		}
-	}
-	slices.SortFunc(all, func(a, b Perturbation) int { return cmp.Compare(a.What, b.What) })
-	return all
 }

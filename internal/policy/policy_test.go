@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -189,6 +190,63 @@ func TestAnyGoesOverReleasesBetween(t *testing.T) {
 	var no *NoPath
 	if !errors.As(err, &no) || no.From != "10.6" || no.To != "11.8" || len(no.Forbidden) == 0 {
 		t.Errorf("without any way: %v", err)
+	}
+}
+
+// Around a switch the former source is a replica on the old version, and the way back is open from the switch until the last old node goes.
+func TestStatesAroundASwitch(t *testing.T) {
+	for strategy, want := range map[string]string{
+		InPlace: `upgrade replica, but for the node that is source
+before: replica 8.4, source 8.4
+during: replica 8.4|9.7, source 8.4
+after: replica 9.7, source 8.4
+switch source to an upgraded node; the former one stays
+before: replica 9.7, source 8.4
+after: replica 8.4|9.7, source 9.7, window
+upgrade the node that was source
+before: replica 8.4|9.7, source 9.7, window
+during: replica 8.4|9.7, source 9.7, window
+after: replica 9.7, source 9.7
+`,
+		BlueGreen: `add new nodes of replica beside the old ones
+before: replica 8.4, source 8.4
+during: replica 8.4|9.7, source 8.4
+after: replica 8.4|9.7, source 8.4
+switch source to a new node; the old ones follow it
+before: replica 8.4|9.7, source 8.4
+after: replica 8.4|9.7, source 9.7, window
+tear down the old nodes of replica
+before: replica 8.4|9.7, source 9.7, window
+during: replica 8.4|9.7, source 9.7, window
+after: replica 9.7, source 9.7
+`} {
+		path, err := builtin(t, "mysql").Plan(Request{From: "8.4", To: "9.7", Strategy: strategy})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got strings.Builder
+		for _, s := range path.Hops[0].Steps {
+			fmt.Fprintln(&got, s.Name)
+			for _, st := range s.States {
+				fmt.Fprintf(&got, "%s: %s%s\n", st.When, st.State, map[bool]string{true: ", window"}[st.Window])
+			}
+		}
+		if got.String() != want {
+			t.Errorf("got\n%swant\n%s", got.String(), want)
+		}
+		var b strings.Builder
+		if err := path.WriteText(&b, true); err != nil {
+			t.Fatal(err)
+		}
+		before, behind, _ := strings.Cut(b.String(), "── point of no return")
+		if !strings.Contains(before, "a rollback is possible") || strings.Contains(behind, "a rollback is possible") {
+			t.Errorf("%s", b.String())
+		}
+		for part, there := range map[string]bool{"the copy of its data that each kept is put back": strategy == InPlace, "the new nodes are taken away again": strategy == BlueGreen, "the same back to 8.4": true} {
+			if strings.Contains(before, "back    ") && strings.Contains(before, part) != there {
+				t.Errorf("%s: %q is there: %v\n%s", strategy, part, !there, before)
+			}
+		}
 	}
 }
 

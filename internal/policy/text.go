@@ -29,7 +29,7 @@ func (p Path) WriteText(w io.Writer, all bool) error {
 					continue
 				}
 				window := ""
-				if st.Window {
+				if st.Window && !s.NoReturn { // behind it the pair in reverse is only taken apart
 					window = "  (a rollback is possible: replication in reverse behind its guards)"
 				}
 				fmt.Fprintf(&b, "     %-7s %s%s\n", st.When, st.State, window)
