@@ -24,6 +24,9 @@ var pgExtras = []string{
 	   FROM pg_class c JOIN pg_namespace n ON n.oid=c.relnamespace WHERE c.relrowsecurity AND ` + pgSkip,
 	`SELECT 'exclusion constraint', n.nspname, c.relname, x.conname, pg_get_constraintdef(x.oid)
 	   FROM pg_constraint x JOIN pg_class c ON c.oid=x.conrelid JOIN pg_namespace n ON n.oid=c.relnamespace WHERE x.contype='x' AND ` + pgSkip,
+	// Columns of ON DELETE SET NULL (column, ...), which the catalog has since PostgreSQL 15: the row as JSON can be asked by any version.
+	`SELECT 'foreign key', n.nspname, c.relname, x.conname, pg_get_constraintdef(x.oid)
+	   FROM pg_constraint x JOIN pg_class c ON c.oid=x.conrelid JOIN pg_namespace n ON n.oid=c.relnamespace WHERE x.contype='f' AND to_jsonb(x)->>'confdelsetcols' IS NOT NULL AND ` + pgSkip,
 	`SELECT 'collation', n.nspname, c.relname, a.attname, l.collname
 	   FROM pg_attribute a JOIN pg_type t ON t.oid=a.atttypid JOIN pg_collation l ON l.oid=a.attcollation JOIN pg_class c ON c.oid=a.attrelid JOIN pg_namespace n ON n.oid=c.relnamespace
 	  WHERE a.attnum>0 AND NOT a.attisdropped AND a.attcollation<>t.typcollation AND c.relkind IN ('r','p') AND ` + pgSkip,

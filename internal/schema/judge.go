@@ -26,6 +26,9 @@ func (j *judge) add(rule, object, table, detail string) {
 
 // judgeDiff runs all rules.
 func (j *judge) judgeDiff(d diff) {
+	if !d.empty() {
+		j.blocks()
+	}
 	var dropped, added []*schema.Table
 	for _, c := range d.changes {
 		switch c := c.(type) {
@@ -109,6 +112,8 @@ func (j *judge) table(c *schema.ModifyTable) {
 		default:
 			if old != nil {
 				j.change(old, name, ch)
+			} else if m, ok := ch.(*schema.ModifyForeignKey); ok && (m.From.OnDelete != m.To.OnDelete || m.From.RefTable != m.To.RefTable) {
+				j.referred(m.To)
 			}
 		}
 	}
@@ -197,17 +202,14 @@ func fkText(f *schema.ForeignKey) string {
 	return text
 }
 
-// referred judges what a foreign key does to DELETE and UPDATE of the table that it refers to.
+// referred notes what a foreign key does on a DELETE from the table that it refers to. Whether it refuses one is for blocks.
 func (j *judge) referred(f *schema.ForeignKey) {
 	if f.RefTable == nil || j.base.table(tableName(f.RefTable)) == nil {
 		return
 	}
-	parent := tableName(f.RefTable)
 	switch f.OnDelete {
 	case schema.Cascade, schema.SetNull, schema.SetDefault:
-		j.add("foreign-key-acts-on-delete", "foreign key "+f.Symbol, parent, fkText(f))
-	default:
-		j.add("foreign-key-blocks-delete", "foreign key "+f.Symbol, parent, fkText(f))
+		j.add("foreign-key-acts-on-delete", "foreign key "+f.Symbol, tableName(f.RefTable), fkText(f))
 	}
 }
 

@@ -25,6 +25,8 @@ func TestMariaDBRules(t *testing.T) {
 		{"CREATE FULLTEXT INDEX ft ON texts (b);", "blocks-writes table texts"},
 		{"ALTER TABLE orders ADD CONSTRAINT c1 CHECK (total >= 0);", "add-check check c1; note online-rebuild table orders"},
 		{"CREATE TABLE invoices (id int PRIMARY KEY, order_id bigint, CONSTRAINT fi FOREIGN KEY (order_id) REFERENCES orders (id));", "foreign-key-blocks-delete foreign key fi"},
+		{"CREATE TABLE bills (id int PRIMARY KEY, order_id bigint, CONSTRAINT bo FOREIGN KEY (order_id) REFERENCES orders (id) ON DELETE CASCADE);", "note foreign-key-acts-on-delete foreign key bo"},
+		{"CREATE TABLE dues (id int PRIMARY KEY, bill int, CONSTRAINT db FOREIGN KEY (bill) REFERENCES bills (id));", "foreign-key-blocks-delete foreign key db"},
 		{"ALTER TABLE orders MODIFY kind enum('a','b','c');", "note add-enum-value column orders.kind"},
 		{"ALTER TABLE orders MODIFY kind enum('a','c','b');", "reorder-enum column orders.kind; note online-rebuild table orders"},
 		{"ALTER TABLE orders MODIFY kind enum('a');", "drop-enum-value column orders.kind; note online-rebuild table orders"},

@@ -51,7 +51,7 @@ var rules = []Rule{
 	{"add-check", Breaks, "an old node writes a value that the check refuses, and fails", "let the new version keep to it, and add the check in a contract step"},
 	{"drop-check", Note, "once a new node writes what the check refused, an old node reads values that it does not know", "write no such value before the last old node is gone"},
 	{"add-foreign-key", Breaks, "an old node inserts a row before, or without, the one that it now must refer to, and fails", "let the new version keep to it, and add the key in a contract step"},
-	{"foreign-key-blocks-delete", Breaks, "an old node knows nothing of the referring rows: its DELETE of a row that they refer to, or an UPDATE of its key, fails", "make the key ON DELETE CASCADE or ON DELETE SET NULL, or add it in a contract step"},
+	{"foreign-key-blocks-delete", Breaks, "an old node knows nothing of the referring rows: its DELETE of a row that they refer to, themselves or by keys that cascade to them, fails; so does an UPDATE of its key, unless the key has ON UPDATE", "make the key, and each on the way to it, ON DELETE CASCADE, or ON DELETE SET NULL over columns that may be NULL; or add it in a contract step"},
 	{"foreign-key-acts-on-delete", Note, "an old node's DELETE now deletes or changes rows of the new table too, and locks them", "see that this is meant"},
 	{"drop-foreign-key", Breaks, "an old node relies on what the key does: rows that are deleted with their parent, and an error for a parent that there is not", contract},
 	{"change-foreign-key", Breaks, "what an old node's DELETE and UPDATE do to referring rows changes", "leave the key; change it in a contract step"},
