@@ -8,8 +8,9 @@
 //
 // Open nginx has no word on its upstreams, so sessions are counted where they can be seen: the kernel's connections from nginx's own
 // processes to the node. stub_status counts clients, of all nodes together. Workers that were there before a reload go on with what they
-// have begun, and may yet choose a node by what they know: so long as one is there it counts as a session on every drained node. The
-// driver therefore runs on nginx's machine, as root or as nginx's user.
+// have begun, and may yet choose a node, by what they know, for a client whose request they still read: one that has more clients than
+// connections of its own counts as a session on every drained node. One that only goes on with long connections to others, such as
+// websockets, does not. The driver therefore runs on nginx's machine, as root or as nginx's user.
 //
 // # Invariants
 //
@@ -102,12 +103,6 @@ func (d *Driver) Observe(_ context.Context, c fleet.Cluster) ([]rolling.Backend,
 	if err != nil {
 		return nil, err
 	}
-	leaving := 0
-	for _, w := range workers {
-		if w.leaving {
-			leaving++
-		}
-	}
 	var all []rolling.Backend
 	for _, cell := range c.Cells {
 		for _, n := range cell.Nodes {
@@ -119,7 +114,7 @@ func (d *Driver) Observe(_ context.Context, c fleet.Cluster) ([]rolling.Backend,
 			if err != nil {
 				return nil, err
 			}
-			b := rolling.Backend{Node: n.Name, Up: true, Admitted: !s.down, Weight: s.weight, Sessions: on[at]}
+			b := rolling.Backend{Node: n.Name, Up: true, Admitted: !s.down, Weight: s.weight}
 			if was != nil { // which of the two is in force is not known
 				old, err := was.server(n, d.before())
 				if err != nil {
@@ -131,8 +126,8 @@ func (d *Driver) Observe(_ context.Context, c fleet.Cluster) ([]rolling.Backend,
 				}
 			}
 			b.Weight = min(b.Weight, 100)
-			if !b.Admitted {
-				b.Sessions += leaving
+			for _, w := range on {
+				b.Sessions += w.on(at, b.Admitted)
 			}
 			all = append(all, b)
 		}
@@ -170,8 +165,8 @@ func (d *Driver) Admit(ctx context.Context, _ fleet.Cluster, n fleet.Node, perce
 	return d.change(ctx, term, n, func(s *server) { s.down, s.weight = false, max(percent, 1) })
 }
 
-// Cut ends the workers from before the last reload that have a connection to the node, with all that they still serve: nginx can't end one
-// connection by itself.
+// Cut ends the workers from before the last reload that have a connection to the node, or might yet choose it, with all that they still
+// serve: nginx can't end one connection by itself. Then none counts on the node any more.
 func (d *Driver) Cut(ctx context.Context, _ fleet.Cluster, n fleet.Node, term int64) error {
 	at, err := address(n)
 	if err != nil {
@@ -185,16 +180,13 @@ func (d *Driver) Cut(ctx context.Context, _ fleet.Cluster, n fleet.Node, term in
 		if err != nil {
 			return err
 		}
-		for _, w := range workers {
-			if !w.leaving {
+		all, err := d.connections(workers)
+		if err != nil {
+			return err
+		}
+		for _, w := range all {
+			if !w.leaving || w.on(at, false) == 0 {
 				continue
-			}
-			on, err := d.connections([]worker{w})
-			if err != nil {
-				return err
-			}
-			if on[at] == 0 && len(on) > 0 {
-				continue // it serves others
 			}
 			if err := syscall.Kill(w.pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
 				return fmt.Errorf("end nginx's worker %d: %w", w.pid, err)

@@ -1,6 +1,7 @@
 package nginx
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +21,7 @@ import (
 	"time"
 
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
+	"github.com/windlass-db/windlass/internal/driver/sockets"
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/rolling"
@@ -85,6 +88,12 @@ http {
       proxy_set_header Connection "";
       proxy_read_timeout 120s;
     }
+    location /ws {
+      proxy_pass http://jobs;
+      proxy_http_version 1.1;
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection Upgrade;
+    }
   }
 }
 `), 0o644))
@@ -110,6 +119,17 @@ func (p *place) serve(i int, l net.Listener) {
 			case <-p.slow:
 			case <-r.Context().Done():
 			}
+		}
+		if r.URL.Path == "/ws" { // echoes
+			c, rw, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				p.Error(err)
+				return
+			}
+			defer c.Close()
+			fmt.Fprint(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+			_, _ = io.Copy(c, rw)
+			return
 		}
 		fmt.Fprint(w, i)
 	}))
@@ -217,8 +237,7 @@ func TestANodeIsTakenOutAndPutBack(t *testing.T) {
 	}
 }
 
-// What a worker from before goes on with is counted on a node that was drained, also where it has no connection to it, and is cut off on
-// demand.
+// What a worker from before goes on with is counted on its own node, and nowhere else, and is cut off there on demand.
 func TestOldWorkersCount(t *testing.T) {
 	p := newPlace(t)
 	for i := 1; i < 3; i++ {
@@ -230,12 +249,12 @@ func TestOldWorkersCount(t *testing.T) {
 	must(t, p.d.Admit(ctx, p.cluster, p.node(1), 100, 1))
 	must(t, p.d.Drain(ctx, p.cluster, p.node(0), 1))
 	must(t, p.get("/"))
-	p.until("the others have left", func() bool { return p.see(2).Sessions == 1 }) // the old worker might still choose it
-	if b := p.see(0); b.Sessions != 2 || b.Admitted {
-		t.Errorf("a connection of an old worker, and the worker: %+v", b)
+	p.until("another has none", func() bool { return p.see(2).Sessions == 0 })
+	if b := p.see(0); b.Sessions != 1 || b.Admitted {
+		t.Errorf("a connection of an old worker: %+v", b)
 	}
 	must(t, p.d.Cut(ctx, p.cluster, p.node(2), 1))
-	if b := p.see(0); b.Sessions != 2 {
+	if b := p.see(0); b.Sessions != 1 {
 		t.Errorf("what is on another node was cut off: %+v", b)
 	}
 	must(t, p.d.Cut(ctx, p.cluster, p.node(0), 1))
@@ -243,6 +262,72 @@ func TestOldWorkersCount(t *testing.T) {
 		t.Error("the request was not cut off")
 	}
 	p.until("it is empty", func() bool { return p.see(0).Sessions == 0 })
+	must(t, p.get("/"))
+}
+
+// A websocket that an old worker goes on with keeps no other node from being empty, and outlives its end.
+func TestAWebsocketToAnotherNode(t *testing.T) {
+	p := newPlace(t)
+	for i := 1; i < 3; i++ {
+		must(t, p.d.Drain(ctx, p.cluster, p.node(i), 1))
+	}
+	c, err := net.Dial("tcp", p.front)
+	must(t, err)
+	defer c.Close()
+	must(t, c.SetDeadline(time.Now().Add(time.Minute)))
+	said := bufio.NewReader(c)
+	fmt.Fprintf(c, "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	if r, err := http.ReadResponse(said, nil); err != nil || r.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	must(t, p.d.Admit(ctx, p.cluster, p.node(1), 100, 1))
+	must(t, p.d.Admit(ctx, p.cluster, p.node(2), 100, 1))
+	must(t, p.get("/"))
+	must(t, p.d.Drain(ctx, p.cluster, p.node(2), 1))
+	p.until("another node is empty", func() bool { b := p.see(2); return !b.Admitted && b.Sessions == 0 })
+	must(t, p.d.Cut(ctx, p.cluster, p.node(2), 1))
+	fmt.Fprintln(c, "still here")
+	if line, err := said.ReadString('\n'); err != nil || line != "still here\n" {
+		t.Errorf("the websocket: %q, %v", line, err)
+	}
+	must(t, p.d.Drain(ctx, p.cluster, p.node(0), 1))
+	if b := p.see(0); b.Sessions != 1 {
+		t.Errorf("its own node: %+v", b)
+	}
+	must(t, p.d.Cut(ctx, p.cluster, p.node(0), 1))
+	p.until("its own node is empty", func() bool { return p.see(0).Sessions == 0 })
+}
+
+// An old worker that still reads a request may give it to any node that it knew of: it counts on all that are drained since, until it is cut
+// off.
+func TestAnOldWorkerThatMayYetChoose(t *testing.T) {
+	p := newPlace(t)
+	c, err := net.Dial("tcp", p.front)
+	must(t, err)
+	defer c.Close()
+	must(t, c.SetDeadline(time.Now().Add(time.Minute)))
+	fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
+	from := netip.MustParseAddrPort(c.LocalAddr().String())
+	p.until("nginx has it", func() bool {
+		workers, err := p.d.workers()
+		must(t, err)
+		on := false
+		for _, w := range workers {
+			mine, err := sockets.Of("/proc", w.pid)
+			must(t, err)
+			must(t, sockets.Seen("/proc", w.pid, func(c sockets.Conn) { on = on || mine[c.Inode] && c.Remote == from }))
+		}
+		return on
+	})
+	must(t, p.d.Drain(ctx, p.cluster, p.node(2), 1))
+	must(t, p.d.Drain(ctx, p.cluster, p.node(0), 1))
+	for _, i := range []int{0, 2} {
+		if b := p.see(i); b.Admitted || b.Sessions != 1 {
+			t.Errorf("node %d: %+v", i, b)
+		}
+	}
+	must(t, p.d.Cut(ctx, p.cluster, p.node(2), 1))
+	p.until("both are empty", func() bool { return p.see(0).Sessions == 0 && p.see(2).Sessions == 0 })
 	must(t, p.get("/"))
 }
 
@@ -350,15 +435,5 @@ func TestFilesThatCantBeRead(t *testing.T) {
 	must(t, err)
 	if want := "# windlass: term 41" + notice + "\nupstream u { # mine\n    server a:1 weight=1 max_fails=3 down;\n  least_conn;\n}\n"; string(f.text()) != want {
 		t.Errorf("%s\nwant %s", f.text(), want)
-	}
-	for text, want := range map[string]string{"0100007F:1F90": "127.0.0.1:8080", "0000000000000000FFFF00000100007F:0050": "127.0.0.1:80", "00000000000000000000000001000000:0001": "[::1]:1"} {
-		if got, err := parseRemote(text); err != nil || got.String() != want {
-			t.Errorf("%s: %v, %v", text, got, err)
-		}
-	}
-	for _, bad := range []string{"", "0100007F", "01:1", "zz:1", "0100007F:fffff"} {
-		if got, err := parseRemote(bad); err == nil {
-			t.Errorf("%q: %v", bad, got)
-		}
 	}
 }

@@ -1,9 +1,6 @@
 package nginx
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,10 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
-	"strings"
-	"syscall"
+
+	"github.com/windlass-db/windlass/internal/driver/sockets"
 )
 
 // worker is one of nginx's worker processes.
@@ -26,11 +22,6 @@ type worker struct {
 
 // workerTitle is what a worker calls itself. One that is run by another's dynamic loader has the loader's words before it.
 var workerTitle = regexp.MustCompile(`(?:^|\x00)nginx: worker process( is shutting down)?`)
-
-// gone tells that a process ended while it was looked at.
-func gone(err error) bool {
-	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH)
-}
 
 // workers are the worker processes of the master that runs. None is an error: then nothing is known.
 func (d *Driver) workers() ([]worker, error) {
@@ -48,26 +39,25 @@ func (d *Driver) workers() ([]worker, error) {
 		if err != nil {
 			continue
 		}
-		stat, err := os.ReadFile(filepath.Join(d.cfg.Proc, e.Name(), "stat"))
-		if gone(err) {
+		stat, err := sockets.Stat(d.cfg.Proc, pid)
+		if sockets.Gone(err) {
 			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("look for nginx's workers: %w", err)
 		}
-		f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])) // a program's name may hold anything
-		if len(f) < 20 || f[1] != strconv.Itoa(master) || f[0] == "Z" {
+		if stat[1] != strconv.Itoa(master) || stat[0] == "Z" {
 			continue
 		}
 		title, err := os.ReadFile(filepath.Join(d.cfg.Proc, e.Name(), "cmdline"))
-		if gone(err) {
+		if sockets.Gone(err) {
 			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("look at nginx's worker %d: %w", pid, err)
 		}
 		if m := workerTitle.FindSubmatch(title); m != nil {
-			all = append(all, worker{pid, f[19], len(m[1]) > 0})
+			all = append(all, worker{pid, stat[19], len(m[1]) > 0})
 		}
 	}
 	if len(all) == 0 {
@@ -76,96 +66,68 @@ func (d *Driver) workers() ([]worker, error) {
 	return all, nil
 }
 
-// connections counts the workers' connections by where they lead.
-func (d *Driver) connections(workers []worker) (map[netip.AddrPort]int, error) {
-	count := map[netip.AddrPort]int{}
-	counted := map[string]bool{} // workers of one network see the same sockets
+// busy is what one worker is connected to.
+type busy struct {
+	worker
+	to       map[netip.AddrPort]int // connections that it has made, by where they lead
+	clients  int
+	made     int
+	listened bool // a port is known on which clients come
+}
+
+// mayChoose tells that the worker has a client for whom it may yet choose a node, by what it knew when it was told to leave: one that has
+// no connection beside it that was made, since the request is still read.
+func (b busy) mayChoose() bool { return b.leaving && (b.clients > b.made || !b.listened) }
+
+// on counts a worker's sessions on a node.
+func (b busy) on(node netip.AddrPort, admitted bool) int {
+	n := b.to[node]
+	if !admitted && b.mayChoose() {
+		n++
+	}
+	return n
+}
+
+// connections looks at the workers' connections. Those to a port on which nginx listens are of clients, all others it has made.
+func (d *Driver) connections(workers []worker) ([]busy, error) {
+	var all []busy
+	var conns [][]sockets.Conn
+	ports := map[uint16]bool{}
 	for _, w := range workers {
-		mine, err := d.sockets(w.pid)
-		if gone(err) {
-			continue // it ended, and its connections with it
-		}
-		if errors.Is(err, fs.ErrPermission) {
-			return nil, fmt.Errorf("see whom nginx's worker %d is connected to: %w; run the supervisor as root, or as nginx's user", w.pid, err)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("see whom nginx's worker %d is connected to: %w", w.pid, err)
-		}
-		for _, table := range []string{"tcp", "tcp6"} {
-			err := d.table(filepath.Join(d.cfg.Proc, strconv.Itoa(w.pid), "net", table), func(remote netip.AddrPort, inode string) {
-				if mine[inode] && !counted[inode] {
-					counted[inode] = true
-					count[remote]++
+		mine, err := sockets.Of(d.cfg.Proc, w.pid)
+		var own []sockets.Conn
+		if err == nil {
+			err = sockets.Seen(d.cfg.Proc, w.pid, func(c sockets.Conn) {
+				switch {
+				case !mine[c.Inode]:
+				case c.Listens:
+					ports[c.Local.Port()] = true
+				default:
+					own = append(own, c)
 				}
 			})
-			if err != nil && !gone(err) { // a kernel without IPv6 has no tcp6
-				return nil, fmt.Errorf("read the kernel's connections: %w", err)
+		}
+		switch {
+		case sockets.Gone(err):
+			continue // it ended, and its connections with it
+		case errors.Is(err, fs.ErrPermission):
+			return nil, fmt.Errorf("see whom nginx's worker %d is connected to: %w; run the supervisor as root, or as nginx's user", w.pid, err)
+		case err != nil:
+			return nil, fmt.Errorf("see whom nginx's worker %d is connected to: %w", w.pid, err)
+		}
+		all, conns = append(all, busy{worker: w, to: map[netip.AddrPort]int{}}), append(conns, own)
+	}
+	for i := range all {
+		b := &all[i]
+		b.listened = len(ports) > 0
+		for _, c := range conns[i] {
+			if ports[c.Local.Port()] {
+				b.clients++
+			} else {
+				b.made++
+				b.to[c.Remote]++
 			}
 		}
 	}
-	return count, nil
-}
-
-// sockets are the inodes of a process's open sockets.
-func (d *Driver) sockets(pid int) (map[string]bool, error) {
-	dir := filepath.Join(d.cfg.Proc, strconv.Itoa(pid), "fd")
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	mine := map[string]bool{}
-	for _, e := range entries {
-		to, err := os.Readlink(filepath.Join(dir, e.Name()))
-		if gone(err) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if inode, ok := strings.CutPrefix(to, "socket:["); ok {
-			mine[strings.TrimSuffix(inode, "]")] = true
-		}
-	}
-	return mine, nil
-}
-
-// table reads one of the kernel's tables of connections.
-func (d *Driver) table(name string, each func(remote netip.AddrPort, inode string)) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	lines.Scan() // the columns' names
-	for lines.Scan() {
-		c := strings.Fields(lines.Text())
-		if len(c) < 10 {
-			return fmt.Errorf("%s: %q is no connection", name, lines.Text())
-		}
-		remote, err := parseRemote(c[2])
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		each(remote, c[9])
-	}
-	return lines.Err()
-}
-
-// parseRemote reads an address as the kernel shows it: words of four bytes, each in the machine's order, and the port in hex.
-func parseRemote(text string) (netip.AddrPort, error) {
-	host, port, _ := strings.Cut(text, ":")
-	b, err := hex.DecodeString(host)
-	p, perr := strconv.ParseUint(port, 16, 16)
-	if err = errors.Join(err, perr); err != nil || len(b)%4 != 0 {
-		return netip.AddrPort{}, fmt.Errorf("%q is no address: %w", text, err)
-	}
-	for word := range slices.Chunk(b, 4) { // every machine that servers are fetched for has the little end first
-		slices.Reverse(word)
-	}
-	a, ok := netip.AddrFromSlice(b)
-	if !ok {
-		return netip.AddrPort{}, fmt.Errorf("%q is no address", text)
-	}
-	return netip.AddrPortFrom(a.Unmap(), uint16(p)), nil
+	return all, nil
 }
