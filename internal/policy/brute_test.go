@@ -45,6 +45,9 @@ func legal(p *Product, owner []string, releases []int) bool {
 	for i := range owner {
 		for j := range owner {
 			x, y, a, b := owner[i], owner[j], releases[i], releases[j]
+			if c, _ := p.Component(x); c.Single && x == y && a != b {
+				return false
+			}
 			for _, c := range p.Calls {
 				if c.From != x || c.To != y {
 					continue

@@ -113,8 +113,17 @@ func (p *Product) Plan(r Request) (Path, error) {
 		return out, &NoPath{Product: p.Name, From: r.From, To: r.To, Why: "the version to go to is not a later release; a rollback is the way back of the steps of an upgrade"}
 	}
 	if r.Canary != "" {
-		if _, ok := p.Component(r.Canary); !ok {
+		c, ok := p.Component(r.Canary)
+		no := &NoPath{Product: p.Name, From: r.From, To: r.To}
+		switch {
+		case !ok:
 			return out, &UnknownComponent{p, r.Canary}
+		case c.unmixed() != "":
+			no.Why = "no canary of " + c.Name + " can go first: " + c.unmixed()
+			return out, no
+		case r.Strategy == BlueGreen:
+			no.Why = "the strategy bluegreen has no canary: all of its new nodes stand beside the old ones before anything is switched; plan without one, or with the strategy inplace"
+			return out, no
 		}
 	}
 	out.Hops, err = p.route(r, from, to)

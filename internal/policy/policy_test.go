@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -247,6 +248,59 @@ after: replica 9.7, source 9.7
 				t.Errorf("%s: %q is there: %v\n%s", strategy, part, !there, before)
 			}
 		}
+	}
+}
+
+// What there is one of is on one version: no state has two of them, and no plan mixes them.
+func TestNeverMixed(t *testing.T) {
+	for product, present := range map[string][]Present{
+		"mysql":   state("source=8.4", "source=9.7", "replica=9.7"),
+		"camunda": state("schema=7.20", "schema=7.21"),
+	} {
+		_, bad, err := builtin(t, product).Check(State{Present: present, Window: true})
+		if err != nil || len(bad) != 1 || bad[0].Rule.ID != "components[1]" || bad[0].Rule.Source == "" || !strings.Contains(bad[0].String(), "never mixed") {
+			t.Errorf("%s %v: %v %v", product, present, bad, err)
+		}
+	}
+	if _, bad, err := builtin(t, "mysql").Check(State{Present: state("source=8.4.3", "source=8.4.4", "replica=8.4")}); err != nil || len(bad) > 0 {
+		t.Errorf("two builds of a release: %v %v", bad, err)
+	}
+	for _, c := range []struct{ product, from, to, strategy, canary, want string }{
+		{"camunda", "7.20", "7.21", InPlace, "schema", "no canary of schema can go first: there is one schema"},
+		{"postgresql", "13", "17", InPlace, "publisher", "publisher is a role that one subscriber has"},
+		{"mysql", "8.4", "9.7", BlueGreen, "replica", "bluegreen has no canary"},
+	} {
+		_, err := builtin(t, c.product).Plan(Request{From: c.from, To: c.to, Strategy: c.strategy, Canary: c.canary})
+		var no *NoPath
+		if !errors.As(err, &no) || !strings.Contains(no.Why, c.want) {
+			t.Errorf("a canary of %s, %s: %v", c.canary, c.strategy, err)
+		}
+	}
+	p := &Product{Name: "m", Layers: []string{"l"}, Releases: []Release{{Name: "1"}, {Name: "2"}}, Back: Back{Node: BackReseed},
+		Components: []Component{{Name: "node", Layer: "l"}, {Name: "first", Layer: "l", RoleOf: "node"}, {Name: "schema", Layer: "l", Single: true}},
+		Calls:      []Call{{From: "node", To: "first"}, {From: "node", To: "schema"}}, Skews: []Skew{{Releases: Range{0, 2, ""}, CalleeOlder: 1, CalleeNewer: 1}}}
+	path, err := p.Plan(Request{From: "1", To: "2", Strategy: BlueGreen})
+	if want := "1>2\nadd new nodes of node beside the old ones\nmove schema\nswitch first to a new node; the old ones follow it\ntear down the old nodes of node ⚑"; err != nil || text(path) != want {
+		t.Errorf("%v: %s", err, text(path))
+	}
+}
+
+// What follows the numbers of a version is a suffix, and not anything.
+func TestVersionsWithSuffixes(t *testing.T) {
+	p := builtin(t, "vitess")
+	for version, good := range map[string]bool{"14.0": true, "v14.0.3": true, "14.0-rc1": true, "14.0.2+k3s": true, "14.0~beta": true, "14.0_1": true, "14.0.x": true, "14.0.2.7": true, "14.0.": true,
+		"14.0junk": false, "13.0x9": false, "14.0 ": false, "14.0ä": false, "14": false, "junk": false, "": false, "14..0": false, ".14.0": false, "-14.0": false, "99999999999999999999.0": false} {
+		_, err := p.Release(version)
+		var unknown *UnknownVersion
+		if good && err != nil || !good && !errors.As(err, &unknown) {
+			t.Errorf("%q: %v", version, err)
+		}
+	}
+	if _, err := p.Release("14.0junk"); err == nil || !strings.Contains(err.Error(), `"14.0junk" is no version of vitess: "junk" follows its numbers`) {
+		t.Errorf("%v", err)
+	}
+	if n, rest := split("v14.0.3-rc1"); !slices.Equal(n, []int{14, 0, 3}) || rest != "-rc1" {
+		t.Errorf("%v %q", n, rest)
 	}
 }
 

@@ -124,10 +124,14 @@ func (p *Product) Component(name string) (Component, bool) {
 type UnknownVersion struct {
 	Product, Version string
 	First, Last      string
+	Suffix           string // what follows its numbers, if that makes it no version
 }
 
 // Error says which releases are known.
 func (e *UnknownVersion) Error() string {
+	if e.Suffix != "" {
+		return fmt.Sprintf("%q is no version of %s: %q follows its numbers, and what does so begins with a dot or one of -, +, ~ and _", e.Version, e.Product, e.Suffix)
+	}
 	return fmt.Sprintf("version %q is of no release of %s that is known: they go from %s to %s", e.Version, e.Product, e.First, e.Last)
 }
 
@@ -139,7 +143,10 @@ func (e *UnknownVersion) ErrorHint() string {
 // Release is the index of the release that a version belongs to: the longest one that it begins with.
 func (p *Product) Release(version string) (int, error) {
 	best, at := 0, -1
-	v := numbers(version)
+	v, suffix := split(version)
+	if len(v) > 0 && suffix != "" && !strings.ContainsRune("-+~_.", rune(suffix[0])) {
+		return 0, &UnknownVersion{Product: p.Name, Version: version, Suffix: suffix}
+	}
 	for i, r := range p.Releases {
 		n := r.numbers()
 		if len(n) > best && len(n) <= len(v) && slices.Equal(n, v[:len(n)]) {
@@ -158,22 +165,27 @@ func (p *Product) Release(version string) (int, error) {
 
 // numbers reads the leading numbers of a version: "v14.0.3-rc1" is 14, 0, 3.
 func numbers(version string) []int {
-	var all []int
-	for part := range strings.SplitSeq(strings.TrimPrefix(version, "v"), ".") {
-		end := strings.IndexFunc(part, func(r rune) bool { return r < '0' || r > '9' })
+	all, _ := split(version)
+	return all
+}
+
+// split divides a version into its leading numbers and what follows them: "v14.0.3-rc1" is 14, 0, 3 and "-rc1". Without a number all of it follows.
+func split(version string) (all []int, suffix string) {
+	suffix = strings.TrimPrefix(version, "v")
+	for rest := suffix; ; rest = suffix[1:] {
+		end := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
 		if end < 0 {
-			end = len(part)
+			end = len(rest)
 		}
-		n, err := strconv.Atoi(part[:end])
+		n, err := strconv.Atoi(rest[:end])
 		if err != nil {
-			return all
+			return all, suffix
 		}
-		all = append(all, n)
-		if end < len(part) {
-			return all
+		all, suffix = append(all, n), rest[end:]
+		if suffix == "" || suffix[0] != '.' {
+			return all, suffix
 		}
 	}
-	return all
 }
 
 // hops is how many hops it takes from an older release to a newer one, and where the first of them goes.

@@ -63,11 +63,36 @@ func (p *Product) Check(s State) (pairs []Pair, bad []Violation, err error) {
 	}
 	for i := range r {
 		for j := i; j < len(r); j++ {
+			if v, mixed := p.mixed(r[i], r[j]); mixed {
+				bad = append(bad, v)
+			}
 			ok, no := p.meet(r[i], r[j], s.Window)
 			pairs, bad = append(pairs, ok...), append(bad, no...)
 		}
 	}
 	return pairs, bad, nil
+}
+
+// mixed tells whether the two are one thing on two versions, of what is never mixed: a component of which there is one, or a role that one node has.
+func (p *Product) mixed(a, b placed) (Violation, bool) {
+	if a.Component != b.Component || a.release == b.release {
+		return Violation{}, false
+	}
+	i := slices.IndexFunc(p.Components, func(c Component) bool { return c.Name == a.Component })
+	c := p.Components[i]
+	why := c.unmixed()
+	return Violation{Pair{a.Present, b.Present, Rule{ID: fmt.Sprintf("components[%d]", i), Text: why, Source: "the policy of " + p.Name}}}, why != ""
+}
+
+// unmixed says why a component is never on two versions; "" if it may be.
+func (c Component) unmixed() string {
+	switch {
+	case c.RoleOf != "":
+		return fmt.Sprintf("%s is a role that one %s has, so it is never mixed: it moves by a switch", c.Name, c.RoleOf)
+	case c.Single:
+		return fmt.Sprintf("there is one %s, so it is never mixed: it moves at once", c.Name)
+	}
+	return ""
 }
 
 // placed is a component on a version, with its release and everywhere it is.

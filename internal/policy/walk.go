@@ -96,7 +96,13 @@ func (w *walk) blueGreen() error {
 	}
 	both := []string{w.from, w.to}
 	for _, c := range order {
-		if c.RoleOf == "" {
+		switch {
+		case c.RoleOf != "":
+		case c.Single:
+			if err := w.change(PathStep{Name: "move " + c.Name, Component: c.Name}, c.Name, nil, []string{w.to}); err != nil {
+				return err
+			}
+		default:
 			if err := w.change(PathStep{Name: "add new nodes of " + c.Name + " beside the old ones", Component: c.Name}, c.Name, both, both); err != nil {
 				return err
 			}
@@ -110,7 +116,7 @@ func (w *walk) blueGreen() error {
 	}
 	var last []Component
 	for _, c := range order {
-		if c.RoleOf == "" {
+		if c.RoleOf == "" && !c.Single {
 			last = append(last, c)
 		}
 	}
