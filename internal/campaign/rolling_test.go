@@ -186,6 +186,31 @@ func TestRollingBeforeStep(t *testing.T) {
 	}
 }
 
+// Whatever the file accepts fits into the deadlines of the steps that obey it, which the plan shows.
+func TestRollingDeadlines(t *testing.T) {
+	c, f := parseFile(t, rollingExample), rollingFleet(t)
+	c.Rolling.DrainWithin, c.Rolling.HealthyWithin, c.Rolling.SlowStart, c.Rolling.Watch = 24*time.Hour, 24*time.Hour, 24*time.Hour, 7*24*time.Hour
+	const group = 14 * 24 * time.Hour
+	most := 0
+	for _, cl := range c.Select(f) {
+		most = max(most, len(cl.Cells[0].Nodes))
+		p, _ := strategy.Rolling().Expand(strategy.StageNodes, strategy.Back)
+		was := p.Steps[0].Deadline
+		if got := c.Bound(p, cl).Steps[0].Deadline; got != was+time.Duration(len(cl.Cells[0].Nodes))*group || p.Steps[0].Deadline != was {
+			t.Errorf("%s: %v after %v", cl.Ref(), got, was)
+		}
+	}
+	shown := map[strategy.Kind]time.Duration{}
+	for _, st := range PlanOf(c, f, planDay).Stages {
+		for _, step := range st.Steps {
+			shown[step.Kind] = step.Deadline
+		}
+	}
+	if shown[strategy.UpgradeCanary] < group || shown[strategy.UpgradeNodes] < time.Duration(most)*group || shown[strategy.CheckNodes] > time.Hour {
+		t.Errorf("the plan shows %v", shown)
+	}
+}
+
 func TestRollingForecast(t *testing.T) {
 	c := plain()
 	c.Strategy, c.Product, c.From, c.To, c.Environments, c.FromCell, c.ToCell = "rolling", "camunda", "7.20", "7.21", []string{"qa"}, "", ""

@@ -315,7 +315,7 @@ func (w *world) stage(id int64, stage string, dir strategy.Direction, at func(en
 	if !ok {
 		w.t.Fatal(stage)
 	}
-	return w.action(id, plan, at)
+	return w.action(id, w.camp.Bound(plan, w.spec), at)
 }
 
 func (w *world) action(id int64, plan strategy.Plan, at func(engine.Edge)) (engine.Outcome, string) {

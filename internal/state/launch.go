@@ -120,9 +120,11 @@ func (s *Store) insertAction(ctx context.Context, tx *sql.Tx, c campaign.Campaig
 	if !ok {
 		return 0, fmt.Errorf("strategy %s has no stage %q", c.Strategy, stage)
 	}
-	if _, err := cluster(ctx, tx, ref); err != nil { // it was forgotten
+	cl, err := cluster(ctx, tx, ref)
+	if err != nil { // it was forgotten
 		return 0, err
 	}
+	plan = c.Bound(plan, cl)
 	var id int64
 	if err := tx.QueryRowContext(ctx, `INSERT INTO actions (campaign, env, cluster, stage, direction, status, plan, created_at) VALUES ($1, $2, $3, $4, $5, 'queued', $6, $7) RETURNING id`,
 		c.Name, ref.Env, ref.Name, stage, string(dir), text(plan), micros(s.Now())).Scan(&id); err != nil {
