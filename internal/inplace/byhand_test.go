@@ -90,6 +90,59 @@ func TestAReplicaRaisedByHandAtEveryEdge(t *testing.T) {
 	}
 }
 
+// Raised between the check and the first node: no other node is touched any more.
+func TestNoOtherNodeIsRaisedBesideOneRaisedByHand(t *testing.T) {
+	plan, _ := strategy.InPlace().Expand(strategy.StageUpgradeReplicas, strategy.Forward)
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		outcome, message, _ := runStage(t, m, m.cluster(), plan, func(e engine.Edge) {
+			if e.Kind == strategy.UpgradeReplicas {
+				m.node("orders-3").version = "11.8"
+			}
+		})
+		if _, touched := m.awayUntil["act upgrade"]; touched || outcome != engine.NeedsHuman || m.is() != "10.11* 10.11 11.8" {
+			t.Errorf("another node was touched: %v; ended %s (%s) with %s", touched, outcome, message, m.is())
+		}
+		m.reads(t, "raised between")
+	})
+}
+
+// The same, behind the provisioner's back: it has the node on the old version still, and would keep a copy of newer data as one of the old.
+func TestAReplicaRaisedBehindTheProvisionersBack(t *testing.T) {
+	plan, _ := strategy.InPlace().Expand(strategy.StageUpgradeReplicas, strategy.Forward)
+	kills := 0
+	for _, e := range engine.Edges(plan, newModel().handlers(t)) {
+		if e.Undo || e.Kind == strategy.ProveWrites {
+			continue
+		}
+		synctest.Test(t, func(t *testing.T) {
+			m := newModel()
+			n, met := m.node("orders-3"), false
+			outcome, message, a := runStage(t, m, m.cluster(), plan, func(edge engine.Edge) {
+				if edge != e || met {
+					return
+				}
+				if met = true; n.version == "10.11" {
+					kills++
+					n.behind = "11.8"
+				}
+				runtime.Goexit()
+			})
+			want, is := engine.WentBack, "10.11* 10.11 10.11"
+			if n.behind == "" {
+				want, is = engine.Completed, "10.11* 11.8+ 11.8+"
+			}
+			if said := fmt.Sprint(message, a.Steps[0].Checks); outcome != want || m.is() != is || len(m.broke) > 0 || n.behind != "" && !strings.Contains(said, "orders-3 runs 11.8.9-MariaDB, and the provisioner has it on 10.11") {
+				t.Errorf("at %s: ended %s (%s) with %s; broken: %v", e, outcome, said, m.is(), m.broke)
+			}
+			m.reads(t, e.String())
+		})
+	}
+	if kills < 8 {
+		t.Errorf("it was raised so %d times", kills)
+	}
+}
+
 // A provisioner may be cut off between the start of a raised node and its word that there is a copy: that node was not raised by hand.
 func TestACopyThatIsToldOfLateIsACopy(t *testing.T) {
 	plan, _ := strategy.InPlace().Expand(strategy.StageUpgradeReplicas, strategy.Forward)
@@ -130,4 +183,26 @@ func TestANodeWithoutACopyStaysOnTheWayBack(t *testing.T) {
 			m.whole(t, "seeded anew", a.Cluster.Cells[0])
 		})
 	}
+}
+
+// A copy that takes the data's place is no copy any more, and its node is on the new version until that is written down: it is put back all the same.
+func TestANodeWhoseCopyIsBeingPutBackIsNotWithoutOne(t *testing.T) {
+	plan, _ := strategy.InPlace().Expand(strategy.StageUpgradeReplicas, strategy.Back)
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		killed := false
+		outcome, message, a := runStage(t, m, m.at(true, false), plan, func(e engine.Edge) {
+			if killed || e.Point != "taken-out" {
+				return
+			}
+			killed = true
+			n := m.node("orders-3")
+			n.running, n.changing, n.hidden = false, true, true
+			runtime.Goexit()
+		})
+		if !killed || outcome != engine.Completed || m.is() != "10.11* 10.11 10.11" || len(m.broke) > 0 {
+			t.Errorf("ended %s (%s) with %s; broken: %v", outcome, message, m.is(), m.broke)
+		}
+		m.whole(t, "swapped", a.Cluster.Cells[0])
+	})
 }

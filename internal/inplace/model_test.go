@@ -1,6 +1,7 @@
 package inplace_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,8 +36,9 @@ type model struct {
 type modelNode struct {
 	name, version, kept string
 	changing            bool
-	hidden              bool // the copy is not told of
-	keptHas             int  // writes that the copy holds
+	hidden              bool   // the copy is not told of
+	behind              string // the version that it runs behind the provisioner's back
+	keptHas             int    // writes that the copy holds
 	running, writable   bool
 	source              string // the node that it follows
 	has                 int    // writes that it holds
@@ -184,6 +186,9 @@ func (p modelNodes) Upgrade(_ context.Context, r bluegreen.Resource) (bluegreen.
 		n.running, n.changing = false, true
 		p.settle("stop " + n.name)
 		if n.kept == "" {
+			if n.behind != "" {
+				p.broke = append(p.broke, "a copy of "+n.behind+" is kept as one of "+n.version)
+			}
 			n.kept, n.keptHas = n.version, n.has
 		}
 		if err := p.refused("upgrade", r.ID); err != nil {
@@ -216,7 +221,7 @@ func (p modelNodes) Restore(_ context.Context, r bluegreen.Resource) (bluegreen.
 	}
 	switch {
 	case n.kept == r.Version:
-		n.version, n.has, n.kept, n.source = n.kept, n.keptHas, "", ""
+		n.version, n.has, n.kept, n.source, n.hidden = n.kept, n.keptHas, "", "", false
 	case n.version != r.Version:
 		return bluegreen.ResourceState{}, &engine.Refusal{Err: errors.New("there is no copy")}
 	}
@@ -239,7 +244,7 @@ func (p modelStorage) Observe(_ context.Context, c fleet.Cluster) (fleet.Observa
 	o := fleet.Observation{At: time.Now()}
 	for _, fn := range c.Cells[0].Nodes {
 		n := p.node(fn.Name)
-		x := fleet.NodeObservation{Cell: "blue", Node: n.name, Address: n.address(), UUID: "uuid-" + n.name, Version: n.version + ".9-MariaDB"}
+		x := fleet.NodeObservation{Cell: "blue", Node: n.name, Address: n.address(), UUID: "uuid-" + n.name, Version: cmp.Or(n.behind, n.version) + ".9-MariaDB"}
 		switch {
 		case !n.running:
 			x.Role, x.Version, x.Error = fleet.RoleUnknown, "", "connection refused"

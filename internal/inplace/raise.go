@@ -220,6 +220,9 @@ func (h handlers) raise(ctx context.Context, c *engine.Call, cell fleet.Cell, no
 				if err != nil {
 					return engine.Result{}, err
 				}
+				if lie := lies(seen, cell, n, c.Campaign.From); lie != "" {
+					return engine.Result{}, engine.Refuse("%s. Seed it anew on %s, or take it out of the cell", lie, c.Campaign.From)
+				}
 				if !cs.OK() {
 					return engine.Result{Wait: true, Status: engine.Status(st), Progress: before, Checks: cs, Message: fmt.Sprintf("%s is not taken out: %s", n.Name, cs.Bad())}, nil
 				}

@@ -44,6 +44,8 @@ func (h handlers) replicasFit(ctx context.Context, c *engine.Call) (engine.Obser
 		case stray:
 			all = append(all, check.Failed("version", fmt.Sprintf("%s runs %s, not %s, and there is no copy of its data: nothing could take it back", n.Name, s.Version, c.Campaign.From),
 				fmt.Sprintf("seed it anew on %s, or take it out of the cell", c.Campaign.From), c.Now()))
+		case n.Name != p.Node && lies(seen, cell, n, c.Campaign.From) != "":
+			all = append(all, check.Failed("version", lies(seen, cell, n, c.Campaign.From), fmt.Sprintf("seed it anew on %s, or take it out of the cell", c.Campaign.From), c.Now()))
 		case s.Node != nil && s.Node.Address != n.Address:
 			all = append(all, check.Failed("provisioner", fmt.Sprintf("the provisioner has %s at %s, the inventory at %s", n.Name, s.Node.Address, n.Address), "correct the inventory", c.Now()))
 		}
@@ -144,6 +146,16 @@ func byHand(c *engine.Call, n fleet.Node, s bluegreen.ResourceState, st raising)
 	}
 	return engine.Refuse("%s runs %s, there is no copy of its data of %s, and it is not this action that raised it: nothing could take it back. Seed it anew on %s, or take it out of the cell",
 		n.Name, s.Version, c.Campaign.From, c.Campaign.From)
+}
+
+// lies tells of a node that runs another version than the one that the provisioner has it on; "" if it does not, or was not seen. What was raised
+// behind the provisioner's back would be copied as data of the old version, and the old version could not open it.
+func lies(seen fleet.Observation, cell fleet.Cell, n fleet.Node, version string) string {
+	o := seenOf(seen, cell.Name, n.Name)
+	if o.Version == "" || fleet.HasVersion(o.Version, version) {
+		return ""
+	}
+	return fmt.Sprintf("%s runs %s, and the provisioner has it on %s: a copy of its data would be no way back", n.Name, o.Version, version)
 }
 
 // found is how a node stands on the way back.
