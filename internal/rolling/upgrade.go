@@ -28,7 +28,8 @@ func (h handlers) raiseCanary(ctx context.Context, c *engine.Call) (engine.Resul
 	return h.bring(ctx, c, c.Campaign.To, 1, 1)
 }
 
-// raiseNodes brings all nodes to the new version. A node that does not get healthy holds here: it is not the first one.
+// raiseNodes brings all nodes to the new version. A node that does not get healthy holds here, for it is not the first one. If no node serves on
+// the new version, for the canary fell ill since, one goes first again.
 func (h handlers) raiseNodes(ctx context.Context, c *engine.Call) (engine.Result, error) {
 	return h.bring(ctx, c, c.Campaign.To, 0, 0)
 }
@@ -58,8 +59,12 @@ func (h handlers) bring(ctx context.Context, c *engine.Call, version string, upT
 		if err != nil {
 			return engine.Result{}, err
 		}
-		if size > 0 {
-			n = size
+		first, text := size == 1, ""
+		if version == c.Campaign.To && !first && count(all, func(s seen) bool { return s.whole(version) }) == 0 {
+			first, text = true, ", one alone, for no node serves on "+version // the canary fell ill in its soak, or is gone
+		}
+		if first {
+			n = 1
 		}
 		want := len(all)
 		switch upTo {
@@ -79,7 +84,7 @@ func (h handlers) bring(ctx context.Context, c *engine.Call, version string, upT
 			return engine.Result{Status: engine.Status(status{}), Progress: 1}, nil
 		}
 		st.Out = names(group)
-		if err := c.Save(ctx, st, progress(all, version, want), strings.Join(st.Out, ", ")+": out, to be brought to "+version); err != nil {
+		if err := c.Save(ctx, st, progress(all, version, want), strings.Join(st.Out, ", ")+": out, to be brought to "+version+text); err != nil {
 			return engine.Result{}, err
 		}
 		c.Point("group-chosen")
@@ -90,8 +95,8 @@ func (h handlers) bring(ctx context.Context, c *engine.Call, version string, upT
 			if !errors.Is(err, errNotHealthy) {
 				return engine.Result{}, err
 			}
-			if size == 1 {
-				return engine.Result{}, &engine.Refusal{Err: err} // the first node goes back
+			if first {
+				return engine.Result{}, &engine.Refusal{Err: err} // it goes back
 			}
 			return engine.Result{Wait: true, RetryAfter: 15 * time.Second, Status: engine.Status(st), Progress: progress(all, version, want),
 				Message: fmt.Sprintf("%v. The others go on serving; nothing more is taken out. Mend it, or abort: then every group goes back", err)}, nil
