@@ -125,7 +125,7 @@ func runner(r settings.EngineRun) service.Runner {
 	case r.Local != nil:
 		return service.Local{Root: r.Local.Root}
 	case r.Systemd != nil:
-		return service.Systemd(r.Systemd.Unit, r.Systemd.Any, r.Systemd.SSH...)
+		return service.Systemd{Unit: r.Systemd.Unit, Any: r.Systemd.Any, SSH: r.Systemd.SSH}
 	}
 	return service.Commands{IsRunning: r.Commands.Running, StartWith: r.Commands.Start, StopWith: r.Commands.Stop}
 }

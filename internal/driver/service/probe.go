@@ -134,14 +134,27 @@ func (p Probe) run(ctx context.Context, u Unit) ([]byte, error) {
 	return out, err
 }
 
-// command runs a command line and gives its output and exit code. It ends with the context, and so does all that it started.
+// command fills placeholders in, and runs the command line.
 func command(ctx context.Context, argv, env []string, u Unit) (out []byte, code int, err error) {
-	args := make([]string, len(argv))
-	for i, text := range argv {
-		if args[i], err = expand(text, u); err != nil {
-			return nil, 0, err
-		}
+	if argv, err = expanded(argv, u); err != nil {
+		return nil, 0, err
 	}
+	return run(ctx, argv, env)
+}
+
+func expanded(texts []string, u Unit) (all []string, err error) {
+	for _, text := range texts {
+		word, err := expand(text, u)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, word)
+	}
+	return all, nil
+}
+
+// run runs a command line and gives its output and exit code. It ends with the context, and so does all that it started.
+func run(ctx context.Context, args, env []string) (out []byte, code int, err error) {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	var b bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &limited{&b, mostAnswer}, &limited{&b, mostAnswer}

@@ -100,15 +100,6 @@ const (
 	Fenced     = 75
 )
 
-// Systemd are the commands for a unit of systemd, such as "jobs-{version}@{node}"; with ssh, such as ["ssh", "{host}"], before each.
-// The version's command line stands in the unit: StartWith stops what runs of other versions by the unit's Conflicts.
-func Systemd(unit, any string, ssh ...string) Commands {
-	line := func(args ...string) []string {
-		return append(append([]string{}, ssh...), append([]string{"systemctl"}, args...)...)
-	}
-	return Commands{IsRunning: line("is-active", "--quiet", any), StartWith: line("start", unit), StopWith: line("stop", any)}
-}
-
 // Runs asks the user's command.
 func (c Commands) Runs(ctx context.Context, u Unit) (bool, error) {
 	out, code, err := command(ctx, c.IsRunning, nil, u)
@@ -130,7 +121,16 @@ func (c Commands) Start(ctx context.Context, u Unit) error { return c.do(ctx, c.
 func (c Commands) Stop(ctx context.Context, u Unit) error { return c.do(ctx, c.StopWith, u) }
 
 func (c Commands) do(ctx context.Context, argv []string, u Unit) error {
-	out, code, err := command(ctx, argv, u.Env, u)
+	argv, err := expanded(argv, u)
+	if err != nil {
+		return err
+	}
+	return do(ctx, argv, u)
+}
+
+// do runs a command that changes the unit.
+func do(ctx context.Context, argv []string, u Unit) error {
+	out, code, err := run(ctx, argv, u.Env)
 	out = u.hidden(out)
 	switch {
 	case err != nil:

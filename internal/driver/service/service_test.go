@@ -197,26 +197,6 @@ esac
 	}
 }
 
-func TestSystemdLines(t *testing.T) {
-	c := Systemd("jobs-{version}@{node}", "jobs-*@{node}", "ssh", "-oBatchMode=yes", "{host}")
-	u := Unit{Node: fleet.Node{Name: "n1", Address: "10.0.0.1:80"}, Version: "1.1"}
-	for want, argv := range map[string][]string{
-		"ssh -oBatchMode=yes 10.0.0.1 systemctl is-active --quiet jobs-*@n1": c.IsRunning,
-		"ssh -oBatchMode=yes 10.0.0.1 systemctl start jobs-1.1@n1":           c.StartWith,
-		"ssh -oBatchMode=yes 10.0.0.1 systemctl stop jobs-*@n1":              c.StopWith,
-	} {
-		var got []string
-		for _, text := range argv {
-			arg, err := expand(text, u)
-			must(t, err)
-			got = append(got, arg)
-		}
-		if strings.Join(got, " ") != want {
-			t.Errorf("%s\nwant %s", strings.Join(got, " "), want)
-		}
-	}
-}
-
 func TestTexts(t *testing.T) {
 	u := Unit{Ref: fleet.ClusterRef{Env: "qa", Name: "jobs"}, Node: fleet.Node{Name: "n1", Address: "[::1]:80", Zone: "a"}, Version: "1.1", Term: 7}
 	for text, want := range map[string]string{"": "", "plain": "plain", "{node} {address} {host} {port}": "n1 [::1]:80 ::1 80", "{zone}{env}{cluster}{version}{term}": "aqajobs1.17",
