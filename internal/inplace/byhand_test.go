@@ -171,7 +171,7 @@ func TestANodeWithoutACopyStaysOnTheWayBack(t *testing.T) {
 					t.Errorf("%s is taken out of reads", n.name)
 				}
 			})
-			if outcome != engine.NeedsHuman || m.is() != want || len(m.broke) > 0 || !strings.Contains(message, n.name+" runs 11.8.9, and there is no copy") {
+			if outcome != engine.NeedsHuman || m.is() != want || len(m.broke) > 0 || !strings.Contains(message, n.name+" runs 11.8.9, and there is no copy of its data of 10.11: it stays as it is") {
 				t.Errorf("ended %s (%s) with %s; broken: %v", outcome, message, m.is(), m.broke)
 			}
 			m.reads(t, n.name)
@@ -204,5 +204,39 @@ func TestANodeWhoseCopyIsBeingPutBackIsNotWithoutOne(t *testing.T) {
 			t.Errorf("ended %s (%s) with %s; broken: %v", outcome, message, m.is(), m.broke)
 		}
 		m.whole(t, "swapped", a.Cluster.Cells[0])
+	})
+}
+
+// What the action itself has raised is its own, although somebody has deleted the copy since.
+func TestACopyDeletedByHandIsNotANodeRaisedByHand(t *testing.T) {
+	plan, _ := strategy.InPlace().Expand(strategy.StageUpgradeReplicas, strategy.Forward)
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		deleted := false
+		outcome, message, a := runStage(t, m, m.cluster(), plan, func(e engine.Edge) {
+			if n := m.node("orders-2"); e.Point == "node-raised" && m.node("orders-3").version == "11.8" && !deleted {
+				deleted, n.kept = true, ""
+				runtime.Goexit()
+			}
+		})
+		if !deleted || outcome != engine.Completed || m.is() != "10.11* 11.8 11.8+" {
+			t.Errorf("ended %s (%s) with %s", outcome, message, m.is())
+		}
+		m.whole(t, "deleted", a.Cluster.Cells[0])
+	})
+}
+
+// The old primary has no way back once it is to be raised: that a person has raised it is no reason to stop.
+func TestAnOldPrimaryRaisedByHandIsRaised(t *testing.T) {
+	plan, _ := strategy.InPlace().Expand(strategy.StageUpgradeLast, strategy.Forward)
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		cl := m.at(true, true)
+		m.nodes[0].version = "11.8"
+		outcome, message, a := runStage(t, m, cl, plan, nil)
+		if outcome != engine.Completed || m.is() != "11.8 11.8* 11.8" {
+			t.Errorf("ended %s (%s) with %s", outcome, message, m.is())
+		}
+		m.whole(t, "raised by hand", a.Cluster.Cells[0])
 	})
 }
