@@ -73,7 +73,7 @@ func New(all []settings.Engine) (*Engines, error) {
 func (x *Engines) site(e settings.Engine) (*site, error) {
 	s := &site{Engine: e}
 	var err error
-	if s.nodes, err = service.New(service.Config{Versions: versions(e), Health: probe(e.Health), Version: probe(e.Version), StopWithin: e.Run.StopWithin, Runner: runner(e.Run)}); err != nil {
+	if s.nodes, err = service.New(service.Config{Versions: versions(e), Health: probe(e.Health), Version: probe(e.Version), StartWithin: e.Run.StartWithin, StopWithin: e.Run.StopWithin, Runner: runner(e.Run)}); err != nil {
 		return nil, err
 	}
 	cfg := schema.ExpanderConfig{Dialect: schema.Dialect(e.Database.Dialect), Folders: map[string]string{}, Statements: map[string]string{}, Allow: e.Database.Allow,

@@ -37,7 +37,36 @@ type Config struct {
 	Health     Probe
 	Version    Probe
 	StopWithin time.Duration // how long a node gets to end by itself; 0: 1 min
-	Runner     Runner
+	// StartWithin is how long the start of a node may take, RunsWithin the look whether it runs; 0: 2 min, 30 s.
+	StartWithin, RunsWithin time.Duration
+	Runner                  Runner
+}
+
+// LateError means that something of the user's did not end in time. It is a context.DeadlineExceeded.
+type LateError struct {
+	Within time.Duration
+	Key    string // of the supervisor's file that says how long; "" if none does
+}
+
+// Error says what was done then.
+func (e *LateError) Error() string {
+	return fmt.Sprintf("it did not end within %s, and was ended with all that it had started", e.Within)
+}
+
+// Unwrap tells that a deadline was exceeded.
+func (e *LateError) Unwrap() error { return context.DeadlineExceeded }
+
+// ErrorHint says what to do.
+func (e *LateError) ErrorHint() string {
+	if e.Key == "" {
+		return "try it by hand on the supervisor's machine, as the supervisor's user: it has to answer by then"
+	}
+	return "try it by hand on the supervisor's machine, as the supervisor's user; if it needs longer, raise " + e.Key
+}
+
+// within bounds what comes of a call of the user's.
+func within(ctx context.Context, d time.Duration, key string) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, d, &LateError{d, key})
 }
 
 // Unit is one node on one version, for a Runner.
@@ -69,6 +98,12 @@ func New(cfg Config) (*Driver, error) {
 	if cfg.StopWithin == 0 {
 		cfg.StopWithin = time.Minute
 	}
+	if cfg.StartWithin == 0 {
+		cfg.StartWithin = 2 * time.Minute
+	}
+	if cfg.RunsWithin == 0 {
+		cfg.RunsWithin = 30 * time.Second
+	}
 	_, local := cfg.Runner.(Local)
 	for _, v := range cfg.Versions {
 		if local && len(v.Command) == 0 {
@@ -89,7 +124,7 @@ func New(cfg Config) (*Driver, error) {
 // Observe asks the node.
 func (d *Driver) Observe(ctx context.Context, c fleet.Cluster, n fleet.Node) (rolling.NodeState, error) {
 	u := Unit{Ref: c.Ref(), Node: n}
-	runs, err := d.cfg.Runner.Runs(ctx, u)
+	runs, err := d.runs(ctx, u)
 	if err != nil {
 		return rolling.NodeState{}, fmt.Errorf("look whether %s runs: %w", n.Name, err)
 	}
@@ -112,6 +147,12 @@ func (d *Driver) Observe(ctx context.Context, c fleet.Cluster, n fleet.Node) (ro
 		s.Healthy, s.Detail = false, "it does not say its version: "+err.Error()
 	}
 	return s, nil
+}
+
+func (d *Driver) runs(ctx context.Context, u Unit) (bool, error) {
+	ctx, cancel := within(ctx, d.cfg.RunsWithin, "")
+	defer cancel()
+	return d.cfg.Runner.Runs(ctx, u)
 }
 
 // Start starts the node on the version.
@@ -149,6 +190,8 @@ func (d *Driver) Start(ctx context.Context, c fleet.Cluster, n fleet.Node, versi
 				u.Env, u.secrets = append(u.Env, k+"="+value), append(u.secrets, text, value)
 			}
 		}
+		ctx, cancel := within(ctx, d.cfg.StartWithin, "run.start_within")
+		defer cancel()
 		return d.cfg.Runner.Start(ctx, u)
 	}
 	var known []string
@@ -160,7 +203,7 @@ func (d *Driver) Start(ctx context.Context, c fleet.Cluster, n fleet.Node, versi
 
 // Stop ends the node.
 func (d *Driver) Stop(ctx context.Context, c fleet.Cluster, n fleet.Node, term int64) error {
-	ctx, cancel := context.WithTimeout(ctx, d.cfg.StopWithin)
+	ctx, cancel := within(ctx, d.cfg.StopWithin, "run.stop_within")
 	defer cancel()
 	return d.cfg.Runner.Stop(ctx, Unit{Ref: c.Ref(), Node: n, Term: term})
 }

@@ -10,12 +10,14 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
+	"github.com/windlass-db/windlass/internal/driver/sockets"
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/rolling"
@@ -194,6 +196,56 @@ esac
 	began := time.Now()
 	if _, err := (Probe{Command: []string{script, "hang"}, Timeout: 100 * time.Millisecond}).ask(ctx, Unit{Node: n}); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 30*time.Second {
 		t.Errorf("a command that hangs: %v after %v", err, time.Since(began))
+	}
+}
+
+// A command that does not end is ended with all that it started, and the error says so, and what can be done.
+func TestCommandsThatHang(t *testing.T) {
+	dir := t.TempDir()
+	script := filepath.Join(dir, "run")
+	must(t, os.WriteFile(script, []byte(`#!/bin/sh
+trap '' TERM
+cd "$(dirname "$0")" && sleep 1000 &
+echo $! > "$(dirname "$0")/$1.child"
+wait
+`), 0o755))
+	c := fleet.Cluster{Env: "qa", Name: "jobs"}
+	n := fleet.Node{Name: "n1", Address: "h:1"}
+	d, err := New(Config{Versions: []Version{{Version: "1.0"}}, StartWithin: 3 * time.Second, StopWithin: 3 * time.Second, RunsWithin: 3 * time.Second,
+		Runner: Commands{IsRunning: []string{script, "running"}, StartWith: []string{script, "start"}, StopWith: []string{script, "stop"}},
+		Health: Probe{Command: []string{script}}, Version: Probe{Command: []string{script}}})
+	must(t, err)
+	if d, err := New(Config{Health: Probe{TCP: "h:1"}, Version: Probe{TCP: "h:1"}}); err != nil || d.cfg.RunsWithin != 30*time.Second || d.cfg.StartWithin != 2*time.Minute || d.cfg.StopWithin != time.Minute {
+		t.Errorf("without limits: %+v, %v", d, err)
+	}
+	for what, f := range map[string]func(context.Context) error{
+		"running": func(ctx context.Context) error { _, err := d.Observe(ctx, c, n); return err },
+		"start":   func(ctx context.Context) error { return d.Start(ctx, c, n, "1.0", 1) },
+		"stop":    func(ctx context.Context) error { return d.Stop(ctx, c, n, 1) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(ctx, time.Minute)
+			err := f(ctx)
+			var late *LateError
+			if !errors.As(err, &late) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), script) || !strings.Contains(err.Error(), "did not end within 3s") {
+				t.Errorf("%s: %v", what, err)
+			} else if what != "running" && !strings.Contains(late.ErrorHint(), "run."+what+"_within") {
+				t.Errorf("%s: %s", what, late.ErrorHint())
+			}
+			if ctx.Err() != nil {
+				t.Errorf("%s hangs", what)
+			}
+			cancel()
+			b, err := os.ReadFile(filepath.Join(dir, what+".child"))
+			must(t, err)
+			pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+			must(t, err)
+			processtest.Until(t, time.Minute, what+": what it started is gone", func() bool {
+				stat, err := sockets.Stat("/proc", pid)
+				return err != nil || stat[0] == "Z"
+			})
+		})
 	}
 }
 

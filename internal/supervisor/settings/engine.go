@@ -40,10 +40,11 @@ type EngineVersion struct {
 
 // EngineRun says what starts and stops nodes.
 type EngineRun struct {
-	Local      *EngineLocal    `yaml:"local" doc:"as processes of this machine"`
-	Systemd    *EngineSystemd  `yaml:"systemd" doc:"as units of systemd, here or over ssh"`
-	Commands   *EngineCommands `yaml:"commands" doc:"by commands of yours"`
-	StopWithin time.Duration   `yaml:"stop_within" rule:"max=1d" doc:"how long a node gets to end by itself; absent: 1m" example:"1m"`
+	Local       *EngineLocal    `yaml:"local" doc:"as processes of this machine"`
+	Systemd     *EngineSystemd  `yaml:"systemd" doc:"as units of systemd, here or over ssh"`
+	Commands    *EngineCommands `yaml:"commands" doc:"by commands of yours"`
+	StartWithin time.Duration   `yaml:"start_within" rule:"max=1d" doc:"how long the start of a node may take, before what starts it is ended; absent: 2m" example:"2m"`
+	StopWithin  time.Duration   `yaml:"stop_within" rule:"max=1d" doc:"how long a node gets to end by itself, before it is killed, or what stops it is ended; absent: 1m" example:"1m"`
 }
 
 // EngineLocal runs nodes as processes.
