@@ -98,6 +98,12 @@ func TestRolesAreWhatBruteForceSays(t *testing.T) {
 		if can != (err == nil) {
 			t.Fatalf("%+v %+v: by hand %v; the plan says %v", p.Skews, p.Newers, can, err)
 		}
+		// New nodes beside the old ones: the role goes to one of them, and then the old ones go.
+		begun, switched := world{at: [3]int{0, 0, 1}}, world{at: [3]int{0, 0, 1}, source: 2, window: true}
+		_, err2 := p.Plan(Request{From: "1", To: "2", Strategy: BlueGreen})
+		if beside := (world{}).legal(p) && begun.legal(p) && switched.legal(p); beside != (err2 == nil) {
+			t.Fatalf("%+v %+v: new nodes beside the old ones: by hand %v; the plan says %v", p.Skews, p.Newers, beside, err2)
+		}
 		if err != nil {
 			return
 		}

@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -30,6 +31,12 @@ func random(t *rapid.T) *Product {
 	} else {
 		p.Skews = append(p.Skews, Skew{Releases: all, CalleeOlder: skew.Draw(t, "older"), CalleeNewer: skew.Draw(t, "newer")})
 	}
+	for _, c := range p.Calls { // a rule that names a call goes before the one for all
+		named := slices.ContainsFunc(p.Skews, func(s Skew) bool { return s.From == c.From && s.To == c.To })
+		if !named && rapid.IntRange(0, 3).Draw(t, "named") == 0 {
+			p.Skews = append(p.Skews, Skew{c.From, c.To, rapid.SampledFrom([]Range{all, {0, 2, "below 3"}, {2, 3, "from 3"}}).Draw(t, "range"), skew.Draw(t, "older named"), skew.Draw(t, "newer named"), ""})
+		}
+	}
 	if rapid.Bool().Draw(t, "ordered") {
 		p.Orders = append(p.Orders, Order{Releases: rapid.SampledFrom([]Range{all, {0, 2, "below 3"}, {2, 3, "from 3"}}).Draw(t, "range"), Direction: BottomToTop})
 	}
@@ -52,11 +59,11 @@ func legal(p *Product, owner []string, releases []int) bool {
 				if c.From != x || c.To != y {
 					continue
 				}
-				s := p.Skews[0]
-				if len(p.Skews) > 1 && max(a, b) == 2 {
-					s = p.Skews[1]
+				apart := max(a, b) - min(a, b)
+				if apart == 2 && len(p.bridged) > 0 {
+					apart = 1 // the only bridge that these tests know
 				}
-				if b < a && s.CalleeOlder >= 0 && a-b > s.CalleeOlder || b > a && s.CalleeNewer >= 0 && b-a > s.CalleeNewer {
+				if s, ok := skewOf(p, x, y, max(a, b)); ok && (b < a && s.CalleeOlder >= 0 && apart > s.CalleeOlder || b > a && s.CalleeNewer >= 0 && apart > s.CalleeNewer) {
 					return false
 				}
 				for _, o := range p.Orders {
@@ -73,6 +80,22 @@ func legal(p *Product, owner []string, releases []int) bool {
 		}
 	}
 	return true
+}
+
+// skewOf is the plain reading of which rule counts: of those for the newer one's release the one that names the call, else the one that names none.
+func skewOf(p *Product, from, to string, newest int) (found Skew, ok bool) {
+	for _, s := range p.Skews {
+		if newest < s.Releases.From || newest >= s.Releases.To {
+			continue
+		}
+		if s.From == from && s.To == to {
+			return s, true
+		}
+		if s.From == "" {
+			found, ok = s, true
+		}
+	}
+	return found, ok
 }
 
 // paths reports whether any order of upgrading whole components, node by node, passes through legal states alone.
@@ -106,37 +129,87 @@ func TestPlanIsWhatBruteForceSays(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) { compare(t, random(t)) })
 }
 
-// failer is what both rapid and the mutants' test give.
-type failer interface {
-	Fatalf(format string, args ...any)
+// TestCanariesAreWhatBruteForceSays lets one node go before everything else.
+func TestCanariesAreWhatBruteForceSays(t *testing.T) {
+	seen := map[bool]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		p := random(t)
+		c := rapid.SampledFrom(p.Components).Draw(t, "canary")
+		from := rapid.IntRange(0, 1).Draw(t, "from")
+		path, err := p.Plan(Request{From: p.Releases[from].Name, To: p.Releases[from+1].Name, Canary: c.Name})
+		owner := owners(p)
+		begun := all(owner, from)
+		begun[slices.Index(owner, c.Name)]++
+		can := !c.Single && paths(p, owner, begun, from+1, "")
+		seen[can]++
+		if can != (err == nil) {
+			t.Fatalf("%+v: a canary of %s from %d: by hand %v; the plan says %v", p, c.Name, from+1, can, err)
+		}
+		if s := path.Hops; can && (s[0].Steps[0].Component != c.Name || !legal(p, owner, begun)) {
+			t.Fatalf("%s does not go first: %s", c.Name, text(path))
+		}
+	})
+	if seen[true] == 0 || seen[false] == 0 {
+		t.Errorf("one side alone was tried: %v", seen)
+	}
 }
 
-func compare(t failer, p *Product) {
-	var owner []string
+// TestBridgesAreWhatBruteForceSays goes over two releases at once.
+func TestBridgesAreWhatBruteForceSays(t *testing.T) {
+	seen := map[bool]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		p := random(t)
+		path, err := p.Plan(Request{From: "1", To: "3", Bridges: []Bridge{{Name: "b", Product: p.Name, From: "1", To: "3"}}})
+		owner, on := owners(p), p.with("b", 0, 2)
+		can := paths(on, owner, all(owner, 0), 2, "")
+		seen[can]++
+		if can != (err == nil) || can && len(path.Hops) != 1 {
+			t.Fatalf("%+v: over the bridge: by hand %v; the plan says %v, %s", p, can, err, text(path))
+		}
+		if can {
+			walkAll(t, on, path, owner, all(owner, 0))
+		}
+		if _, err := p.Plan(Request{From: "1", To: "2", Bridges: []Bridge{{Name: "b", Product: p.Name, From: "1", To: "3"}}}); (err == nil) != paths(p, owner, all(owner, 0), 1, "") {
+			t.Fatalf("%+v: a bridge that goes too far changes the plan: %v", p, err)
+		}
+	})
+	if seen[true] == 0 || seen[false] == 0 {
+		t.Errorf("one side alone was tried: %v", seen)
+	}
+}
+
+// owners are the components of the nodes that brute force tries: two of each, and one of what there is one of.
+func owners(p *Product) (owner []string) {
 	for _, c := range p.Components {
 		owner = append(owner, c.Name)
 		if !c.Single { // of a schema there is one
 			owner = append(owner, c.Name)
 		}
 	}
-	at := func(release int) []int {
-		all := make([]int, len(owner))
-		for i := range all {
-			all[i] = release
-		}
-		return all
-	}
+	return owner
+}
+
+// all nodes on a release.
+func all(owner []string, release int) []int { return slices.Repeat([]int{release}, len(owner)) }
+
+// failer is what both rapid and the mutants' test give.
+type failer interface {
+	Fatalf(format string, args ...any)
+}
+
+func compare(t failer, p *Product) {
+	owner := owners(p)
 	for from := range 2 {
 		path, err := p.Plan(Request{From: p.Releases[from].Name, To: p.Releases[from+1].Name})
 		var no *NoPath
 		if err != nil && !errors.As(err, &no) {
 			t.Fatalf("plan: %v", err)
 		}
-		if can := paths(p, owner, at(from), from+1, ""); can != (err == nil) {
+		if can := paths(p, owner, all(owner, from), from+1, ""); can != (err == nil) {
 			t.Fatalf("%+v: brute force finds a path from %d: %v; the plan says %v", p, from+1, can, err)
 		}
 		if err == nil {
-			walkAll(t, p, path, owner, at(from))
+			walkAll(t, p, path, owner, all(owner, from))
 		}
 	}
 }
@@ -172,53 +245,71 @@ type catcher struct{ failed bool }
 
 func (c *catcher) Fatalf(string, ...any) { c.failed = true; panic(c) }
 
-// TestMutantsAreSeen breaks the rules that the planner sees, and not those that brute force reads: each has to be noticed.
+// TestMutantsAreSeen breaks the rules that the planner sees, and not those that brute force reads: each has to be noticed. Without its rules the
+// planner would begin with a, which is of the lowest layer; by them b goes first.
 func TestMutantsAreSeen(t *testing.T) {
-	base := func() *Product {
-		return &Product{Name: "m", Layers: []string{"l"}, Releases: []Release{{Name: "1"}, {Name: "2"}, {Name: "3"}}, Back: Back{Node: BackRestart},
-			Components: []Component{{Name: "a", Layer: "l"}, {Name: "b", Layer: "l"}},
-			Calls:      []Call{{From: "a", To: "b"}, {From: "b", To: "b"}}, Skews: []Skew{{Releases: Range{0, 3, ""}, CalleeOlder: 1, CalleeNewer: 1}},
-			Orders: []Order{{Releases: Range{0, 3, ""}, Direction: BottomToTop}}}
+	whole := Range{0, 3, ""}
+	base := func(orders []Order, skews ...Skew) *Product {
+		return &Product{Name: "m", Layers: []string{"top", "low"}, Releases: []Release{{Name: "1"}, {Name: "2"}, {Name: "3"}}, Back: Back{Node: BackRestart},
+			Components: []Component{{Name: "a", Layer: "low"}, {Name: "b", Layer: "top"}},
+			Calls:      []Call{{From: "a", To: "b"}}, Skews: skews, Orders: orders}
 	}
-	seen := func(mutate func(p *Product, path *Path)) (failed bool) {
-		c := &catcher{}
-		defer func() {
-			if r := recover(); r != nil && r != c {
-				panic(r)
-			}
-			failed = c.failed
-		}()
-		mutant, plain := base(), base()
+	ordered := func() *Product {
+		return base([]Order{{Releases: whole, Direction: BottomToTop}}, Skew{Releases: whole, CalleeOlder: 1, CalleeNewer: 1})
+	}
+	skewed := func() *Product { return base(nil, Skew{Releases: whole, CalleeOlder: 0, CalleeNewer: 1}) }
+	named := func() *Product {
+		return base(nil, Skew{Releases: whole, CalleeOlder: 1, CalleeNewer: 1}, Skew{From: "a", To: "b", Releases: whole, CalleeOlder: 0, CalleeNewer: 1})
+	}
+	swap := func(path *Path) {
+		s := path.Hops[0].Steps
+		s[0], s[1] = s[1], s[0]
+	}
+	for name, c := range map[string]struct {
+		plain  func() *Product
+		mutate func(p *Product)
+		change func(path *Path)
+	}{
+		"":                                  {plain: ordered},
+		" by skew":                          {plain: skewed},
+		" by a named skew":                  {plain: named},
+		"a swapped order":                   {plain: ordered, change: swap},
+		"a dropped order":                   {plain: ordered, mutate: func(p *Product) { p.Orders = nil }},
+		"an order of other releases":        {plain: ordered, mutate: func(p *Product) { p.Orders[0].Releases = Range{2, 3, ""} }},
+		"a skew off by one":                 {plain: skewed, mutate: func(p *Product) { p.Skews[0].CalleeOlder++ }},
+		"a skew's sides swapped":            {plain: skewed, mutate: func(p *Product) { p.Skews[0].CalleeOlder, p.Skews[0].CalleeNewer = 1, 0 }},
+		"a dropped skew":                    {plain: skewed, mutate: func(p *Product) { p.Skews = nil }},
+		"a general skew instead of its own": {plain: named, mutate: func(p *Product) { p.Skews = p.Skews[:1] }},
+		"a dropped call":                    {plain: skewed, mutate: func(p *Product) { p.Calls = nil }},
+	} {
+		mutant := c.plain()
+		if c.mutate != nil {
+			c.mutate(mutant)
+		}
 		path, err := mutant.Plan(Request{From: "1", To: "2"})
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s: %v", name, err)
 		}
-		mutate(mutant, &path)
-		if again, err := mutant.Plan(Request{From: "1", To: "2"}); err == nil && len(mutant.Orders) == 0 {
-			path = again
+		if c.change != nil {
+			c.change(&path)
 		}
-		walkAll(c, plain, path, []string{"a", "a", "b", "b"}, []int{0, 0, 0, 0})
-		return false
+		if seen := caught(func(f failer) { walkAll(f, c.plain(), path, []string{"a", "a", "b", "b"}, make([]int, 4)) }); seen != (c.mutate != nil || c.change != nil) {
+			t.Errorf("the plan%s: seen %v", " with "+name, seen)
+		}
 	}
-	if seen(func(*Product, *Path) {}) {
-		t.Error("the plan itself is said to be wrong")
-	}
-	if !seen(func(p *Product, path *Path) {
-		path.Hops[0].Steps[0], path.Hops[0].Steps[1] = path.Hops[0].Steps[1], path.Hops[0].Steps[0]
-	}) {
-		t.Error("a swapped order is not seen")
-	}
-	if !seen(func(p *Product, path *Path) { path.Hops[0].To = "3" }) {
-		t.Error("a skew that is off by one is not seen")
-	}
-	if !seen(func(p *Product, path *Path) {
-		p.Orders = nil
-		p.Components[0], p.Components[1] = p.Components[1], p.Components[0]
-		p.Layers, p.Components[0].Layer = []string{"l", "low"}, "l"
-		p.Components[1].Layer = "low"
-	}) {
-		t.Error("a dropped rule is not seen")
-	}
+}
+
+// caught tells whether something fails.
+func caught(try func(f failer)) (failed bool) {
+	c := &catcher{}
+	defer func() {
+		if r := recover(); r != nil && r != c {
+			panic(r)
+		}
+		failed = c.failed
+	}()
+	try(c)
+	return false
 }
 
 // BenchmarkPlan proves a plan of five components and twelve hops over a thousand nodes: the number of nodes does not matter.

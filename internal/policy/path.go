@@ -181,10 +181,7 @@ func (w *walk) order() ([]Component, error) {
 			if err != nil {
 				return nil, err
 			}
-			if len(bad) > 0 && a.Name == b.Name {
-				return nil, &NoPath{Product: w.p.Name, From: w.from, To: w.to, Forbidden: bad}
-			}
-			if len(bad) > 0 {
+			if len(bad) > 0 { // of a itself too: then it can't be mixed, and the cycle is one of itself
 				before[a.Name][b.Name] = bad
 			}
 		}

@@ -304,6 +304,39 @@ func TestVersionsWithSuffixes(t *testing.T) {
 	}
 }
 
+// Behind the point of no return of a hop nothing goes back, whatever is moved after it.
+func TestNothingGoesBackBehindThePointOfNoReturn(t *testing.T) {
+	p := &Product{Name: "m", Layers: []string{"top", "low"}, Releases: []Release{{Name: "1"}, {Name: "2"}}, Back: Back{Node: BackReseed},
+		Components: []Component{{Name: "app", Layer: "top"}, {Name: "node", Layer: "low"}, {Name: "first", Layer: "low", RoleOf: "node"}},
+		Calls:      []Call{{From: "node", To: "first"}, {From: "app", To: "first"}}, Skews: []Skew{{Releases: Range{0, 2, ""}, CalleeOlder: 1, CalleeNewer: 1}}}
+	path, err := p.Plan(Request{From: "1", To: "2"})
+	want := "1>2\nupgrade node, but for the node that is first\nswitch first to an upgraded node; the former one stays\nupgrade the node that was first ⚑\nupgrade app ⚑"
+	if err != nil || text(path) != want || path.Hops[0].Steps[3].Back != "" {
+		t.Errorf("%v: %s", err, text(path))
+	}
+}
+
+// A rule that names a call goes before the one for all calls, stricter or not; and what meets itself is a pair of the proof.
+func TestNamedSkewsGoFirst(t *testing.T) {
+	p := &Product{Name: "m", Layers: []string{"l"}, Releases: []Release{{Name: "1"}, {Name: "2"}}, Components: []Component{{Name: "a", Layer: "l"}, {Name: "b", Layer: "l"}},
+		Calls: []Call{{From: "a", To: "b"}, {From: "a", To: "a"}, {From: "b", To: "b"}}}
+	whole := Range{0, 2, ""}
+	p.Skews = []Skew{{Releases: whole}, {From: "a", To: "b", Releases: whole, CalleeOlder: 1}, {From: "b", To: "b", Releases: Range{0, 1, ""}, CalleeOlder: 1, CalleeNewer: 1}}
+	for text, rule := range map[string]string{"a=2 b=1": "skew[1]", "a=1 b=2": "skew[1]!", "a=1 a=2": "skew[0]!", "b=1 b=2": "skew[0]!", "b=1": "skew[2]", "b=2": "skew[0]"} {
+		pairs, bad, err := p.Check(State{Present: state(strings.Fields(text)...)})
+		got := map[string]bool{}
+		for _, x := range pairs {
+			got[x.Rule.ID] = true
+		}
+		for _, x := range bad {
+			got[x.Rule.ID+"!"] = true
+		}
+		if err != nil || !got[rule] || strings.HasSuffix(rule, "!") != (len(bad) > 0) {
+			t.Errorf("%s: %v, %v; want %s", text, got, err, rule)
+		}
+	}
+}
+
 // cyclic is a product that nobody can upgrade: each of two calls the other, bottom to top.
 const cyclic = `kind: Product
 version: 1
@@ -593,6 +626,7 @@ func TestBridgeOfOtherBuilds(t *testing.T) {
 		{"5.0.1-shop4", "14.0", 0},
 		{"5.0", "14.0.2-shop11", 0},
 		{"4.0.7", "15.0.7", 3}, // its ends are within the path
+		{"5.0", "9.0", 4},      // it goes too far
 		{"6.0.9", "14.0.7", 8}, // it does not begin on the path
 	} {
 		path, err := builtin(t, "vitess").Plan(Request{From: c.from, To: c.to, Bridges: []Bridge{b}})
