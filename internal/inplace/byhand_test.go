@@ -110,6 +110,13 @@ func TestNoOtherNodeIsRaisedBesideOneRaisedByHand(t *testing.T) {
 // The same, behind the provisioner's back: it has the node on the old version still, and would keep a copy of newer data as one of the old.
 func TestAReplicaRaisedBehindTheProvisionersBack(t *testing.T) {
 	plan, _ := strategy.InPlace().Expand(strategy.StageUpgradeReplicas, strategy.Forward)
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		m.nodes[2].behind = "11.8"
+		if outcome, message, _ := runStage(t, m, m.cluster(), plan, nil); outcome != engine.WentBack || !strings.Contains(message, "check-replicas waited") {
+			t.Errorf("raised before the stage: ended %s (%s)", outcome, message)
+		}
+	})
 	kills := 0
 	for _, e := range engine.Edges(plan, newModel().handlers(t)) {
 		if e.Undo || e.Kind == strategy.ProveWrites {
