@@ -121,6 +121,7 @@ func (h handlers) nodesFit(ctx context.Context, c *engine.Call) (engine.Observat
 		return engine.Observation{}, err
 	}
 	var cs check.Results
+	connected := false
 	new := count(all, func(s seen) bool { return fleet.HasVersion(s.is.Version, c.Campaign.To) })
 	for _, s := range all {
 		switch {
@@ -134,6 +135,7 @@ func (h handlers) nodesFit(ctx context.Context, c *engine.Call) (engine.Observat
 			cs = append(cs, check.Passed("serves", s.String(), c.Now()))
 		}
 		n, what, err := h.Connections.Of(ctx, c.Cluster, s.Node)
+		connected = connected || err != nil || n > 0
 		switch {
 		case err != nil:
 			cs = append(cs, check.Unknowable("database-connections", err, c.Now()))
@@ -142,6 +144,10 @@ func (h handlers) nodesFit(ctx context.Context, c *engine.Call) (engine.Observat
 		default:
 			cs = append(cs, check.Passed("database-connections", fmt.Sprintf("%s has %d: %s", s.Name, n, what), c.Now()))
 		}
+	}
+	if !connected {
+		cs = append(cs, check.Failed("database-connections", "no node is seen with a connection to the database, though they serve: that a stopped one has none would prove nothing",
+			"correct how a node's connections are known, connections.by and connections.value of the engine's database in the supervisor's file", c.Now()))
 	}
 	ok, bad, err := h.Schema.Expanded(ctx, c.Cluster, c.Campaign.To)
 	switch {
@@ -159,19 +165,19 @@ func (h handlers) nodesFit(ctx context.Context, c *engine.Call) (engine.Observat
 	return o, nil
 }
 
-// schemaMissing tells why a node may not be started on the version; "" if it may. The old version may always.
-func (h handlers) schemaMissing(ctx context.Context, c *engine.Call, version string) (string, error) {
+// schemaThere refuses a node on the new version without its schema. The old version may always be started.
+func (h handlers) schemaThere(ctx context.Context, c *engine.Call, version string) error {
 	if version != c.Campaign.To {
-		return "", nil
+		return nil
 	}
 	ok, cs, err := h.Schema.Expanded(ctx, c.Cluster, version)
 	if err != nil {
-		return "", fmt.Errorf("look at the schema: %w", err)
+		return fmt.Errorf("look at the schema: %w", err)
 	}
 	if !ok {
-		return "the schema of " + version + " is not there any more: " + cs.Bad().String(), nil
+		return engine.Refuse("the schema of %s is not there any more: %s", version, cs.Bad())
 	}
-	return "", nil
+	return nil
 }
 
 // until looks again and again until it is so, or the time is over; what tells what is missing.
@@ -180,7 +186,8 @@ func (h handlers) until(ctx context.Context, c *engine.Call, within time.Duratio
 		if missing, err = look(); err == nil && missing == "" {
 			return "", nil
 		}
-		if errors.Is(err, engine.ErrFenced) || errors.Is(err, errShare) {
+		var refusal *engine.Refusal
+		if errors.Is(err, engine.ErrFenced) || errors.Is(err, errShare) || errors.As(err, &refusal) {
 			return "", err
 		}
 		if !c.Now().Before(stop) {

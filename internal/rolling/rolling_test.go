@@ -75,6 +75,20 @@ var scenarios = map[string]scenario{
 			w.trouble(w.forget)
 		}
 	}, outcomes: repeat(engine.Completed, 4), versions: all, features: true, least: 5},
+	"the database has connections of a stopped node for a while": {setup: func(w *world) { w.linger = 20 * time.Second },
+		outcomes: repeat(engine.Completed, 4), versions: all, features: true, least: 5},
+	"the first node says the old version": {setup: func(w *world) { w.says["n1"] = "1.0" },
+		outcomes: []engine.Outcome{engine.Completed, engine.WentBack}, versions: old, least: 5},
+	"the schema is taken away between": {at: func(w *world, e engine.Edge) {
+		if e.Stage == strategy.StageCanary && e.Point == "group-chosen" {
+			w.trouble(func() { w.schema = "1.0" })
+		}
+	}, outcomes: []engine.Outcome{engine.Completed, engine.WentBack}, versions: old, least: 6},
+	"the schema is taken away while a node is stopped": {at: func(w *world, e engine.Edge) {
+		if e.Stage == strategy.StageCanary && e.Point == "stopped" {
+			w.trouble(func() { w.schema = "1.0" })
+		}
+	}, outcomes: []engine.Outcome{engine.Completed, engine.WentBack}, versions: old, least: 5},
 	"back to the canary":   {back: strategy.StageNodes, outcomes: repeat(engine.Completed, 4), versions: mixed, least: 5},
 	"back from the canary": {back: strategy.StageCanary, outcomes: repeat(engine.Completed, 3), versions: old, least: 5},
 }

@@ -18,9 +18,11 @@ import (
 // errNotHealthy means that a node was started and did not get well in its time.
 var errNotHealthy = errors.New("it does not get healthy")
 
-// status is all that a step has to remember: the group that it took out. What became of each node is seen.
+// status is all that a step has to remember: the group that it took out, and for which version. What became of each node is seen, but for one
+// thing: a node that was started on the other version and says that it runs this one is not believed.
 type status struct {
 	Out []string `json:"out,omitempty"`
+	For string   `json:"for,omitempty"`
 }
 
 // raiseCanary brings the first node to the new version.
@@ -83,12 +85,15 @@ func (h handlers) bring(ctx context.Context, c *engine.Call, version string, upT
 		if len(group) == 0 {
 			return engine.Result{Status: engine.Status(status{}), Progress: 1}, nil
 		}
-		st.Out = names(group)
+		if !slices.Contains(st.Out, group[0].Name) {
+			st.For = version // a group that nobody has touched
+		}
+		st = status{Out: names(group), For: or(st.For, version)}
 		if err := c.Save(ctx, st, progress(all, version, want), strings.Join(st.Out, ", ")+": out, to be brought to "+version+text); err != nil {
 			return engine.Result{}, err
 		}
 		c.Point("group-chosen")
-		if err := h.replace(ctx, c, group, version); err != nil {
+		if err := h.replace(ctx, c, group, version, st.For != version); err != nil {
 			if errors.Is(err, errShare) && !errors.Is(err, engine.ErrFenced) { // who is still out is brought on, and a group chosen anew
 				return engine.Result{Wait: true, RetryAfter: 2 * time.Second, Status: engine.Status(st), Progress: progress(all, version, want), Message: err.Error()}, nil
 			}
@@ -178,12 +183,9 @@ func tooFew(all []seen, serving, least int) string {
 }
 
 // replace takes a group through the whole of it, all nodes of it at once. It goes on from wherever each node is: one that runs the version
-// already is only put back.
-func (h handlers) replace(ctx context.Context, c *engine.Call, group []fleet.Node, version string) error {
-	if missing, err := h.schemaMissing(ctx, c, version); err != nil || missing != "" {
-		if err == nil {
-			err = engine.Refuse("%s", missing)
-		}
+// already, and was never started on another since it was taken out, is only put back.
+func (h handlers) replace(ctx context.Context, c *engine.Call, group []fleet.Node, version string, turned bool) error {
+	if err := h.schemaThere(ctx, c, version); err != nil { // before anything is taken out
 		return err
 	}
 	all, err := h.look(ctx, c)
@@ -192,7 +194,7 @@ func (h handlers) replace(ctx context.Context, c *engine.Call, group []fleet.Nod
 	}
 	var change []fleet.Node
 	for _, s := range all {
-		if slices.ContainsFunc(group, func(n fleet.Node) bool { return n.Name == s.Name }) && !(s.is.Running && fleet.HasVersion(s.is.Version, version)) {
+		if slices.ContainsFunc(group, func(n fleet.Node) bool { return n.Name == s.Name }) && (turned && !s.serves() || !s.is.Running || !fleet.HasVersion(s.is.Version, version)) {
 			change = append(change, s.Node)
 		}
 	}
@@ -322,9 +324,12 @@ func (h handlers) start(ctx context.Context, c *engine.Call, n fleet.Node, versi
 	return nil
 }
 
-// launch starts a node that the load balancer gives nothing: one that was started anew since has forgotten who is out, and would give it all of its
+// launch starts a node, on the schema that it needs, that the load balancer gives nothing: one that was started anew since has forgotten who is out, and would give it all of its
 // share before its health and version are proved. tried is why it did not start; err why it may not be tried.
 func (h handlers) launch(ctx context.Context, c *engine.Call, n fleet.Node, version string) (tried, err error) {
+	if err := h.schemaThere(ctx, c, version); err != nil {
+		return nil, err
+	}
 	if err := h.drain(ctx, c, n); err != nil {
 		return nil, err
 	}

@@ -36,8 +36,11 @@ type world struct {
 	deaf     bool              // the load balancer does not answer
 	fewest   int               // fewest nodes that served at any time
 	cuts     int
-	own      *engine.Handlers // of another strategy; nil: those of rolling
-	troubled bool             // the scenario's trouble has come
+	own      *engine.Handlers  // of another strategy; nil: those of rolling
+	troubled bool              // the scenario's trouble has come
+	linger   time.Duration     // the database has a stopped node's connections for so long
+	blind    bool              // no connection can be told to be a node's
+	says     map[string]string // node → version that it says, whatever it runs
 }
 
 type member struct {
@@ -47,7 +50,10 @@ type member struct {
 	admitted bool
 	weight   int
 	drained  time.Time
-	long     bool // has a session that does not end
+	stopped  time.Time
+	share    int       // percent that it was admitted with last, since it was started
+	shared   time.Time // when that was
+	long     bool      // has a session that does not end
 	cut      bool
 }
 
@@ -58,12 +64,12 @@ const (
 )
 
 func newWorld(t *testing.T, n int) *world {
-	w := &world{t: t, nodes: map[string]*member{}, sick: map[string]string{}, fewest: n, mem: enginetest.NewMemory(time.Now)}
+	w := &world{t: t, nodes: map[string]*member{}, sick: map[string]string{}, says: map[string]string{}, fewest: n, mem: enginetest.NewMemory(time.Now)}
 	cell := fleet.Cell{Name: "main", Version: "1.0"}
 	for i := range n {
 		name := fmt.Sprintf("n%d", i+1)
 		cell.Nodes = append(cell.Nodes, fleet.Node{Name: name, Zone: fmt.Sprint("z", i%3)})
-		w.nodes[name] = &member{running: true, version: "1.0", admitted: true, weight: 100}
+		w.nodes[name] = &member{running: true, version: "1.0", admitted: true, weight: 100, share: 100}
 	}
 	w.spec = fleet.Cluster{Name: "jobs", Env: "qa", Product: "jobs", Cells: []fleet.Cell{cell}}
 	w.camp = campaign.Campaign{Name: "c", Strategy: "rolling", From: "1.0", To: "1.1", FromCell: "main", ToCell: "main",
@@ -86,6 +92,24 @@ func (w *world) see() {
 
 func (w *world) healthy(name string, m *member) bool {
 	return m.running && w.sick[name] != m.version && time.Since(m.started) >= warmUp
+}
+
+// said is the version that a node says it runs. The lock is held.
+func (w *world) said(name string) string {
+	return or(w.says[name], w.nodes[name].version)
+}
+
+// left counts the node's connections to the database. The lock is held.
+func (w *world) left(m *member) int {
+	switch {
+	case w.blind:
+		return 0
+	case m.running:
+		return 4
+	case time.Since(m.stopped) < w.linger:
+		return 2
+	}
+	return 0
 }
 
 // set makes a node ill on a version, or well.
@@ -172,7 +196,7 @@ func (w nodes) Observe(_ context.Context, _ fleet.Cluster, n fleet.Node) (NodeSt
 	m := w.nodes[n.Name]
 	s := NodeState{Running: m.running, Healthy: w.healthy(n.Name, m)}
 	if m.running {
-		s.Version = m.version + ".4"
+		s.Version = w.said(n.Name) + ".4"
 	}
 	return s, nil
 }
@@ -185,7 +209,9 @@ func (w nodes) Stop(_ context.Context, _ fleet.Cluster, n fleet.Node, term int64
 		if serving := w.others(n.Name); w.healthy(n.Name, m) && serving < w.least() {
 			w.t.Errorf("%s is stopped, which could serve, and %d serve; %d have to", n.Name, serving, w.least())
 		}
-		m.running = false
+		if m.running {
+			m.running, m.stopped = false, time.Now()
+		}
 	})
 }
 
@@ -198,7 +224,10 @@ func (w nodes) Start(_ context.Context, _ fleet.Cluster, n fleet.Node, version s
 			if m.admitted {
 				w.t.Errorf("%s is started while the load balancer gives it %d %% of its requests", n.Name, m.weight)
 			}
-			m.running, m.version, m.started, m.cut = true, version, time.Now(), false
+			if left := w.left(m); left > 0 {
+				w.t.Errorf("%s is started while the database has %d connections of it", n.Name, left)
+			}
+			m.running, m.version, m.started, m.cut, m.share = true, version, time.Now(), false, 0
 		}
 	})
 }
@@ -237,7 +266,15 @@ func (w balancer) Admit(_ context.Context, _ fleet.Cluster, n fleet.Node, percen
 		if !w.healthy(n.Name, m) {
 			w.t.Errorf("%s is admitted and is not healthy", n.Name)
 		}
-		m.admitted, m.weight = true, percent
+		if said := w.said(n.Name); said != m.version {
+			w.t.Errorf("%s is admitted, was started on %s and says %s", n.Name, m.version, said)
+		}
+		// A tenth first, and then no more than the next share after its time; what has had all of its share since it was started may have it again.
+		after := map[int]int{25: 10, 50: 25, 100: 50}
+		if percent > 10 && m.share < percent && (m.share != after[percent] || time.Since(m.shared) < w.camp.Rolling.SlowStart/3) {
+			w.t.Errorf("%s is given %d %% of its requests after %d %% for %v", n.Name, percent, m.share, time.Since(m.shared))
+		}
+		m.admitted, m.weight, m.share, m.shared = true, percent, percent, time.Now()
 	})
 }
 
@@ -246,10 +283,7 @@ type connections struct{ *world }
 func (w connections) Of(_ context.Context, _ fleet.Cluster, n fleet.Node) (int, string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.nodes[n.Name].running {
-		return 4, "a pool", nil
-	}
-	return 0, "", nil
+	return w.left(w.nodes[n.Name]), "a pool", nil
 }
 
 type schema struct{ *world }
