@@ -36,6 +36,18 @@ const (
 // ErrBlind means that the account may not see other accounts' connections: that it sees none says nothing.
 var ErrBlind = errors.New("the account may not see the connections of others")
 
+// ErrAlike means that two nodes' connections can't be told apart.
+var ErrAlike = errors.New("the database can't tell the connections of two nodes apart")
+
+// kept is what the database keeps of a name: PostgreSQL cuts them at NAMEDATALEN - 1 bytes.
+func (k Connections) kept(value string) string {
+	const most = 63
+	if k.Dialect == Postgres && k.By != ByHost && len(value) > most {
+		return value[:most]
+	}
+	return value
+}
+
 // Connections tells from the engine's database who is connected. It is a rolling.Connections.
 type Connections struct {
 	DB      *sql.DB
@@ -49,6 +61,14 @@ func (k Connections) Of(ctx context.Context, c fleet.Cluster, n fleet.Node) (cou
 	value, err := expand(k.Value, Unit{Ref: c.Ref(), Node: n})
 	if err != nil {
 		return 0, "", err
+	}
+	value = k.kept(value)
+	for _, cell := range c.Cells {
+		for _, other := range cell.Nodes {
+			if also, err := expand(k.Value, Unit{Ref: c.Ref(), Node: other}); err == nil && other.Name != n.Name && k.kept(also) == value {
+				return 0, "", fmt.Errorf("%w: %s and %s are both %q to it; let connections.value begin with what tells nodes apart", ErrAlike, n.Name, other.Name, value)
+			}
+		}
 	}
 	sees, query, err := k.queries()
 	if err != nil {

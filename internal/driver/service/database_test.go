@@ -110,6 +110,15 @@ func TestPostgreSQL(t *testing.T) {
 	}
 	counts(t, Connections{db, Postgres, ByApplication, "jobs-{node}"}, func(n fleet.Node) *sql.DB { return open(url + "&application_name=jobs-" + n.Name) })
 	counts(t, Connections{db, Postgres, ByUser, "{node}"}, func(n fleet.Node) *sql.DB { return open(strings.Replace(url, "windlass@", n.Name+"@", 1)) })
+	long := strings.Repeat("x", 54) // the 63 bytes that PostgreSQL keeps end behind the node's name
+	counts(t, Connections{db, Postgres, ByApplication, long + "-jobs-{node}-of-{cluster}"}, func(n fleet.Node) *sql.DB {
+		return open(url + "&application_name=" + long + "-jobs-" + n.Name + "-of-jobs")
+	})
+	alike := jobs
+	alike.Cells = []fleet.Cell{{Nodes: []fleet.Node{one, two}}}
+	if _, _, err := (Connections{db, Postgres, ByApplication, long + "-jobs-of-{node}"}).Of(ctx, alike, one); !errors.Is(err, ErrAlike) || !strings.Contains(err.Error(), "n1 and n2") {
+		t.Errorf("names that are cut before they differ: %v", err)
+	}
 	blind := open(strings.Replace(url, "windlass@", "blind@", 1))
 	defer blind.Close()
 	if _, _, err := (Connections{blind, Postgres, ByUser, "{node}"}).Of(ctx, jobs, one); !errors.Is(err, ErrBlind) {

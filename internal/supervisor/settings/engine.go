@@ -253,6 +253,8 @@ func (e *Engine) build(at config.Spot) {
 	checkText(d.At("connections", "value"), e.Database.Connections.Value, ofNode)
 	if v := e.Database.Connections.Value; v != "" && !strings.Contains(v, "{") && !d.At("connections", "value").Bad() {
 		d.At("connections", "value").Problem(config.CodeValue, fmt.Sprintf("%q is the same for every node", v), "write {node}, or {host} if every node has a machine of its own: it has to tell one node's connections from another's")
+	} else if before, _, _ := strings.Cut(v, "{"); e.Database.Dialect == "postgres" && e.Database.Connections.By != "host" && len(before) >= 63 && !d.At("connections", "value").Bad() {
+		d.At("connections", "value").Problem(config.CodeValue, "PostgreSQL keeps 63 bytes of a name, which end before the first bracket: every node would be the same", "write {node} at the beginning")
 	}
 }
 
