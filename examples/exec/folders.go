@@ -140,7 +140,7 @@ func (f folders) look(ctx context.Context, id string) (state, error) {
 	if err != nil {
 		return state{}, err
 	}
-	s := state{Exists: true, Mark: mark, Version: r.Version, Kept: kept, Running: under == nil && pid != 0 && f.answers(ctx, id)}
+	s := state{Exists: true, Mark: mark, Version: r.Version, Kept: kept, Running: under == nil && pid != 0 && f.answers(ctx, r)}
 	if b, err := os.ReadFile(filepath.Join(f.dir(id), versionFile)); err == nil {
 		s.Version = strings.TrimSpace(string(b))
 	}
@@ -170,16 +170,26 @@ func (f folders) address(id string, offset int) string {
 	return net.JoinHostPort(f.host(id), strconv.Itoa(f.port+offset))
 }
 
-func (f folders) answers(ctx context.Context, id string) bool {
+// answers reports whether the server takes connections. A database server says the first word. One that listens already and says nothing is still
+// recovering, and would not even end in good order.
+func (f folders) answers(ctx context.Context, r resource) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp", f.address(id, 0))
+	c, err := d.DialContext(ctx, "tcp", f.address(r.ID, 0))
 	if err != nil {
 		return false
 	}
-	c.Close()
-	return true
+	defer c.Close()
+	if r.Kind != "node" {
+		return true
+	}
+	deadline, _ := ctx.Deadline()
+	if err := c.SetReadDeadline(deadline); err != nil {
+		return false
+	}
+	_, err = c.Read(make([]byte, 1))
+	return err == nil
 }
 
 func (f folders) create(ctx context.Context, r resource) (int64, state, error) {
@@ -224,7 +234,7 @@ func (f folders) run(ctx context.Context, r resource) error {
 	if err := p.start(f.start, f.environment(r)); err != nil {
 		return err
 	}
-	for !f.answers(ctx, r.ID) {
+	for !f.answers(ctx, r) {
 		if pid, err := p.pid(); err != nil || pid == 0 {
 			return fmt.Errorf("%s ended while it started (%v); see %s", r.ID, err, p.log())
 		}

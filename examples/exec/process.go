@@ -83,7 +83,12 @@ func (p process) pid() (int, error) {
 	if len(fields) < 20 {
 		return 0, fmt.Errorf("/proc/%d/stat is unreadable", pid)
 	}
-	if fields[19] != started || fields[0] == "Z" || fields[0] == "X" {
+	if fields[19] != started {
+		return 0, nil
+	}
+	// The first thread of a killed server is a zombie while others are still on their way out, with its port and its files: whoever took it
+	// for gone would start the next one beside it, and take its answer for that one's.
+	if threads := fields[17]; (fields[0] == "Z" || fields[0] == "X") && (threads == "0" || threads == "1") {
 		return 0, nil
 	}
 	return pid, nil
