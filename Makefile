@@ -26,9 +26,9 @@ setup: ## install the programs that the tests drive
 
 test: setup build ## all tests, on real servers, with each victim at each write of the storage switch
 	$(GO) vet ./...
-	$(GO) test -timeout 15m $$($(GO) list ./... | grep -v '/internal/faults$$')
+	$(GO) test -timeout 20m $$($(GO) list ./... | grep -v '/internal/faults$$')
 	$(MAKE) --no-print-directory fuzz FUZZ=500x
-	WINDLASS_FAULTS=sides $(GO) test -timeout 17m ./internal/faults
+	WINDLASS_FAULTS=sides $(GO) test -timeout 20m ./internal/faults
 
 test-quick: setup build ## the same, with a selection of those faults
 	$(GO) vet ./...
