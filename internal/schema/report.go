@@ -127,6 +127,9 @@ func (e *Estimate) String() string {
 	if e.Seconds == 0 {
 		return size + "; " + e.Basis
 	}
+	if e.AtLeast {
+		return fmt.Sprintf("at least %s for %s; %s", secondsText(e.Seconds), size, e.Basis)
+	}
 	return fmt.Sprintf("%s (%s to %s) for %s; %s", secondsText(e.Seconds), secondsText(e.Low), secondsText(e.High), size, e.Basis)
 }
 

@@ -8,8 +8,8 @@
 // development server by the server itself: PostgreSQL's pg_locks, file nodes and scan counters, the ALGORITHM and LOCK that MySQL
 // and MariaDB accept.
 //
-// Invariants. Check changes nothing but databases that it made itself on the development server, and temporary tables in its own
-// session on a live one. A failed read is an error, never an empty schema. No error, finding or text holds a password.
+// Invariants. Check changes nothing but databases that it made itself on the development server, and samples of its own on a live one,
+// which are rolled back or dropped. A failed read is an error, never an empty schema. No error, finding or text holds a password.
 //
 // Failure handling. Errors are *Error: what, where (file and line) and what to do.
 //

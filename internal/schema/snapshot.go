@@ -121,7 +121,9 @@ func inspect(ctx context.Context, d Dialect, db *sql.DB) (*state, error) {
 		}
 	}
 	for _, sc := range s.realm.Schemas {
-		sc.Tables = slices.DeleteFunc(sc.Tables, func(t *schema.Table) bool { return slices.Contains(bookkeeping, t.Name) })
+		sc.Tables = slices.DeleteFunc(sc.Tables, func(t *schema.Table) bool {
+			return slices.Contains(bookkeeping, t.Name) || strings.HasPrefix(t.Name, samplePrefix)
+		})
 	}
 	if err := s.readExtras(ctx, d, db); err != nil {
 		return nil, err
