@@ -38,8 +38,8 @@ func Rolling() Strategy {
 			Name: StageCanary, Summary: "Upgrade one node, and watch it serve beside the others.", Disruptive: true,
 			Steps: []Step{
 				{CheckNodes, 1, "nothing: looks at every node, the load balancer and the database", "every node serves on the old version, and enough serve while a group is out", "", 10 * time.Minute},
-				{UpgradeCanary, 1, "take one node out of the load balancer, stop it, start the new version, and put it back slowly", "it runs the new version, is healthy and serves", "in the same way back to the old version", 30 * time.Minute},
-				{WatchCanary, 1, "nothing: watches the node serve", "it has been healthy for the whole time", "", 24 * time.Hour},
+				{UpgradeCanary, 1, "take one node out of the load balancer, stop it, start the new version, put it back slowly, and watch", "it runs the new version, and is healthy and serves for all of its watch", "in the same way back to the old version", 30 * time.Minute},
+				{WatchCanary, 1, "nothing: looks at the node once more", "it still serves at the end of its watch; ill by now, it goes back", "", time.Hour},
 			},
 		},
 		{
