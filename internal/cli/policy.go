@@ -148,7 +148,11 @@ func checkPolicyCommand(o *Options) *cobra.Command {
 			for _, obj := range objects {
 				p := obj.Value.(*policy.Product)
 				n += len(p.Releases)
-				ps = append(ps, obj.Locate(p.Lint())...)
+				found, err := p.LintContext(cmd.Context())
+				if err != nil {
+					return err
+				}
+				ps = append(ps, obj.Locate(found)...)
 			}
 			if len(ps) > 0 {
 				if o.Output == "json" {

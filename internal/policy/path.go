@@ -18,6 +18,7 @@ type Request struct {
 	Strategy string // "": InPlace
 	Canary   string // component of which one node goes before everything else; "": the policy's own wish
 	Bridges  []Bridge
+	unproved bool // only whether there is a path matters, and not the proof of it
 }
 
 // Path is a plan with its proof.
@@ -132,11 +133,10 @@ func (p *Product) Plan(r Request) (Path, error) {
 
 // hop orders the components of one hop, lays out its steps, and proves each.
 func (p *Product) hop(r Request, from, to string) ([]PathStep, error) {
-	w := &walk{p: p, strategy: r.Strategy, from: from, to: to, now: map[string][]string{}}
-	for _, c := range p.Components {
-		w.now[c.Name] = []string{from}
+	w, err := p.walk(r, from, to)
+	if err != nil {
+		return nil, err
 	}
-	var err error
 	switch r.Strategy {
 	case InPlace:
 		err = w.inPlace(r.Canary)
@@ -156,32 +156,16 @@ func (p *Product) hop(r Request, from, to string) ([]PathStep, error) {
 	return w.steps, nil
 }
 
-// walk lays out the steps of one hop.
-type walk struct {
-	p        *Product
-	strategy string
-	from, to string
-	now      map[string][]string // versions present, by component
-	window   bool                // a rollback must be possible
-	steps    []PathStep
-	gone     bool // the point of no return is passed
-}
-
 // order sorts the components so that none meets what it may not. Among those that may go next, the lowest layer goes first.
 func (w *walk) order() ([]Component, error) {
 	before := map[string]map[string][]Violation{} // by component: those that must have gone before it, and why
 	for _, a := range w.p.Components {
 		before[a.Name] = map[string][]Violation{}
 		for _, b := range w.p.Components {
-			state := []Present{{Component: a.Name, Version: w.to}, {Component: b.Name, Version: w.from}}
 			if a.Name == b.Name && (a.RoleOf != "" || a.Single) {
 				continue // never mixed
 			}
-			_, bad, err := w.p.Check(State{Present: state})
-			if err != nil {
-				return nil, err
-			}
-			if len(bad) > 0 { // of a itself too: then it can't be mixed, and the cycle is one of itself
+			if bad := w.pairs.meet(Present{Component: a.Name, Version: w.to}, Present{Component: b.Name, Version: w.from}, false).bad; len(bad) > 0 { // of a itself too: then it can't be mixed, and the cycle is one of itself
 				before[a.Name][b.Name] = bad
 			}
 		}

@@ -32,21 +32,6 @@ func (p *Product) Place(known map[string]string) string {
 	return strings.Join(parts, "/")
 }
 
-// call finds the call from one component to another that takes part; the one that reaches furthest, if there are several.
-func (p *Product) call(from, to string) (Call, bool) {
-	var best Call
-	found := false
-	for _, c := range p.Calls {
-		if c.From != from || c.To != to || c.Ignored != "" {
-			continue
-		}
-		if !found || p.depth(c.Within) < p.depth(best.Within) {
-			best, found = c, true
-		}
-	}
-	return best, found
-}
-
 // depth is how many parts of a place have to be the same; 0: none, the call goes everywhere.
 func (p *Product) depth(within string) int { return slices.Index(p.Places, within) + 1 }
 

@@ -483,6 +483,27 @@ func TestTrap39NodesThatNoPlanMeant(t *testing.T) {
 	}
 }
 
+// trap 39: a source that dies while its replicas are mixed gives its role to a node that no plan meant.
+func TestTrap39FailoverAmongMixedReplicas(t *testing.T) {
+	path, err := builtin(t, "mysql").Plan(Request{From: "8.4", To: "9.7"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[int]string{0: "source fails over to a node on 9.7"} // behind the switch the way back is open, so that the old version may follow the new one
+	for i, s := range path.Hops[0].Steps {
+		got := ""
+		for _, g := range s.Guarded {
+			got += g.What
+		}
+		if got != want[i] {
+			t.Errorf("%s is guarded against %q, want %q", s.Name, got, want[i])
+		}
+	}
+	if v := path.Hops[0].Steps[0].Guarded[0].Violation; v.A != (Present{Component: "replica", Version: "8.4"}) || v.B != (Present{Component: "source", Version: "9.7"}) {
+		t.Errorf("%s", v)
+	}
+}
+
 // What a rule says of itself is a sentence, whatever its range.
 func TestRangesInWords(t *testing.T) {
 	for text, want := range map[string]string{"": "", "<8.0": "below 8.0", ">=8.0": "from 8.0", ">=8.0 <12.0": "from 8.0 and below 12.0"} {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/windlass-db/windlass/internal/config"
 )
@@ -61,12 +60,13 @@ func (p *Product) Check(s State) (pairs []Pair, bad []Violation, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	look := p.rules()
 	for i := range r {
 		for j := i; j < len(r); j++ {
 			if v, mixed := p.mixed(r[i], r[j]); mixed {
 				bad = append(bad, v)
 			}
-			ok, no := p.meet(r[i], r[j], s.Window)
+			ok, no := look.meet(r[i], r[j], s.Window)
 			pairs, bad = append(pairs, ok...), append(bad, no...)
 		}
 	}
@@ -155,118 +155,4 @@ func (e *UnknownComponent) ErrorHint() string {
 		names = append(names, c.Name)
 	}
 	return config.Suggest(e.Name, names)
-}
-
-// meet decides about two that are present, in both directions of every rule.
-func (p *Product) meet(a, b placed, window bool) (ok []Pair, bad []Violation) {
-	directions := [][2]placed{{a, b}}
-	if a.Component != b.Component || a.release != b.release {
-		directions = append(directions, [2]placed{b, a})
-	}
-	seen := map[string]bool{} // a component that meets itself is asked in both directions: one answer is enough
-	for _, d := range directions {
-		for _, v := range p.verdicts(d[0], d[1], window) {
-			if seen[v.rule.ID+v.rule.Text] {
-				continue
-			}
-			seen[v.rule.ID+v.rule.Text] = true
-			pair := Pair{d[0].Present, d[1].Present, v.rule}
-			if v.ok {
-				ok = append(ok, pair)
-				continue
-			}
-			pair.A.Place, pair.B.Place = v.at[0], v.at[1]
-			bad = append(bad, Violation{pair})
-		}
-	}
-	return ok, bad
-}
-
-type verdict struct {
-	ok   bool
-	rule Rule
-	at   [2]string // where the two meet, one such pair of places
-}
-
-// verdicts asks every rule in which x is the first and y the second.
-func (p *Product) verdicts(x, y placed, window bool) []verdict {
-	var all []verdict
-	newest := max(x.release, y.release)
-	if call, at, met := p.meets(x, y); met {
-		if i, s, found := p.skew(x.Component, y.Component, newest); found {
-			v := p.skewed(i, s, x, y)
-			v.at = at
-			all = append(all, p.inside(call, v))
-		}
-		for i, o := range p.Orders {
-			if o.Direction == BottomToTop && x.Component != y.Component && o.Releases.Has(newest) {
-				all = append(all, p.inside(call, verdict{x.release <= y.release, Rule{ID: fmt.Sprintf("order[%d]", i), Source: o.Source,
-					Text: strings.TrimSpace(fmt.Sprintf("%s the order is bottom to top: %s is never newer than %s, which it calls", o.Releases.words(), x.Component, y.Component))}, at}))
-			}
-		}
-	}
-	for i, n := range p.Newers {
-		if n.Who != x.Component || n.Than != y.Component {
-			continue
-		}
-		v := verdict{x.release >= y.release, Rule{ID: fmt.Sprintf("newer[%d]", i), Source: n.Source, Text: fmt.Sprintf("%s is never older than %s", n.Who, n.Than)}, [2]string{x.places[0], y.places[0]}}
-		if !v.ok && window && len(n.Reverse) > 0 {
-			v.ok, v.rule.Guards = true, n.Reverse
-			v.rule.Text += ", but for the way back, behind guards"
-		}
-		all = append(all, v)
-	}
-	return all
-}
-
-// meets tells whether some of the first meet some of the second by a call that takes part, by which, and where.
-func (p *Product) meets(x, y placed) (call Call, at [2]string, ok bool) {
-	if call, ok = p.call(x.Component, y.Component); ok {
-		at[0], at[1], ok = p.together(x, y, call.Within)
-	}
-	return call, at, ok
-}
-
-// inside adds to a rule that the call stays inside a place, and where that is written.
-func (p *Product) inside(call Call, v verdict) verdict {
-	if call.Within != "" {
-		v.rule.Text += ", in the same " + call.Within
-		if !strings.Contains(v.rule.Source, call.Source) {
-			v.rule.Source += "; " + call.Source
-		}
-	}
-	return v
-}
-
-// skew finds the rule for a call: one that names it goes before one for all.
-func (p *Product) skew(from, to string, newest int) (int, Skew, bool) {
-	for _, named := range []bool{true, false} {
-		for i, s := range p.Skews {
-			if (s.From != "") == named && (!named || s.From == from && s.To == to) && s.Releases.Has(newest) {
-				return i, s, true
-			}
-		}
-	}
-	return 0, Skew{}, false
-}
-
-func (p *Product) skewed(i int, s Skew, x, y placed) verdict {
-	allowed, word := s.CalleeNewer, "newer"
-	if y.release < x.release {
-		allowed, word = s.CalleeOlder, "older"
-	}
-	apart := p.apart(x.release, y.release)
-	text := fmt.Sprintf("%s may be at most %d %s than %s, which calls it", y.Component, allowed, word, x.Component)
-	switch {
-	case allowed < 0:
-		text = fmt.Sprintf("%s may be any number of releases %s than %s, which calls it", y.Component, word, x.Component)
-	case allowed == 0:
-		text = fmt.Sprintf("%s may not be %s than %s, which calls it", y.Component, word, x.Component)
-	case allowed == 1:
-		text = fmt.Sprintf("%s may be one release %s than %s, which calls it", y.Component, word, x.Component)
-	}
-	if b := p.joined(x.release, y.release); b != "" {
-		text += "; the bridge " + b + " makes them neighbours"
-	}
-	return verdict{ok: allowed < 0 || apart <= allowed, rule: Rule{ID: fmt.Sprintf("skew[%d]", i), Text: text, Source: s.Source}}
 }

@@ -5,6 +5,29 @@ import (
 	"slices"
 )
 
+// walk lays out the steps of one hop.
+type walk struct {
+	p        *Product
+	strategy string
+	from, to string
+	now      map[string][]string // versions present, by component
+	window   bool                // a rollback must be possible
+	steps    []PathStep
+	gone     bool // the point of no return is passed
+	pairs    *pairs
+	unproved bool
+}
+
+func (p *Product) walk(r Request, from, to string) (*walk, error) {
+	w := &walk{p: p, strategy: r.Strategy, from: from, to: to, now: map[string][]string{}, unproved: r.unproved}
+	for _, c := range p.Components {
+		w.now[c.Name] = []string{from}
+	}
+	var err error
+	w.pairs, err = p.pairs(from, to)
+	return w, err
+}
+
 // inPlace upgrades component after component, node by node.
 func (w *walk) inPlace(canary string) error {
 	order, err := w.order()
@@ -146,10 +169,7 @@ type move struct {
 func (w *walk) step(s PathStep, m move) error {
 	prove := func(when string) error {
 		st := w.state()
-		pairs, bad, err := w.p.Check(st)
-		if err != nil {
-			return err
-		}
+		pairs, bad := w.pairs.check(st, !w.unproved)
 		if len(bad) > 0 {
 			return &NoPath{Product: w.p.Name, From: w.from, To: w.to, Why: "the step \"" + s.Name + "\" would pass through a state that is not legal", Forbidden: bad}
 		}
@@ -166,6 +186,7 @@ func (w *walk) step(s PathStep, m move) error {
 			if err := prove("during"); err != nil {
 				return err
 			}
+			s.Guarded = w.failovers()
 		}
 		w.now[m.component] = m.after
 		if m.former != "" {
@@ -175,7 +196,11 @@ func (w *walk) step(s PathStep, m move) error {
 		if err := prove("after"); err != nil {
 			return err
 		}
-		s.Guarded = w.perturbed(m.component)
+		if m.during == nil {
+			s.Guarded = w.failovers()
+		}
+		s.Guarded = append(s.Guarded, w.perturbed(m.component)...)
+		slices.SortFunc(s.Guarded, func(a, b Perturbation) int { return cmp.Compare(a.What, b.What) })
 	}
 	w.gone = w.gone || s.NoReturn || w.p.Back.Node == BackNever
 	s.NoReturn = w.gone
@@ -221,12 +246,28 @@ func (w *walk) perturbed(moving string) []Perturbation {
 		if have[0] == w.from {
 			other, what = w.to, "is added on "
 		}
-		st := w.state()
-		st.Present = append(st.Present, Present{Component: c.Name, Version: other})
-		if _, bad, err := w.p.Check(st); err == nil && len(bad) > 0 {
+		if bad := w.pairs.with(w.state(), Present{Component: c.Name, Version: other}); len(bad) > 0 {
 			all = append(all, Perturbation{What: "a node of " + c.Name + " " + what + other, Violation: bad[0]})
 		}
 	}
-	slices.SortFunc(all, func(a, b Perturbation) int { return cmp.Compare(a.What, b.What) })
+	return all
+}
+
+// failovers lists what would be illegal if a role went to a node on the hop's other version, while there are such nodes (trap 39): nobody plans when
+// a source dies.
+func (w *walk) failovers() []Perturbation {
+	var all []Perturbation
+	for _, c := range w.p.Components {
+		if c.RoleOf == "" || len(w.now[c.RoleOf]) < 2 {
+			continue
+		}
+		st := w.state()
+		st.Present = slices.DeleteFunc(st.Present, func(x Present) bool { return x.Component == c.Name })
+		for _, to := range w.now[c.RoleOf] {
+			if bad := w.pairs.with(st, Present{Component: c.Name, Version: to}); !slices.Contains(w.now[c.Name], to) && len(bad) > 0 {
+				all = append(all, Perturbation{What: c.Name + " fails over to a node on " + to, Violation: bad[0]})
+			}
+		}
+	}
 	return all
 }
