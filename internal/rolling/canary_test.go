@@ -60,3 +60,27 @@ func TestConnectionsThatNobodyIsSeenWithProveNothing(t *testing.T) {
 		}
 	})
 }
+
+// A load balancer that is started anew after a node was started gives it nothing before its health and version are proved.
+func TestNothingIsGivenToWhoIsNotProved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 6)
+		w.schema = "1.1"
+		time.Sleep(warmUp)
+		o, message := w.stage(1, strategy.StageCanary, strategy.Forward, func(e engine.Edge) {
+			if e.Point == "started" {
+				w.trouble(w.forget)
+				time.AfterFunc(warmUp, func() {
+					w.mu.Lock()
+					defer w.mu.Unlock()
+					if w.nodes["n1"].admitted {
+						t.Error("n1 is given requests in the moment in which it gets healthy")
+					}
+				})
+			}
+		})
+		if o != engine.Completed {
+			t.Errorf("%s: %s", o, message)
+		}
+	})
+}

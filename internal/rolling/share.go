@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
@@ -48,11 +49,14 @@ func (h handlers) spare(ctx context.Context, c *engine.Call, n fleet.Node) error
 	return fmt.Errorf("%w: %s serves again, for %s", errShare, n.Name, short)
 }
 
-// keepOut drains a node that is not proved yet and is given requests all the same.
+// keepOut drains a node that is not proved yet and is given requests all the same. Only the load balancer is asked, for this is done at every look.
 func (h handlers) keepOut(ctx context.Context, c *engine.Call, n fleet.Node) error {
-	s, _, err := h.without(ctx, c, n)
-	if err != nil || !s.lb.Admitted {
-		return err
+	bs, err := h.Balancer.Observe(ctx, c.Cluster)
+	if err != nil {
+		return fmt.Errorf("ask the load balancer: %w", err)
+	}
+	if !slices.ContainsFunc(bs, func(b Backend) bool { return b.Node == n.Name && b.Admitted }) {
+		return nil
 	}
 	return h.takeOut(ctx, c, n)
 }
