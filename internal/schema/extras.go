@@ -35,6 +35,10 @@ var pgExtras = []string{
 	    AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid=t.oid AND d.classid='pg_type'::regclass AND d.deptype='e')`,
 	`SELECT 'grant', n.nspname, c.relname, a.privilege_type || ' to ' || CASE WHEN a.grantee=0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END, ''
 	   FROM pg_class c JOIN pg_namespace n ON n.oid=c.relnamespace, aclexplode(c.relacl) a WHERE a.grantee<>c.relowner AND c.relkind IN ('r','p','v','m','S') AND ` + pgSkip,
+	`SELECT 'owner', n.nspname, c.relname, 'owner', pg_get_userbyid(c.relowner)
+	   FROM pg_class c JOIN pg_namespace n ON n.oid=c.relnamespace WHERE c.relkind IN ('r','p','v','m') AND ` + pgSkip,
+	`SELECT 'inheritance', n.nspname, c.relname, i.inhrelid::regclass::text, ''
+	   FROM pg_inherits i JOIN pg_class c ON c.oid=i.inhparent JOIN pg_namespace n ON n.oid=c.relnamespace JOIN pg_class k ON k.oid=i.inhrelid WHERE c.relkind='r' AND ` + pgSkip,
 }
 
 var myExtras = []string{

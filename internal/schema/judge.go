@@ -415,7 +415,7 @@ func (j *judge) extras(d diff) {
 			continue
 		}
 		rule := map[string]string{"view": "drop-view", "materialized view": "drop-view", "sequence": "drop-sequence", "function": "drop-routine", "procedure": "drop-routine", "trigger": "drop-trigger", "rule": "drop-trigger",
-			"policy": "row-security", "row security": "", "exclusion constraint": "", "domain": "drop-type", "grant": "revoke", "event": "drop-event"}[e.Kind]
+			"policy": "row-security", "row security": "", "exclusion constraint": "", "domain": "drop-type", "grant": "revoke", "event": "drop-event", "inheritance": "change-inheritance"}[e.Kind]
 		if e.Table != "" && j.after.table(dotted(e.Schema, e.Table)) == nil && j.before.table(dotted(e.Schema, e.Table)) != nil {
 			continue // it went with its table, which is a finding
 		}
@@ -428,8 +428,10 @@ func (j *judge) extras(d diff) {
 			continue
 		}
 		rule := map[string]string{"view": "change-view", "materialized view": "change-view", "sequence": "change-sequence", "function": "change-routine", "procedure": "change-routine", "trigger": "change-trigger", "rule": "change-trigger",
-			"policy": "row-security", "row security": "row-security", "exclusion constraint": "add-unique", "domain": "change-domain", "event": "change-event"}[e.Kind]
-		if rule != "" {
+			"policy": "row-security", "row security": "row-security", "exclusion constraint": "add-unique", "domain": "change-domain", "event": "change-event", "owner": "change-owner"}[e.Kind]
+		if rule == "change-owner" {
+			j.add(rule, e.object(), dottedTable(e), j.base.extras[e.key()].Def+" became "+e.Def)
+		} else if rule != "" {
 			j.add(rule, e.object(), dottedTable(e), "")
 		}
 	}
@@ -438,7 +440,7 @@ func (j *judge) extras(d diff) {
 			j.add("change-event", e.object(), "", "it is new")
 			continue
 		}
-		rule := map[string]string{"trigger": "add-trigger", "rule": "add-trigger", "policy": "", "row security": "row-security", "exclusion constraint": "add-unique"}[e.Kind]
+		rule := map[string]string{"trigger": "add-trigger", "rule": "add-trigger", "policy": "", "row security": "row-security", "exclusion constraint": "add-unique", "inheritance": "change-inheritance"}[e.Kind]
 		if rule != "" && oldTable(e) {
 			j.add(rule, e.object(), dottedTable(e), "")
 		}

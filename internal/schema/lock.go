@@ -266,6 +266,7 @@ var (
 	addsColumn      = regexp.MustCompile(`(?is)\bADD\b.*\bDEFAULT\b`)
 	vacuumFull      = regexp.MustCompile(`(?i)^\s*(VACUUM\s*(\([^)]*\bFULL\b|FULL\b)|CLUSTER\b)`)
 	changesRows     = regexp.MustCompile(`(?i)^\s*(UPDATE|DELETE|INSERT\b[^;]*\bSELECT\b[^;]*\bFROM|REPLACE\b[^;]*\bSELECT\b[^;]*\bFROM|MERGE|WITH\b[^;]*\b(UPDATE|DELETE|INSERT))\b`)
+	deletesFrom     = regexp.MustCompile("(?is)^\\s*(?:WITH\\b.*\\b)?DELETE\\s+(?:LOW_PRIORITY\\s+|QUICK\\s+|IGNORE\\s+)*FROM\\s+(?:ONLY\\s+)?(?:" + aName + "\\s*\\.\\s*)?(" + aName + ")")
 	truncates       = regexp.MustCompile("(?i)^\\s*TRUNCATE\\s+(?:TABLE\\s+)?(?:ONLY\\s+)?[`\"]?([\\w$]+)")
 )
 
@@ -306,6 +307,13 @@ func (step Step) lockFindings(d Dialect, base *state) []Finding {
 			out = append(out, s.finding(rule, "table "+l.Table, l.Table, l.Mode))
 		case step.noTimeout && (l.BlocksWrites || d == MySQL):
 			out = append(out, s.finding("missing-lock-timeout", "table "+l.Table, l.Table, l.Mode))
+		}
+	}
+	if m := deletesFrom.FindStringSubmatch(text); m != nil {
+		for _, t := range base.tables() {
+			if strings.EqualFold(strings.Trim(m[1], "`\""), t.Name) {
+				return append(out, s.finding("delete-rows", "table "+tableName(t), tableName(t), ""))
+			}
 		}
 	}
 	for _, t := range base.tables() {

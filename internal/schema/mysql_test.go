@@ -42,6 +42,7 @@ func TestMariaDBRules(t *testing.T) {
 		{"ALTER TABLE orders ADD gross decimal(10,2) AS (total*2) STORED;", "note add-generated-column column orders.gross; note online-rebuild table orders"},
 		{"UPDATE orders SET state='x';", "backfill-in-one-statement table orders"},
 		{"TRUNCATE other;", "truncate-table table other"},
+		{"DELETE FROM `other` WHERE id < 5;", "delete-rows table other"},
 		{"CREATE OR REPLACE VIEW open_orders AS SELECT id FROM orders;", "change-view view open_orders"},
 		{"DROP VIEW open_orders;", "drop-view view open_orders"},
 		{"ALTER TABLE gone DROP INDEX a;", "drop-unique index a"},

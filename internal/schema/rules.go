@@ -24,6 +24,7 @@ const contract = "leave it, and do it in a contract step of a later campaign, wh
 var rules = []Rule{
 	{"drop-table", Breaks, "an old node still reads and writes the table, and each of its statements fails", contract},
 	{"truncate-table", Breaks, "the rows that an old node works with are gone, and with them the way back", contract},
+	{"delete-rows", Breaks, "rows that an old node works with are gone, and with them the way back; one statement also keeps their locks until it ends", "let the old version's rows be until the contract step, and delete a few thousand at a time there"},
 	{"rename-table", Breaks, "an old node uses the old name, which is gone", "create the new table beside it and write both (a trigger, or the new version itself), or leave the name; drop the old one in a contract step"},
 	{"drop-schema", Breaks, "an old node still uses the schema", contract},
 	{"drop-column", Breaks, "an old node names the column in SELECT, INSERT and UPDATE, and each of them fails", contract},
@@ -73,6 +74,8 @@ var rules = []Rule{
 	{"change-event", Note, "what the event does to the old version's rows changes", "see that this is meant"},
 	{"row-security", Breaks, "an old node no longer sees, or may no longer write, rows that it did", "let the policy allow the old version's account everything until the contract step"},
 	{"revoke", Breaks, "an old node's account may no longer do what it does", contract},
+	{"change-owner", Breaks, "an old node's account that owned it may no longer use it", "leave the owner; or GRANT the old version's account what it does, and say so: --allow change-owner"},
+	{"change-inheritance", Breaks, "an old node's SELECT, UPDATE and DELETE reach the rows of tables that inherit from its own: of one more, or no longer", "make the new table without INHERITS (LIKE takes the columns over)"},
 	{"change-table-option", Breaks, "the engine, persistence or partitions of a table that an old node uses change", "do it in a campaign of its own"},
 	{"rewrite-table", Locks, "the table is written anew, and nobody reads or writes it until that is done", "add a new column and backfill it in batches; on MySQL and MariaDB look for a form that is ALGORITHM=INSTANT or INPLACE"},
 	{"volatile-default", Locks, "a default that is another for each row makes PostgreSQL write the whole table anew, while nobody reads or writes it", "add the column without the default, set the default, and backfill in batches"},
