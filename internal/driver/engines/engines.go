@@ -226,6 +226,9 @@ func (x balancer) at(c fleet.Cluster) (rolling.Balancer, error) {
 	if n := s.Balancer.Nginx; n != nil {
 		return nginx.New(nginx.Config{File: service.Text(n.File, c.Ref()), Upstream: service.Text(n.Upstream, c.Ref()), PIDFile: service.Text(n.PIDFile, c.Ref()), Test: n.Test, Reload: n.Reload, Timeout: n.Timeout}), nil
 	}
+	if b := s.Balancer.Commands; b != nil {
+		return service.Balancer{Look: b.Observe, DrainWith: b.Drain, CutWith: b.Cut, Give: b.Admit, Timeout: b.Timeout}, nil
+	}
 	h := s.Balancer.HAProxy
 	network, address, err := haproxy.ParseAddress(service.Text(h.Socket, c.Ref()))
 	if err != nil {

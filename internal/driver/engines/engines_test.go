@@ -85,6 +85,39 @@ func TestCommandsGetWhatTheFileSays(t *testing.T) {
 	}
 }
 
+// A load balancer of another kind is driven by its commands, for the cluster that is meant.
+func TestABalancerByCommands(t *testing.T) {
+	dir := t.TempDir()
+	e := engine(t, dir)
+	program := put(t, 0o755, `#!/bin/sh
+dir=$(dirname "$0")
+[ "$1" = observe ] && { cat "$dir/$2.json"; exit; }
+echo "$@" >> "$dir/balancer-calls"
+`, dir, "our-balancer")
+	put(t, 0o600, `{"nodes": [{"node": "n1", "up": true, "admitted": false, "weight": 50, "sessions": 4}]}`, dir, "one.json")
+	e.Balancer = settings.EngineBalancer{Commands: &settings.EngineBalancerCommands{Observe: []string{program, "observe", "{cluster}"}, Drain: []string{program, "drain", "{node}", "{term}"},
+		Cut: []string{program, "cut", "{address}"}, Admit: []string{program, "admit", "{node}", "{percent}"}}}
+	x, err := New([]settings.Engine{e})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	ctx, b, c := context.Background(), x.Ports().Balancer, cluster("one", "jobs")
+	n := c.Cells[0].Nodes[0]
+	if all, err := b.Observe(ctx, c); err != nil || len(all) != 1 || all[0] != (rolling.Backend{Node: "n1", Up: true, Weight: 50, Sessions: 4}) {
+		t.Errorf("%+v, %v", all, err)
+	}
+	if _, err := b.Observe(ctx, cluster("two", "jobs")); err == nil || !strings.Contains(err.Error(), "two.json") {
+		t.Errorf("another cluster: %v", err)
+	}
+	if err := errors.Join(b.Drain(ctx, c, n, 7), b.Cut(ctx, c, n, 7), b.Admit(ctx, c, n, 10, 7)); err != nil {
+		t.Error(err)
+	}
+	if calls, err := os.ReadFile(filepath.Join(dir, "balancer-calls")); err != nil || string(calls) != "drain n1 7\ncut 127.0.0.1:9\nadmit n1 10\n" {
+		t.Errorf("%s, %v", calls, err)
+	}
+}
+
 // What can't be reached or is not known of is an error that says so, and tells no secret.
 func TestWhatIsNotThere(t *testing.T) {
 	dir := t.TempDir()

@@ -153,11 +153,17 @@ func expanded(texts []string, u Unit) (all []string, err error) {
 	return all, nil
 }
 
-// run runs a command line and gives its output and exit code. It ends with the context, and so does all that it started.
-func run(ctx context.Context, args, env []string) (out []byte, code int, err error) {
+// run runs a command line and gives what it said and its exit code.
+func run(ctx context.Context, args, env []string) (said []byte, code int, err error) {
+	all := &limited{most: mostAnswer}
+	code, err = runTo(ctx, args, env, all, all)
+	return all.b.Bytes(), code, err
+}
+
+// runTo runs a command line and gives its exit code. It ends with the context, and so does all that it started.
+func runTo(ctx context.Context, args, env []string, stdout, stderr *limited) (code int, err error) {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	var b bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &limited{&b, mostAnswer}, &limited{&b, mostAnswer}
+	cmd.Stdout, cmd.Stderr = stdout, stderr
 	cmd.Env = append(cmd.Environ(), env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -166,18 +172,18 @@ func run(ctx context.Context, args, env []string) (out []byte, code int, err err
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		return b.Bytes(), 0, fmt.Errorf("%s: %w", args[0], context.Cause(ctx))
+		return 0, fmt.Errorf("%s: %w", args[0], context.Cause(ctx))
 	case errors.As(err, &exit) && exit.Exited():
-		return b.Bytes(), exit.ExitCode(), nil
+		return exit.ExitCode(), nil
 	case err != nil:
-		return b.Bytes(), 0, fmt.Errorf("%s: %w", args[0], err)
+		return 0, fmt.Errorf("%s: %w", args[0], err)
 	}
-	return b.Bytes(), 0, nil
+	return 0, nil
 }
 
 // limited takes so much, and forgets the rest.
 type limited struct {
-	b    *bytes.Buffer
+	b    bytes.Buffer
 	most int
 }
 

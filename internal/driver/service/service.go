@@ -1,5 +1,5 @@
 // Package service starts, stops and looks at the nodes of an engine that we did not write, by configuration alone: what runs a node on a
-// version, what says that it is healthy, what says which version it is.
+// version, what says that it is healthy, what says which version it is, and, for a load balancer of another kind, what gives it requests.
 //
 // A node is run by a Runner: as a process of this machine, or by commands of the user's own, such as systemctl, also over ssh. Health
 // and version are asked of the node itself, never of what started it: a node that came back old by another's hand says so.
@@ -78,6 +78,7 @@ type Unit struct {
 	Env     []string
 	Term    int64
 	secrets []string // values that no message may hold
+	percent string   // of a node's weight; "" where it means nothing
 }
 
 // Runner runs units.
@@ -244,8 +245,12 @@ func (u Unit) facts() (map[string]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the address of %s: %w", u.Node.Name, err)
 	}
-	return map[string]string{"node": u.Node.Name, "address": u.Node.Address, "host": host, "port": port, "zone": u.Node.Zone,
-		"env": u.Ref.Env, "cluster": u.Ref.Name, "version": u.Version, "term": fmt.Sprint(u.Term)}, nil
+	facts := map[string]string{"node": u.Node.Name, "address": u.Node.Address, "host": host, "port": port, "zone": u.Node.Zone,
+		"env": u.Ref.Env, "cluster": u.Ref.Name, "version": u.Version, "term": fmt.Sprint(u.Term)}
+	if u.percent != "" {
+		facts["percent"] = u.percent
+	}
+	return facts, nil
 }
 
 // filled fills known placeholders in, and leaves everything else as it is.

@@ -78,8 +78,18 @@ type Probe struct {
 
 // EngineBalancer says who gives the nodes requests.
 type EngineBalancer struct {
-	HAProxy *EngineHAProxy `yaml:"haproxy" doc:"an HAProxy, by its runtime socket"`
-	Nginx   *EngineNginx   `yaml:"nginx" doc:"an nginx of this machine, by a file with its upstream, and a reload"`
+	HAProxy  *EngineHAProxy          `yaml:"haproxy" doc:"an HAProxy, by its runtime socket"`
+	Nginx    *EngineNginx            `yaml:"nginx" doc:"an nginx of this machine, by a file with its upstream, and a reload"`
+	Commands *EngineBalancerCommands `yaml:"commands" doc:"any other, by commands of yours"`
+}
+
+// EngineBalancerCommands is a load balancer by commands.
+type EngineBalancerCommands struct {
+	Observe []string      `yaml:"observe" rule:"required nonempty" doc:"writes JSON that says of every node whether it is up and admitted, its weight and its sessions (docs/engines.md)" example:"[/usr/local/bin/our-balancer, observe, \"{cluster}\"]"`
+	Drain   []string      `yaml:"drain" rule:"required nonempty" doc:"sends the node nothing new" example:"[/usr/local/bin/our-balancer, drain, \"{node}\", \"{term}\"]"`
+	Cut     []string      `yaml:"cut" rule:"required nonempty" doc:"ends what is on the node" example:"[/usr/local/bin/our-balancer, cut, \"{node}\", \"{term}\"]"`
+	Admit   []string      `yaml:"admit" rule:"required nonempty" doc:"gives the node requests, with {percent} of its weight" example:"[/usr/local/bin/our-balancer, admit, \"{node}\", \"{percent}\", \"{term}\"]"`
+	Timeout time.Duration `yaml:"timeout" rule:"max=1h" doc:"of one command, before it is ended; absent: 30s" example:"30s"`
 }
 
 // EngineHAProxy is one HAProxy.
@@ -218,12 +228,20 @@ func (e *Engine) build(at config.Spot) {
 		}
 	}
 	if b := at.At("balancer"); b.Given() && !b.Bad() {
-		switch count(b.At("haproxy").Given(), b.At("nginx").Given()) {
+		switch count(b.At("haproxy").Given(), b.At("nginx").Given(), b.At("commands").Given()) {
 		case 0:
-			b.Problem(config.CodeMissing, "nothing says which load balancer it is", "add haproxy or nginx")
-		case 2:
-			b.Problem(config.CodeContradiction, "two load balancers would give the same nodes requests, and only one would be drained", "keep one of haproxy and nginx")
+			b.Problem(config.CodeMissing, "nothing says which load balancer it is", "add one of haproxy, nginx and commands")
+		case 1:
+		default:
+			b.Problem(config.CodeContradiction, "several load balancers would give the same nodes requests, and only one would be drained", "keep one of haproxy, nginx and commands")
 		}
+	}
+	if c := e.Balancer.Commands; c != nil {
+		here, known := at.At("balancer", "commands"), append(slices.Clone(ofNode), "term")
+		checkTexts(here.At("observe"), c.Observe, ofCluster)
+		checkTexts(here.At("drain"), c.Drain, known)
+		checkTexts(here.At("cut"), c.Cut, known)
+		checkTexts(here.At("admit"), c.Admit, append(slices.Clone(known), "percent"))
 	}
 	if n := e.Balancer.Nginx; n != nil {
 		here := at.At("balancer", "nginx")
@@ -337,6 +355,14 @@ func (e Engine) from(abs func(string) string, program func(string) string) Engin
 			}
 		}
 		e.Balancer.Nginx = &own
+	}
+	if c := e.Balancer.Commands; c != nil {
+		own := *c
+		for _, line := range []*[]string{&own.Observe, &own.Drain, &own.Cut, &own.Admit} {
+			*line = slices.Clone(*line)
+			(*line)[0] = program((*line)[0])
+		}
+		e.Balancer.Commands = &own
 	}
 	e.Database.DSNFile, e.Database.DevDSNFile = abs(e.Database.DSNFile), abs(e.Database.DevDSNFile)
 	return e

@@ -69,3 +69,18 @@ func TestEnginesAlone(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 }
+
+// A load balancer's programs begin at the file's folder, as those of nodes do; the file that was read stays as it is.
+func TestABalancersPrograms(t *testing.T) {
+	e := Engine{Balancer: EngineBalancer{Commands: &EngineBalancerCommands{Observe: []string{"./b", "o"}, Drain: []string{"./b"}, Cut: []string{"./b"}, Admit: []string{"./b"}}}}
+	f := e.from(func(s string) string { return s }, func(s string) string { return "/here/" + s })
+	c := f.Balancer.Commands
+	for _, line := range [][]string{c.Observe, c.Drain, c.Cut, c.Admit} {
+		if line[0] != "/here/./b" {
+			t.Errorf("%v", line)
+		}
+	}
+	if c.Observe[1] != "o" || e.Balancer.Commands.Observe[0] != "./b" {
+		t.Errorf("%v, %v", c.Observe, e.Balancer.Commands.Observe)
+	}
+}
