@@ -216,17 +216,8 @@ func (f *pathFlags) plan(cmd *cobra.Command, o *Options) error {
 		}
 	}
 	path, err := p.Plan(f.request)
-	var no *policy.NoPath
-	if errors.As(err, &no) {
-		if o.Output == "json" {
-			if err := o.printer(cmd).value(map[string]any{"path": nil, "why": no.Why, "forbidden": append([]policy.Violation{}, no.Forbidden...)}, nil); err != nil {
-				return err
-			}
-		}
-		return Failf(ExitFinding, "", "%w", err)
-	}
 	if err != nil {
-		return usage(err)
+		return noPath(cmd, o, err)
 	}
 	for _, b := range f.request.Bridges {
 		if !path.Over(b.Name) {
@@ -234,6 +225,25 @@ func (f *pathFlags) plan(cmd *cobra.Command, o *Options) error {
 		}
 	}
 	return o.printer(cmd).value(path, func(w io.Writer) error { return path.WriteText(w, f.everyone) })
+}
+
+// noPath shows why there is no path, or why none could be looked for.
+func noPath(cmd *cobra.Command, o *Options, err error) error {
+	why, forbidden := err.Error(), []policy.Violation{}
+	var no *policy.NoPath
+	found := errors.As(err, &no)
+	if found {
+		why, forbidden = no.Why, append(forbidden, no.Forbidden...)
+	}
+	if o.Output == "json" {
+		if err := o.printer(cmd).value(map[string]any{"path": nil, "why": why, "forbidden": forbidden}, nil); err != nil {
+			return err
+		}
+	}
+	if found {
+		return Failf(ExitFinding, "", "%w", err)
+	}
+	return usage(err)
 }
 
 // wrongState shows what is wrong with a state on the command line.

@@ -110,7 +110,10 @@ func (p *Product) Plan(r Request) (Path, error) {
 	if err != nil {
 		return out, err
 	}
-	if from >= to {
+	if from == to {
+		return out, &NoPath{Product: p.Name, From: r.From, To: r.To, Why: "both versions are of the release " + p.Releases[from].Name + ", which is not a later release than itself; versions of one release may run side by side, so a patch within it needs no plan"}
+	}
+	if from > to {
 		return out, &NoPath{Product: p.Name, From: r.From, To: r.To, Why: "the version to go to is not a later release; a rollback is the way back of the steps of an upgrade"}
 	}
 	if r.Canary != "" {

@@ -140,6 +140,7 @@ func TestNoPath(t *testing.T) {
 	}{
 		"a canary of the top layer below 8":  {"vitess", "6.0", "7.0", "", "vtgate", "vtgate 7.0 may not meet vttablet 6.0", "order[0]"},
 		"backwards":                          {"vitess", "7.0", "6.0", "", "", "not a later release", ""},
+		"a patch within a release":           {"vitess", "9.0", "9.0.3", "", "", "both versions are of the release 9.0, which is not a later release than itself; versions of one release may run side by side, so a patch within it needs no plan", ""},
 		"bluegreen without a role to switch": {"camunda", "7.21", "7.22", BlueGreen, "", "this product has none", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
