@@ -87,7 +87,7 @@ func TestPlanPageOfACampaign(t *testing.T) {
 	}{
 		"bridged": {http.StatusOK, []string{"Path of bridged", "Bridge eight-to-nine: 8.0 → 9.7", "<b>8.0.44</b> and <b>9.7.0</b>", "mira&lt;b&gt;", "replay of two days: <b>pass</b>", "2026-11-18", "8.0 → 9.7</h2>", "the bridge that mira", "the bridge eight-to-nine makes them neighbours", `aria-describedby="proof-0-replica-0"`, `id="proof-0-replica-0"`}, []string{"not good now", "8.4"}},
 		"expired": {http.StatusOK, []string{"not good now", "expired on 2026-11-21", "No stage starts over it; what runs goes on, and the way back is free", "it takes 2 hops", "8.0 → 8.4</h2>"}, []string{"the bridge that mira"}},
-		"ours":    {http.StatusOK, []string{"own policy, <b>shop.yaml</b>", "1 → 2</h2>", "our notes"}, []string{"Bridge"}},
+		"ours":    {http.StatusOK, []string{"own policy, <b>shop.yaml</b>", "1 → 2</h2>", "our notes", "windlass plan --product-file shop.yaml --from 1 --to 2"}, []string{"Bridge", "<form method=\"get\" action=\"/plan\""}},
 		"other":   {http.StatusNotFound, nil, nil},
 	} {
 		r, err := http.Get(url + "/plan?campaign=" + name)
