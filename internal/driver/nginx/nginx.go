@@ -302,7 +302,7 @@ func (d *Driver) reload(ctx context.Context) error {
 	defer cancel()
 	for {
 		workers, err := d.workers()
-		if err != nil {
+		if err != nil && !errors.Is(err, errNoWorkers) {
 			return err
 		}
 		fresh, stay := false, 0

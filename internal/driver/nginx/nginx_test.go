@@ -402,6 +402,18 @@ func TestAReloadThatIsNotTakenUp(t *testing.T) {
 	}
 }
 
+// Between old workers that are gone and new ones that have not named themselves yet a machine under load shows none: that is waited out.
+func TestAReloadShowsNoWorkersForAMoment(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, text := range map[string]string{"pid": "50", "100/stat": "100 (nginx) S 50" + strings.Repeat(" 1", 20), "100/cmdline": "nginx: worker process", "next/stat": "101 (nginx) S 50" + strings.Repeat(" 2", 20), "next/cmdline": "nginx: worker process"} {
+		must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
+	}
+	d := New(Config{PIDFile: filepath.Join(dir, "pid"), Proc: dir, Timeout: time.Minute, Reload: []string{"sh", "-c", "cd " + dir + " && rm -r 100 && (sleep 0.3; mv next 101) >/dev/null 2>&1 &"}})
+	must(t, d.reload(ctx))
+}
+
 // A term that is over changes nothing. (trap 1)
 func TestAnOldTermIsFenced_trap1(t *testing.T) {
 	p := newPlace(t)

@@ -23,6 +23,9 @@ type worker struct {
 // workerTitle is what a worker calls itself. One that is run by another's dynamic loader has the loader's words before it.
 var workerTitle = regexp.MustCompile(`(?:^|\x00)nginx: worker process( is shutting down)?`)
 
+// errNoWorkers means that none is seen. For a moment of a reload that may be so: the old ones are gone, the new ones have no title yet.
+var errNoWorkers = errors.New("nginx has no workers")
+
 // workers are the worker processes of the master that runs. None is an error: then nothing is known.
 func (d *Driver) workers() ([]worker, error) {
 	master, err := d.master()
@@ -61,7 +64,7 @@ func (d *Driver) workers() ([]worker, error) {
 		}
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("nginx has no workers: %s names process %d, which may be gone", d.cfg.PIDFile, master)
+		return nil, fmt.Errorf("%w: %s names process %d, which may be gone", errNoWorkers, d.cfg.PIDFile, master)
 	}
 	return all, nil
 }
