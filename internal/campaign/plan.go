@@ -66,7 +66,7 @@ func PlanOf(c Campaign, f fleet.Fleet, now time.Time) Plan {
 	}
 	p.NoReturn = strat.PointOfNoReturn()
 	p.Path, _ = c.Path(now) // why there is none is among the findings
-	most := 0 // nodes of a cluster
+	most := 0               // nodes of a cluster
 	for _, cl := range c.Select(f) {
 		if len(cl.Cells) == 1 {
 			most = max(most, len(cl.Cells[0].Nodes))
