@@ -6,20 +6,20 @@ type Traits uint32
 
 // The traits. Volatile to LimitAlone say why two runs on equal data may differ.
 const (
-	Reads       Traits = 1 << iota // gives rows and changes no table: SELECT, WITH … SELECT, VALUES, TABLE, and SHOW, DESCRIBE, EXPLAIN
-	Writes                         // INSERT, UPDATE, DELETE, REPLACE, LOAD, CALL, DO and whatever is not known
-	Defines                        // CREATE, ALTER, DROP, TRUNCATE, RENAME, GRANT and the like
-	Sets                           // changes its session: SET, USE, PREPARE, and variables that are assigned within a statement
-	Begins                         // BEGIN, START TRANSACTION
-	Ends                           // COMMIT, ROLLBACK, not to a savepoint
-	Locks                          // FOR UPDATE, FOR SHARE, LOCK IN SHARE MODE, LOCK TABLES, GET_LOCK
-	Files                          // INTO OUTFILE, INTO DUMPFILE, LOAD_FILE
-	Volatile                       // RAND, UUID, SLEEP and the like: no two runs are equal
-	Clock                          // NOW and the like, that SET TIMESTAMP tames
-	OwnSession                     // LAST_INSERT_ID, FOUND_ROWS, CONNECTION_ID, user variables, temporary tables: means something in its session alone
-	OwnServer                      // @@variables, VERSION, information_schema and performance_schema, SHOW: servers differ in it
-	LimitAlone                     // a LIMIT without an ORDER BY at its level: any rows may be the first
-	Multi                          // several statements in one text
+	Reads      Traits = 1 << iota // gives rows and changes no table: SELECT, WITH … SELECT, VALUES, TABLE, and SHOW, DESCRIBE, EXPLAIN
+	Writes                        // INSERT, UPDATE, DELETE, REPLACE, LOAD, CALL, DO and whatever is not known
+	Defines                       // CREATE, ALTER, DROP, TRUNCATE, RENAME, GRANT and the like
+	Sets                          // changes its session: SET, USE, PREPARE, and variables that are assigned within a statement
+	Begins                        // BEGIN, START TRANSACTION
+	Ends                          // COMMIT, ROLLBACK, not to a savepoint
+	Locks                         // FOR UPDATE, FOR SHARE, LOCK IN SHARE MODE, LOCK TABLES, GET_LOCK
+	Files                         // INTO OUTFILE, INTO DUMPFILE, LOAD_FILE
+	Volatile                      // RAND, UUID, SLEEP and the like: no two runs are equal
+	Clock                         // NOW and the like, that SET TIMESTAMP tames
+	OwnSession                    // LAST_INSERT_ID, FOUND_ROWS, CONNECTION_ID, user variables, temporary tables: means something in its session alone
+	OwnServer                     // @@variables, VERSION, information_schema and performance_schema, SHOW: servers differ in it
+	LimitAlone                    // a LIMIT without an ORDER BY at its level: any rows may be the first
+	Multi                         // several statements in one text
 )
 
 // Has reports whether all of those are there.
