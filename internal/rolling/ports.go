@@ -56,7 +56,7 @@ type Backend struct {
 	Sessions int  // requests or connections that are on it
 }
 
-// Balancer decides who gets requests. The haproxy, nginx and exec drivers give it.
+// Balancer decides who gets requests. The haproxy, nginx and service drivers give it.
 type Balancer interface {
 	// Observe tells of every node of the cluster; one that the balancer does not know is an error.
 	Observe(ctx context.Context, c fleet.Cluster) ([]Backend, error)

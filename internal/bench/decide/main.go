@@ -97,7 +97,7 @@ func tick(n int) measure {
 	s, open, closed := campaigntest.Large(n, 1)
 	best := func(at time.Time) (least, cpu float64) {
 		least, cpu = math.Inf(1), math.Inf(1)
-		for began, n := time.Now(), 0; n < leastTicks || time.Since(began) < 2*time.Second; n++ {
+		for began, ticks := time.Now(), 0; ticks < leastTicks || time.Since(began) < 2*time.Second; ticks++ {
 			runtime.GC()
 			start, used := time.Now(), processor()
 			if len(campaign.Decide(s, at)) != n {
