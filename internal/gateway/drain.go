@@ -81,7 +81,7 @@ func (s *session) quietNow() bool {
 	if s.unsure && s.probe() != nil {
 		return true // its connection is lost
 	}
-	return !s.pinned() && (!s.suspect || len(s.inspect()) == 0)
+	return !s.bound() && (!s.suspect || len(s.inspect()) == 0)
 }
 
 // inspect reads what the session holds that can't be moved. mu is held.
@@ -177,7 +177,7 @@ func (g *Gateway) look(ctx context.Context, address string, retry bool) *serverV
 // judge lets a session linger whose transaction only reads, and says why it blocks if not. What can't be seen blocks. mu
 // is held, and no command is in flight.
 func (s *session) judge(v *serverView) []adminapi.Blocker {
-	if s.back == nil || !s.pinned() && !s.suspect {
+	if s.back == nil || !s.bound() && !s.suspect {
 		return nil
 	}
 	if v.err != nil {
@@ -194,7 +194,7 @@ func (s *session) judge(v *serverView) []adminapi.Blocker {
 			return bs
 		}
 	}
-	s.linger.Store(s.pinned())
+	s.linger.Store(s.bound())
 	return nil
 }
 

@@ -370,7 +370,10 @@ func (s *session) afterText(req request, next string) {
 	case next != "" && !s.unsure:
 		s.next = next
 	case s.next != "" && !keepsNext(req):
+		s.noteBegun(req.text, s.next)
 		s.next = ""
+	default:
+		s.noteBegun(req.text, "")
 	}
 	if s.making && !s.unsure {
 		s.tables++
@@ -396,7 +399,7 @@ func (s *session) forgetState() {
 	s.stmts.reset()
 	s.cursors, s.multi = 0, nil
 	s.suspect, s.anyLock, s.locks, s.fragile, s.counted, s.doomed = false, false, nil, false, false, false
-	s.next, s.tables, s.making = "", 0, false
+	s.next, s.tables, s.making, s.begun = "", 0, false, nil
 	s.linger.Store(false)
 }
 

@@ -23,6 +23,7 @@ func TestOnRealServers(t *testing.T) {
 		{"NoDeadlock", testNoDeadlock},
 		{"FailOpenTransactions", testFailOpenTransactions},
 		{"ReadersLinger", testReadersLinger},
+		{"BegunTransactionsMove", testBegunTransactionsMove},
 		{"OldListOfTransactions", testOldListOfTransactions},
 		{"Terms", testTerms},
 		{"CallerGoesAway", testCallerGoesAway},

@@ -63,8 +63,17 @@ func (s *session) move(ctx context.Context, target *server) error {
 	ctx, cancel := context.WithTimeout(ctx, s.gw.cfg.Timeouts.Move.D())
 	defer cancel()
 	err := s.ready(ctx, target)
+	status := wire.Status(0)
+	if err == nil && s.begun != nil {
+		if status, err = s.rebegin(ctx); err != nil {
+			s.dropShadow()
+		}
+	}
 	if err == nil {
 		s.swap()
+		if s.begun != nil {
+			s.sawStatus(status)
+		}
 		s.gw.counts.moves.Add(1)
 		return nil
 	}

@@ -52,6 +52,7 @@ type session struct {
 	next    string          // SET TRANSACTION … for the next transaction alone, which has not begun
 	tables  int64           // CREATE TABLE statements, surely of no temporary table, that its server has answered well
 	making  bool            // the command in flight is one of those
+	begun   *begun          // the open transaction, as long as nothing was done in it
 
 	inTx     atomic.Bool
 	inFlight atomic.Bool
@@ -170,6 +171,7 @@ func (s *session) enter(ctx context.Context, req request) error {
 		return err
 	}
 	s.epoch++
+	s.begun = nil
 	s.inFlight.Store(true)
 	return nil
 }
@@ -185,7 +187,7 @@ func (s *session) admit(ctx context.Context, req request) error {
 	if s.ep.route.Load().fits(s.back.srv) {
 		return nil
 	}
-	if s.pinned() {
+	if s.bound() {
 		return s.stay(ctx, req)
 	}
 	return s.wait(ctx, req, time.Now().Add(s.gw.cfg.Timeouts.NoPrimary.D()))
@@ -224,7 +226,7 @@ func (s *session) wait(ctx context.Context, req request, deadline time.Time) err
 			}
 		}
 		r := s.ep.route.Load()
-		if r.fits(s.back.srv) || s.pinned() {
+		if r.fits(s.back.srv) || s.bound() {
 			return nil
 		}
 		if s.answersHere(req) {
