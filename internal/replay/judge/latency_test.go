@@ -1,4 +1,4 @@
-package replay
+package judge
 
 import (
 	"math"
@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/windlass-db/windlass/internal/replay/tally"
 )
 
 // bruteTail counts all choices of signs.
@@ -131,12 +133,12 @@ func TestIntervalsCover(t *testing.T) {
 
 // timing makes pairs of a query of 1 ms that the new version takes so many times longer for, beside noise that is in both.
 func timing(r *rand.Rand, id uint64, n int, factor, noise float64) Timing {
-	t := Timing{Fingerprint: id, PerHour: 1_000_000}
+	t := Timing{Fingerprint: tally.Fingerprint(id), PerHour: 1_000_000}
 	ms := func(f float64) time.Duration { return time.Duration(f * float64(time.Millisecond)) }
 	for range n {
 		shared := math.Exp(r.NormFloat64()) // the machine, the cache
-		t.Pairs = append(t.Pairs, Pair{ms(shared * math.Exp(noise*r.NormFloat64())), ms(shared * factor * math.Exp(noise*r.NormFloat64()))})
-		t.Null = append(t.Null, Pair{ms(shared * math.Exp(noise*r.NormFloat64())), ms(shared * math.Exp(noise*r.NormFloat64()))})
+		t.Pairs = append(t.Pairs, tally.Pair{A: ms(shared * math.Exp(noise*r.NormFloat64())), B: ms(shared * factor * math.Exp(noise*r.NormFloat64()))})
+		t.Null = append(t.Null, tally.Pair{A: ms(shared * math.Exp(noise*r.NormFloat64())), B: ms(shared * math.Exp(noise*r.NormFloat64()))})
 	}
 	return t
 }
@@ -151,7 +153,7 @@ func TestSlowerIsFoundAndEqualIsNot(t *testing.T) {
 		all = append(all, timing(r, 1000+i, 40, 1.6, 0.15), timing(r, 2000+i, 40, 2, 0.3))
 	}
 	found, slow := 0, 0
-	for _, l := range JudgeLatency(all, DefaultLatencyRules()) {
+	for _, l := range Latencies(all, DefaultLatencyRules()) {
 		switch {
 		case l.Fingerprint < 1000 && l.Regressed:
 			t.Errorf("an equal one is called slower: %+v", l)
@@ -177,7 +179,7 @@ func TestWhatIsNoRegression(t *testing.T) {
 	rare := timing(r, 2, 40, 5, 0.1)
 	rare.PerHour = 2 // costs milliseconds an hour
 	little := timing(r, 3, 400, 1.1, 0.05)
-	got := JudgeLatency([]Timing{few, rare, little, {Fingerprint: 4}}, rules)
+	got := Latencies([]Timing{few, rare, little, {Fingerprint: 4}}, rules)
 	for i, l := range got {
 		if l.Regressed {
 			t.Errorf("%+v", l)

@@ -1,30 +1,28 @@
-// Package replay judges what replayed queries show of a new version: whether it answers otherwise, or slower.
-//
-// Latency is judged in pairs: the same query on the old replica (A) and on the new one (B), the order of the two by chance, so that what the machine does
-// meanwhile is in both. A fingerprint has regressed if its queries are slower by more than a factor that the old version does not reach against
-// itself, if that is no chance, and if it costs enough to matter. Too few pairs are "insufficient", never "no regression".
-package replay
+package judge
 
 import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/windlass-db/windlass/internal/replay/tally"
 )
 
-// Pair is one query on both versions.
-type Pair struct{ A, B time.Duration }
+// Latency is judged in pairs: the same query on the old replica (A) and on the new one (B), the order of the two by chance, so that what the machine does
+// meanwhile is in both. A fingerprint has regressed if its queries are slower by more than a factor that the old version does not reach against
+// itself, if that is no chance, and if it costs enough to matter. Too few pairs are "insufficient", never "no regression".
 
 // ratio is the logarithm of how many times longer B took.
-func (p Pair) ratio() float64 {
+func ratio(p tally.Pair) float64 {
 	return math.Log(float64(max(p.B, 1)) / float64(max(p.A, 1)))
 }
 
 // Timing is what was measured of one fingerprint.
 type Timing struct {
-	Fingerprint uint64
-	Pairs       []Pair
-	Null        []Pair  // the old version against itself; may be empty
-	PerHour     float64 // how often it runs in production
+	Fingerprint tally.Fingerprint
+	Pairs       []tally.Pair
+	Null        []tally.Pair // the old version against itself; may be empty
+	PerHour     float64      // how often it runs in production
 }
 
 // LatencyRules are the thresholds of the campaign file.
@@ -43,29 +41,31 @@ func DefaultLatencyRules() LatencyRules {
 
 // Latency is the judgement of one fingerprint.
 type Latency struct {
-	Fingerprint  uint64
-	Pairs        int
-	Insufficient bool    // too few pairs
-	Regressed    bool    // slower than Bar, not by chance, and over the budget
-	Ratio        float64 // median of B/A
-	Low, High    float64 // interval of that median
-	Bar          float64 // what it was held against: the factor, or what A reaches against itself
-	P            float64 // how probable such pairs are if B were not slower than Bar
-	AddedPerHour time.Duration
-	P99A, P99B   time.Duration // upper ends of the intervals of the 99th percentiles; 0 if there are too few pairs to say
+	Fingerprint  tally.Fingerprint `json:"fingerprint"`
+	Pairs        int               `json:"pairs"`
+	Insufficient bool              `json:"insufficient,omitempty"` // too few pairs
+	Regressed    bool              `json:"regressed,omitempty"`    // slower than Bar, not by chance, and over the budget
+	Ratio        float64           `json:"ratio,omitempty"`        // median of B/A
+	Low          float64           `json:"low,omitempty"`          // lower end of the interval of that median
+	High         float64           `json:"high,omitempty"`         // upper end
+	Bar          float64           `json:"bar,omitempty"`          // what it was held against: the factor, or what A reaches against itself
+	P            float64           `json:"p"`                      // how probable such pairs are if B were not slower than Bar
+	AddedPerHour time.Duration     `json:"added_per_hour,omitempty"`
+	P99A         time.Duration     `json:"p99_old,omitempty"` // upper ends of the intervals of the 99th percentiles; 0 if there are too few pairs to say
+	P99B         time.Duration     `json:"p99_new,omitempty"`
 }
 
-// JudgeLatency judges all fingerprints together, as the more are looked at, the more look bad by chance (Benjamini and Hochberg, 1995).
-func JudgeLatency(timings []Timing, rules LatencyRules) []Latency {
+// Latencies judges all fingerprints together, as the more are looked at, the more look bad by chance (Benjamini and Hochberg, 1995).
+func Latencies(timings []Timing, rules LatencyRules) []Latency {
 	out := make([]Latency, len(timings))
 	var tested []int
 	for i, t := range timings {
-		out[i] = judge(t, rules)
+		out[i] = latency(t, rules)
 		if !out[i].Insufficient {
 			tested = append(tested, i)
 		}
 	}
-	slices.SortFunc(tested, func(a, b int) int { return compare(out[a].P, out[b].P) })
+	slices.SortFunc(tested, func(a, b int) int { return order(out[a].P, out[b].P) })
 	cut := -1
 	for rank, i := range tested {
 		if out[i].P <= rules.FDR*float64(rank+1)/float64(len(tested)) {
@@ -79,7 +79,7 @@ func JudgeLatency(timings []Timing, rules LatencyRules) []Latency {
 	return out
 }
 
-func compare(a, b float64) int {
+func order(a, b float64) int {
 	switch {
 	case a < b:
 		return -1
@@ -89,7 +89,7 @@ func compare(a, b float64) int {
 	return 0
 }
 
-func judge(t Timing, rules LatencyRules) Latency {
+func latency(t Timing, rules LatencyRules) Latency {
 	l := Latency{Fingerprint: t.Fingerprint, Pairs: len(t.Pairs), Bar: rules.Factor, P: 1}
 	if len(t.Pairs) == 0 || len(t.Pairs) < rules.Least {
 		l.Insufficient = true
@@ -99,14 +99,14 @@ func judge(t Timing, rules LatencyRules) Latency {
 	var a, b []time.Duration
 	var added float64
 	for i, p := range t.Pairs {
-		ratios[i] = p.ratio()
+		ratios[i] = ratio(p)
 		a, b = append(a, p.A), append(b, p.B)
 		added += float64(p.B - p.A)
 	}
 	if len(t.Null) >= rules.Least {
 		null := make([]float64, len(t.Null))
 		for i, p := range t.Null {
-			null[i] = math.Abs(p.ratio())
+			null[i] = math.Abs(ratio(p))
 		}
 		slices.Sort(null)
 		// What the median of so many pairs of A against itself may reach, not what one pair may: the spread shrinks with their root.
@@ -197,7 +197,7 @@ func signedRank(values []float64) float64 {
 	if n == 0 {
 		return 1
 	}
-	slices.SortFunc(v, func(a, b float64) int { return compare(math.Abs(a), math.Abs(b)) })
+	slices.SortFunc(v, func(a, b float64) int { return order(math.Abs(a), math.Abs(b)) })
 	sum, ties := 0.0, 0.0
 	for i := 0; i < n; {
 		j := i

@@ -1,0 +1,157 @@
+// Package judge makes a verdict of what a replay has counted: pass, fail or insufficient, with the evidence and what would change it.
+//
+// # Model
+//
+// Judge is pure: a tally, rules and a time give a report. Each kind of difference of each fingerprint is a finding, which has a level by the rules: fail, unclear
+// (it may be a difference, and what was seen can't tell), warn, note. Findings that fail make the verdict fail. What was not seen makes it insufficient:
+// a ledger that does not balance, too little time or coverage, answers without anything to compare with, suspects that were not retested, times in too
+// few pairs. Each of those says what would cure it, and when that can be.
+//
+// # Invariants
+//
+// A verdict is pass only if nothing that counts was found and all that the rules want was seen. Nothing is left out of sight: ignored findings stay in the report with who
+// ignores them and why, a rule that has expired or fits nothing is told. A finding has the same id in every report.
+package judge
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/windlass-db/windlass/internal/replay/compare"
+	"github.com/windlass-db/windlass/internal/replay/tally"
+)
+
+// Judge makes the report. The tally stays the caller's, and the report's examples lie in it.
+func Judge(t *tally.Tally, r Rules, now time.Time) Report {
+	rep := Report{
+		Judged: now.UTC(), Captured: t.Captured, Replayed: t.Replayed, Skipped: filled(t.Skipped), Unreplayable: filled(t.Unreplayable), DroppedBy: t.Dropped,
+		Unaccounted: t.Unaccounted(), From: t.From, To: t.To, Began: t.Began, Ended: t.Ended, Known: len(t.Queries),
+		Findings: []Finding{}, Queries: []Line{}, Why: []Reason{},
+		Lateness: Lateness{Scheduler: quantiles(&t.Lateness.Scheduler), Connection: quantiles(&t.Lateness.Connection), Server: quantiles(&t.Lateness.Server)},
+	}
+	rep.Lateness.Quantiles = quantiles(t.Lateness.All())
+	for _, n := range t.Dropped {
+		rep.Dropped += n
+	}
+	if took := t.Ended.Sub(t.Began); took > 0 {
+		rep.QPS = float64(t.Replayed) / took.Seconds()
+	}
+	times := latencies(t, r)
+	rep.Coverage = covered(t, r, times)
+	rep.Findings, rep.Rules = findings(t, r, times, now)
+	rep.Queries = lines(t, rep.Findings, times)
+	rep.Notes = notes(t, rep)
+	rep.Why = why(t, r, rep, times, now)
+	rep.Verdict = Pass
+	for _, reason := range rep.Why {
+		if reason.Code == WhyFindings {
+			rep.Verdict = Failed
+			break
+		}
+		rep.Verdict = Insufficient
+	}
+	return rep
+}
+
+// latencies are judged over all fingerprints that have times.
+func latencies(t *tally.Tally, r Rules) map[tally.Fingerprint]*Latency {
+	hours := t.To.Sub(t.From).Hours()
+	var timings []Timing
+	for _, q := range queries(t) {
+		if len(q.Pairs.Items) == 0 {
+			continue
+		}
+		timing := Timing{Fingerprint: q.fingerprint, Pairs: q.Pairs.Values(), Null: q.Null.Values()}
+		if hours > 0 {
+			timing.PerHour = float64(q.Captured) / hours
+		}
+		timings = append(timings, timing)
+	}
+	out := map[tally.Fingerprint]*Latency{}
+	for _, l := range Latencies(timings, r.Latency) {
+		out[l.Fingerprint] = &l
+	}
+	return out
+}
+
+// covered counts how much was seen.
+func covered(t *tally.Tally, r Rules, times map[tally.Fingerprint]*Latency) Coverage {
+	c := Coverage{MinSpan: r.MinTime}
+	if !t.From.IsZero() {
+		c.Span = t.To.Sub(t.From)
+	}
+	base := t.Captured
+	for reason, n := range t.Skipped {
+		if byDesign[reason] {
+			base -= n
+		}
+	}
+	for reason, n := range t.Dropped {
+		if droppedByDesign[reason] {
+			base -= n
+		}
+	}
+	var of, touched, unknown, timed int64
+	for _, q := range queries(t) {
+		in := q.Captured
+		for reason, n := range q.Skipped {
+			if byDesign[reason] && reason != tally.SkipSampled {
+				in -= n
+			}
+		}
+		of += in
+		if q.Replayed > 0 {
+			touched += in
+		}
+		unknown += q.Causes[compare.Unknown]
+		c.Noise += q.Causes[compare.Moved] + q.Causes[compare.Volatile]
+		if compare.ErrorsOnly(q.Traits) {
+			c.ErrorsOnly += q.Replayed
+		}
+		if l := times[q.fingerprint]; l != nil && !l.Insufficient {
+			timed += q.Replayed
+		}
+	}
+	c.Statements = share(t.Replayed, base, r.MinStatements)
+	c.Fingerprints = share(touched, of, r.MinFingerprints)
+	c.Compared = share(t.Replayed-unknown, t.Replayed, r.MinCompared)
+	c.Latency = share(timed, t.Replayed, r.MinLatency)
+	return c
+}
+
+// notes are what a reader should know beside the verdict.
+func notes(t *tally.Tally, rep Report) (out []string) {
+	for _, note := range tally.Reasonable(t.Notes) {
+		out = append(out, fmt.Sprintf("%s (%d)", note, t.Notes[note]))
+	}
+	if t.Other != nil {
+		out = append(out, fmt.Sprintf("there were more than %d fingerprints: %d statements of the others are counted together", tally.Fingerprints, t.Other.Captured))
+	}
+	if n := cleared(t); n > 0 {
+		out = append(out, fmt.Sprintf("%d differences are none on data that stands still", n))
+	}
+	for _, use := range rep.Rules {
+		switch {
+		case use.Expired:
+			out = append(out, fmt.Sprintf("the ignore rule %s of %s has expired on %s; it would have kept %d findings from counting", use.name(), use.Who, use.Expires.Format(time.DateOnly), use.Would))
+		case use.Unused:
+			out = append(out, fmt.Sprintf("the ignore rule %s of %s fits nothing", use.name(), use.Who))
+		}
+	}
+	return out
+}
+
+func (i Ignore) name() string {
+	if i.Fingerprint != "" {
+		return i.Fingerprint
+	}
+	return fmt.Sprintf("%q", i.Like)
+}
+
+// filled is never nil, so that it is {} in JSON.
+func filled(m map[string]int64) map[string]int64 {
+	if m == nil {
+		return map[string]int64{}
+	}
+	return m
+}
