@@ -46,11 +46,15 @@ type Reply struct {
 	first        bool   // nothing was answered yet
 	packet       int    // length of the packet of the last event, header included
 	Rows         uint64 // rows passed, over all result sets
+
+	observer   Observer // nil: none
+	show       show     // what the present packet is to it
+	definition []byte   // of a column, as much of it as has come
 }
 
 // Reset starts the answer of a command.
 func (r *Reply) Reset(cmd Command, caps Capability) {
-	*r = Reply{cmd: cmd, deprecateEOF: caps&CapDeprecateEOF != 0, first: true}
+	*r = Reply{cmd: cmd, deprecateEOF: caps&CapDeprecateEOF != 0, first: true, definition: r.definition[:0]}
 	switch cmd {
 	case ComQuery, ComStmtExecute, ComStmtBulkExecute, ComProcessInfo:
 		r.state = stateFirst
@@ -90,6 +94,9 @@ func (r *Reply) Scan(b []byte) (n int, ev Event, err error) {
 			k := min(r.skip, len(b)-n)
 			n += k
 			r.skip -= k
+			if r.show != showNothing {
+				r.part(b[n-k:n], r.skip == 0 && !r.cont)
+			}
 			if r.skip > 0 {
 				return n, EventMore, nil
 			}
@@ -106,6 +113,9 @@ func (r *Reply) Scan(b []byte) (n int, ev Event, err error) {
 			r.cont = length == MaxFrame
 			n += 4
 			r.skip = length
+			if length == 0 && r.show != showNothing {
+				r.part(nil, true)
+			}
 			continue
 		}
 		if length == 0 {
@@ -118,12 +128,17 @@ func (r *Reply) Scan(b []byte) (n int, ev Event, err error) {
 				return n, EventOther, nil
 			}
 			r.Rows++
+			if r.show = r.seen(); r.show != showNothing {
+				r.part(nil, true)
+			}
 			continue
 		}
 		if len(rest) < 5 {
 			return n, EventMore, nil
 		}
+		seen := r.seen()
 		if r.passes(rest[4], length) {
+			r.show = seen
 			r.cont = length == MaxFrame
 			n += 4
 			r.skip = length
@@ -213,6 +228,9 @@ func (r *Reply) control(p []byte) (Event, error) {
 			return EventMore, malformed("column count")
 		}
 		r.left, r.state = int(columns), stateColumns
+		if r.observer != nil {
+			r.observer.Result(r.left)
+		}
 		return EventColumns, nil
 	case stateColumnsEOF:
 		e, err := ParseEOF(p)

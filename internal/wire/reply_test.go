@@ -223,11 +223,17 @@ func FuzzReply(f *testing.F) {
 		var whole, bytewise Reply
 		whole.Reset(Command(cmd), caps)
 		bytewise.Reset(Command(cmd), caps)
+		var seenWhole, seenBytewise shown
+		whole.Observe(&seenWhole)
+		bytewise.Observe(&seenBytewise)
 		a, errA := scanAll(&whole, stream, func(int) int { return 1 << 30 })
 		b, errB := scanAll(&bytewise, stream, func(int) int { return 1 })
 		// A machine that has the whole stream sees bytes behind the answer's end, which bytes one by one do not show.
 		if fmt.Sprint(a) != fmt.Sprint(b) || (errA == nil) != (errB == nil) && !bytewise.Done() {
 			t.Fatalf("whole: %v %v; byte by byte: %v %v", a, errA, b, errB)
+		}
+		if !equal(seenWhole.rows, seenBytewise.rows) || !equal(seenWhole.columns, seenBytewise.columns) || fmt.Sprint(seenWhole.results) != fmt.Sprint(seenBytewise.results) {
+			t.Fatalf("shown of the whole: %+v; byte by byte: %+v", seenWhole, seenBytewise)
 		}
 	})
 }
