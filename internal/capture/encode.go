@@ -1,14 +1,12 @@
 package capture
 
 import (
-	"errors"
 	"fmt"
-	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Blocks are messages in protobuf's wire format: whoever reads them passes over fields that it does not know. The numbers below are the format, and are
+// A block's head is a message in protobuf's wire format: whoever reads it passes over fields that it does not know. The numbers below are the format, and are
 // never used for anything else.
 const (
 	blockGateway protowire.Number = iota + 1
@@ -18,47 +16,16 @@ const (
 	blockGTID
 	blockMasked
 	blockIndex
-	blockBase // unix nanoseconds that the events' times are counted from
+	blockBase // unix microseconds that the events' times are counted from
 	blockDropped
-	blockEvent
+	_ // events, before they were columns
+	blockSource
+	blockEvents // how many there are
 )
 
 const (
 	dropReason protowire.Number = iota + 1
 	dropCount
-)
-
-const (
-	eventKind protowire.Number = iota + 1
-	eventSeq                   // the difference to the event before
-	eventConn
-	eventAt // the difference to the event before, zigzag
-	eventEpoch
-	eventUser
-	eventSchema
-	eventCharset
-	eventCommand
-	eventPayload
-	eventStatement
-	eventTypes
-	eventTxn
-	eventCut
-	eventOf // its own Seq minus that of the Start
-	eventFirstByte
-	eventTook
-	eventErrno
-	eventSQLState
-	eventWarnings
-	eventAffected
-	eventInsertID
-	eventStatus
-	eventColumns
-	eventRows
-	eventBytes
-	eventOrdered
-	eventMultiset
-	eventUnfinished
-	eventGTID
 )
 
 func number(b []byte, n protowire.Number, v uint64) []byte {
@@ -91,7 +58,7 @@ func yes(b []byte, n protowire.Number, v bool) []byte {
 }
 
 // appendHead adds all of a block but its events.
-func appendHead(b []byte, m Meta, index uint64, base time.Time, dropped map[string]uint64) []byte {
+func appendHead(b []byte, m Meta, index uint64, events int, base int64, dropped map[string]uint64) []byte {
 	b = text(b, blockGateway, m.Gateway)
 	b = hash(b, blockRun, m.Run)
 	b = text(b, blockServer, m.Server)
@@ -99,69 +66,14 @@ func appendHead(b []byte, m Meta, index uint64, base time.Time, dropped map[stri
 	b = text(b, blockGTID, m.GTID)
 	b = yes(b, blockMasked, m.Masked)
 	b = number(b, blockIndex, index)
-	if !base.IsZero() {
-		b = number(b, blockBase, uint64(base.UnixNano()))
-	}
+	b = number(b, blockBase, uint64(base))
+	b = text(b, blockSource, m.Source)
+	b = number(b, blockEvents, uint64(events))
 	for reason, n := range dropped {
 		b = text(b, blockDropped, number(text(nil, dropReason, reason), dropCount, n))
 	}
 	return b
 }
-
-// encoder writes events one after the other, each as the difference to the one before.
-type encoder struct {
-	seq     uint64
-	at      int64
-	scratch []byte
-}
-
-func (e *encoder) append(b []byte, v *Event) []byte {
-	m := e.scratch[:0]
-	at := v.At.UnixNano()
-	m = number(m, eventKind, uint64(v.Kind))
-	m = number(m, eventSeq, v.Seq-e.seq)
-	m = number(m, eventConn, v.Conn)
-	m = number(m, eventAt, protowire.EncodeZigZag(at-e.at))
-	e.seq, e.at = v.Seq, at
-	switch v.Kind {
-	case Session:
-		m = number(m, eventEpoch, v.Epoch)
-		m = text(m, eventUser, v.User)
-		m = text(m, eventSchema, v.Schema)
-		m = number(m, eventCharset, uint64(v.Charset))
-	case Start:
-		m = number(m, eventEpoch, v.Epoch)
-		m = number(m, eventCommand, uint64(v.Command))
-		m = text(m, eventPayload, v.Payload)
-		m = number(m, eventStatement, uint64(v.Statement))
-		m = text(m, eventTypes, v.Types)
-		m = number(m, eventTxn, v.Txn)
-		m = number(m, eventCut, v.Cut)
-	case End:
-		m = number(m, eventOf, v.Seq-v.Of)
-		m = number(m, eventFirstByte, uint64(v.FirstByte))
-		m = number(m, eventTook, uint64(v.Took))
-		m = number(m, eventErrno, uint64(v.Errno))
-		m = text(m, eventSQLState, v.SQLState)
-		m = number(m, eventWarnings, uint64(v.Warnings))
-		m = number(m, eventAffected, v.Affected)
-		m = number(m, eventInsertID, v.InsertID)
-		m = number(m, eventStatus, uint64(v.Status))
-		m = hash(m, eventColumns, v.Columns)
-		m = number(m, eventRows, v.Rows)
-		m = number(m, eventBytes, v.Bytes)
-		m = hash(m, eventOrdered, v.Ordered)
-		if v.Rows > 1 || v.Multiset != v.Ordered { // one row has no order
-			m = hash(m, eventMultiset, v.Multiset)
-		}
-		m = yes(m, eventUnfinished, v.Unfinished)
-		m = text(m, eventGTID, v.GTID)
-	}
-	e.scratch = m
-	return text(b, blockEvent, m)
-}
-
-var errFormat = errors.New("not a block of this format")
 
 // fields calls f for each field of a message. Integers come as n, all else as b, which lies in the message.
 func fields(m []byte, f func(num protowire.Number, n uint64, b []byte) error) error {
@@ -194,12 +106,9 @@ func fields(m []byte, f func(num protowire.Number, n uint64, b []byte) error) er
 	return nil
 }
 
-// decodeBlock reads a block. The events' payloads lie in m.
-func decodeBlock(m []byte) (Block, error) {
-	var b Block
-	var seq uint64
-	var at int64
-	err := fields(m, func(num protowire.Number, n uint64, v []byte) error {
+// decodeHead reads a block's head, and says how many events there are and what their times are counted from.
+func decodeHead(m []byte) (b Block, events uint64, base int64, err error) {
+	err = fields(m, func(num protowire.Number, n uint64, v []byte) error {
 		switch num {
 		case blockGateway:
 			b.Meta.Gateway = string(v)
@@ -216,7 +125,7 @@ func decodeBlock(m []byte) (Block, error) {
 		case blockIndex:
 			b.Index = n
 		case blockBase:
-			at = int64(n)
+			base = int64(n)
 		case blockDropped:
 			var reason string
 			var count uint64
@@ -235,90 +144,12 @@ func decodeBlock(m []byte) (Block, error) {
 				b.Dropped = map[string]uint64{}
 			}
 			b.Dropped[reason] += count
-		case blockEvent:
-			e, err := decodeEvent(v, &seq, &at)
-			if err != nil {
-				return err
-			}
-			b.Events = append(b.Events, e)
+		case blockSource:
+			b.Meta.Source = string(v)
+		case blockEvents:
+			events = n
 		}
 		return nil
 	})
-	return b, err
-}
-
-func decodeEvent(m []byte, seq *uint64, at *int64) (e Event, err error) {
-	err = fields(m, func(num protowire.Number, n uint64, v []byte) error {
-		switch num {
-		case eventKind:
-			e.Kind = EventKind(n)
-		case eventSeq:
-			*seq += n
-		case eventConn:
-			e.Conn = n
-		case eventAt:
-			*at += protowire.DecodeZigZag(n)
-		case eventEpoch:
-			e.Epoch = n
-		case eventUser:
-			e.User = string(v)
-		case eventSchema:
-			e.Schema = string(v)
-		case eventCharset:
-			e.Charset = uint16(n)
-		case eventCommand:
-			e.Command = byte(n)
-		case eventPayload:
-			e.Payload = v
-		case eventStatement:
-			e.Statement = uint32(n)
-		case eventTypes:
-			e.Types = v
-		case eventTxn:
-			e.Txn = n
-		case eventCut:
-			e.Cut = n
-		case eventOf:
-			e.Of = n // the difference, until the number is known
-		case eventFirstByte:
-			e.FirstByte = time.Duration(n)
-		case eventTook:
-			e.Took = time.Duration(n)
-		case eventErrno:
-			e.Errno = uint16(n)
-		case eventSQLState:
-			e.SQLState = string(v)
-		case eventWarnings:
-			e.Warnings = uint16(n)
-		case eventAffected:
-			e.Affected = n
-		case eventInsertID:
-			e.InsertID = n
-		case eventStatus:
-			e.Status = uint16(n)
-		case eventColumns:
-			e.Columns = n
-		case eventRows:
-			e.Rows = n
-		case eventBytes:
-			e.Bytes = n
-		case eventOrdered:
-			e.Ordered = n
-		case eventMultiset:
-			e.Multiset = n
-		case eventUnfinished:
-			e.Unfinished = n != 0
-		case eventGTID:
-			e.GTID = string(v)
-		}
-		return nil
-	})
-	e.Seq, e.At = *seq, time.Unix(0, *at)
-	if e.Kind == End {
-		e.Of = e.Seq - e.Of
-		if e.Rows <= 1 && e.Multiset == 0 {
-			e.Multiset = e.Ordered
-		}
-	}
-	return e, err
+	return b, events, base, err
 }

@@ -177,11 +177,7 @@ func (r *Reader) block(body []byte, sealed bool) (Block, error) {
 			return Block{}, ErrKey // the checksum was right
 		}
 	}
-	plain, err := r.zstd.DecodeAll(body, nil)
-	if err != nil {
-		return Block{}, err
-	}
-	return decodeBlock(plain)
+	return decodeBlock(body, r.zstd)
 }
 
 // count finds what is missing between this block and the one before it.

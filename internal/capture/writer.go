@@ -4,12 +4,14 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
-	"time"
+	"maps"
+	"strings"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -28,10 +30,25 @@ const (
 	maxPlain   = MaxPayload + blockTarget + 1<<20
 )
 
+// Reasons that the writer itself drops for: the block with the statement, or with its answer alone, could not be written.
+const (
+	DroppedDisk = "disk"
+	DroppedEnds = "end"
+)
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Key seals blocks with AES-256-GCM.
 type Key struct{ aead cipher.AEAD }
+
+// ParseKey reads a key as it is in a file: 32 bytes in base64.
+func ParseKey(text string) (*Key, error) {
+	secret, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
+	if err != nil {
+		return nil, errors.New("a key is 32 bytes in base64, and this is no base64")
+	}
+	return NewKey(secret)
+}
 
 // NewKey makes a key of 32 bytes.
 func NewKey(secret []byte) (*Key, error) {
@@ -59,13 +76,17 @@ type Writer struct {
 	dropped map[string]uint64
 	told    bool // what was dropped is in a block
 
-	enc    encoder
-	events []byte
-	count  int
-	base   time.Time
-	last   uint64
-	size   int64
-	out    []byte
+	enc   encoder
+	count int
+	sent  uint64 // statements in the block
+	alone uint64 // answers in it whose statement is not
+	kept  uint64 // statements in blocks that were written
+	bytes int    // of the events in the block, about
+	base  int64  // when the first of them was
+	last  uint64
+	size  int64
+	out   []byte
+	plain []byte // the columns, before they are sealed
 }
 
 // NewWriter makes a writer for one run of a gateway. A nil key leaves blocks readable. Begin comes before the first event.
@@ -100,16 +121,30 @@ func (w *Writer) Add(e *Event) error {
 		short.Payload, short.Cut = e.Payload[:MaxPayload], e.Cut+uint64(n-MaxPayload)
 		e = &short
 	}
-	if w.count > 0 && len(w.events)+len(e.Payload) > blockTarget {
+	size := eventCost + len(e.Payload) + len(e.Types)
+	for _, s := range e.Settings {
+		size += len(s)
+	}
+	if w.count > 0 && w.bytes+size > blockTarget {
 		if err := w.Flush(); err != nil {
 			return err
 		}
 	}
 	if w.count == 0 {
-		w.base, w.enc.seq, w.enc.at = e.At, 0, e.At.UnixNano()
+		w.base, w.bytes = e.At.UnixMicro(), 0
+		w.enc.reset(w.base)
 	}
-	w.events = w.enc.append(w.events, e)
+	switch e.Kind {
+	case Start:
+		w.sent++
+	case End:
+		if _, ok := w.enc.find(e.Of); !ok {
+			w.alone++
+		}
+	}
+	w.enc.add(e)
 	w.count++
+	w.bytes += size
 	w.last = e.Seq
 	return nil
 }
@@ -125,40 +160,69 @@ func (w *Writer) Server(server, version, gtid string) {
 	w.meta.Server, w.meta.Version, w.meta.GTID = server, version, gtid
 }
 
-// Size is how large the file is, without the block that is not full yet.
+// Kept is how many statements are in blocks that were written, over all files.
+func (w *Writer) Kept() uint64 { return w.kept }
+
+// Dropped is how many statements were not kept, by reason.
+func (w *Writer) Dropped() map[string]uint64 { return maps.Clone(w.dropped) }
+
+// Size is how large the file is, as far as its blocks are whole: without the one that is not full yet, and without what is left of one that could not be
+// written.
 func (w *Writer) Size() int64 { return w.size }
 
-// Flush writes the block that is not full yet, or one without events if something was dropped since the last.
+// Flush writes the block that is not full yet, or one without events if something was dropped since the last. After an error the block's events are
+// lost, and counted as dropped; the file may have a part of it behind Size.
 func (w *Writer) Flush() error {
 	if w.count == 0 && w.told {
 		return nil
 	}
 	w.index++
 	w.told = true
-	plain := appendHead(nil, w.meta, w.index, w.base, w.dropped)
-	plain = append(plain, w.events...)
-	w.events, w.count, w.base = w.events[:0], 0, time.Time{}
+	if w.count == 0 {
+		w.enc.reset(0)
+		w.base = 0
+	}
+	head := appendHead(nil, w.meta, w.index, w.count, w.base, w.dropped)
+	w.count = 0
 
 	out := append(w.out[:0], blockMagic...)
 	out = append(out, 0)
 	out = append(out, make([]byte, 8)...)
 	if w.key == nil {
-		out = w.zstd.EncodeAll(plain, out)
+		out = w.enc.pack(out, head, w.zstd)
 	} else {
 		out[4] = flagSealed
 		nonce := make([]byte, w.key.aead.NonceSize())
 		rand.Read(nonce)
 		out = append(out, nonce...)
-		out = w.key.aead.Seal(out, nonce, w.zstd.EncodeAll(plain, nil), nil)
+		w.plain = w.enc.pack(w.plain[:0], head, w.zstd)
+		out = w.key.aead.Seal(out, nonce, w.plain, nil)
 	}
 	body := out[headSize:]
 	if len(body) > maxBody {
-		return fmt.Errorf("a block of %d bytes is too large", len(body)) // an event holds MaxPayload at the most, and zstd adds next to nothing
+		return fmt.Errorf("a block of %d bytes is too large", len(body)) // an event holds MaxPayload at the most, and what does not compress is stored as it is
 	}
 	binary.LittleEndian.PutUint32(out[5:], uint32(len(body)))
 	binary.LittleEndian.PutUint32(out[9:], crc32.Checksum(body, castagnoli))
 	w.out = out
-	n, err := w.to.Write(out)
-	w.size += int64(n)
-	return err
+	sent, alone := w.sent, w.alone
+	w.sent, w.alone = 0, 0
+	if _, err := w.to.Write(out); err != nil {
+		w.lose(sent, alone)
+		return err
+	}
+	w.size += int64(len(out))
+	w.kept += sent
+	return nil
+}
+
+// lose counts the statements of a block that could not be written, and the answers whose statement is in another one.
+func (w *Writer) lose(sent, alone uint64) {
+	if sent > 0 {
+		w.Drop(DroppedDisk, sent)
+	}
+	if alone > 0 {
+		w.Drop(DroppedEnds, alone)
+	}
+	w.told = false
 }
