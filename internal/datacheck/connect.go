@@ -106,50 +106,13 @@ func (r *run) look(ctx context.Context, cell fleet.Cell) (replicas []*side, prim
 			primary = s
 			continue
 		}
-		if err := connected(ctx, c); err != nil {
+		if err := c.Running(ctx); err != nil {
 			return replicas, primary, err
 		}
 		s.replica = true
 	}
 	return replicas, primary, nil
 }
-
-// patience is how long a replica may be on its way to its source.
-const patience = 20 * time.Second
-
-// connected sees that a replica's replication runs. One that is just connecting is waited for.
-func connected(ctx context.Context, c *node.Conn) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	var a node.Applier
-	return wait(ctx, func() (bool, error) {
-		var err error
-		if a, err = c.Applier(ctx); err != nil {
-			return false, err
-		}
-		if !a.Exists || !a.SQL || !a.IO && !a.Connecting {
-			return false, fmt.Errorf("%s can't be compared: %s", c.Node.Name, standing(a))
-		}
-		return a.IO, nil
-	}, func() error { return fmt.Errorf("%s can't be compared: %s", c.Node.Name, standing(a)) })
-}
-
-func standing(a node.Applier) string {
-	switch {
-	case !a.Exists:
-		return "it is read-only and replicates from nowhere"
-	case a.Error != "":
-		return "its replication has stopped: " + a.Error
-	case a.Connecting && a.SQL:
-		return "it does not reach its source " + a.Source
-	case !a.IO || !a.SQL:
-		return "its replication is stopped"
-	}
-	return "its replication runs"
-}
-
-// grace is how long we try to leave appliers running after our own context ended.
-const grace = 30 * time.Second
 
 // restart starts the appliers that the status names.
 func (r *run) restart(ctx context.Context, nodes []fleet.Node) error {
@@ -160,39 +123,9 @@ func (r *run) restart(ctx context.Context, nodes []fleet.Node) error {
 	return nil
 }
 
-// resume sees that an applier runs without an end.
-func resume(ctx context.Context, c *node.Conn) error {
-	ctx, cancel := context.WithTimeout(ctx, grace)
-	defer cancel()
-	a, err := c.Applier(ctx)
-	if err != nil {
-		return err
-	}
-	if !a.Exists { // there is none any more
-		return nil
-	}
-	if a.Until { // it would stop at the position that it was given
-		if err := c.Stop(ctx); err != nil {
-			return err
-		}
-	}
-	if a.Until || !a.IO || !a.SQL {
-		if err := c.Start(ctx); err != nil {
-			return err
-		}
-	}
-	return wait(ctx, func() (bool, error) {
-		a, err := c.Applier(ctx)
-		if err == nil && !a.SQL && a.Error != "" {
-			return false, fmt.Errorf("the replication of %s does not go on: %s", c.Node.Name, a.Error)
-		}
-		return a.IO && a.SQL, err
-	}, func() error { return fmt.Errorf("the replication of %s was started and does not run", c.Node.Name) })
-}
-
 // end leaves every applier running and closes all connections. Our own context may be over: it has one of its own.
 func (r *run) end(ctx context.Context) error {
-	fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace+5*time.Second)
+	fresh, cancel := context.WithTimeout(context.WithoutCancel(ctx), node.Grace+5*time.Second)
 	defer cancel()
 	r.closeSnapshots()
 	var errs []error
@@ -225,24 +158,8 @@ func (r *run) restartSide(ctx context.Context, s *side) error {
 		return fmt.Errorf("start the replication that we stopped: %w", err)
 	}
 	defer c.Close()
-	return resume(ctx, c)
+	return c.Resume(ctx)
 }
 
-// wait polls until the condition holds; late makes the error of a context that ends first.
-func wait(ctx context.Context, done func() (bool, error), late func() error) error {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		ok, err := done()
-		if ctx.Err() != nil {
-			return errors.Join(late(), ctx.Err())
-		}
-		if err != nil || ok {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-		case <-tick.C:
-		}
-	}
-}
+// resume sees that an applier runs without an end.
+func resume(ctx context.Context, c *node.Conn) error { return c.Resume(ctx) }

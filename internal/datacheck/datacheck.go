@@ -142,7 +142,7 @@ func (k *Checker) Compare(ctx context.Context, c fleet.Cluster, fromCell, toCell
 	}
 	for _, s := range r.sides() { // one that has stopped meanwhile is an error, though its rows were compared
 		if s.replica {
-			if err := connected(ctx, s.ctl); err != nil {
+			if err := s.ctl.Running(ctx); err != nil {
 				return nil, err
 			}
 		}

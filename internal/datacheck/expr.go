@@ -10,9 +10,6 @@ import (
 	"github.com/windlass-db/windlass/internal/datacheck/node"
 )
 
-// endOfTime is where the period of a current row of a versioned table ends, or later: 10.11 ends in 2038, 11.8 in 2106.
-const endOfTime = "2038-01-19 03:14:07"
-
 // shape is how a table is read for comparing: the same on every server.
 type shape struct {
 	table   *catalog.Table
@@ -60,37 +57,9 @@ func (s shape) digest() string {
 	return hex.EncodeToString(h.Sum(nil)[:12])
 }
 
-// value is a column as bytes that both versions print alike; never NULL, and unlike for every two values. What may be
-// long is hashed by itself, so that no result outgrows max_allowed_packet and silently becomes NULL.
+// value is a column as bytes that both versions print alike.
 func (s shape) value(c catalog.Column) string {
-	name := node.Ident(c.Name)
-	text := ""
-	switch c.Type {
-	case "float", "double": // a float prints six digits; as a double it prints all of them
-		text = "CAST(" + name + "*1e0 AS CHAR)"
-	case "bit", "enum", "set":
-		text = "CAST(" + name + " AS UNSIGNED)"
-	case "tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "year", "date", "datetime", "time", "timestamp", "uuid", "inet4", "inet6":
-		text = "CAST(" + name + " AS CHAR)"
-		if c.Name == s.table.RowEnd && s.table.Versioned {
-			text = fmt.Sprintf("IF(%[1]s >= '%[2]s', 'now', CAST(%[1]s AS CHAR))", name, endOfTime)
-		}
-	case "json":
-		if s.f.stopsReference() { // MySQL keeps a document of its own kind; MariaDB keeps text
-			text = s.f.hash("CAST(" + name + " AS CHAR)")
-			break
-		}
-		text = s.f.hash(name)
-	case "char", "varchar", "binary", "varbinary":
-		if c.Length <= 255 {
-			text = "CONCAT(LENGTH(" + name + "), ':', CAST(" + name + " AS BINARY))"
-			break
-		}
-		text = s.f.hash(name)
-	default:
-		text = s.f.hash(name)
-	}
-	return "IFNULL(" + text + ", 'N')"
+	return s.table.Value(c, s.f.hash, s.f.stopsReference()) // MySQL keeps a JSON document of its own kind; MariaDB keeps text
 }
 
 // row is the hash of a whole row.

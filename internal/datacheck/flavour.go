@@ -3,7 +3,6 @@ package datacheck
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/windlass-db/windlass/internal/datacheck/node"
 )
@@ -38,18 +37,7 @@ func (mariadb) stopsReference() bool    { return false }
 func (mariadb) hash(expr string) string { return "MD5(" + expr + ")" }
 
 func (mariadb) await(ctx context.Context, ref *side, position string) error {
-	want, err := node.ParsePosition(position)
-	if err != nil {
-		return err
-	}
-	text := ""
-	return wait(ctx, func() (bool, error) {
-		if err := ref.ctl.One(ctx, "SELECT CONCAT(@@global.gtid_binlog_pos, ',', @@global.gtid_slave_pos)", &text); err != nil {
-			return false, err
-		}
-		have, err := node.ParsePosition(text)
-		return have.Reaches(want), err
-	}, func() error { return fmt.Errorf("%s has not come from %q to %q", ref.name, text, position) })
+	return ref.ctl.Await(ctx, position)
 }
 
 func (mariadb) freeze(ctx context.Context, ref *side) (string, error) {
@@ -60,69 +48,12 @@ func (mariadb) freeze(ctx context.Context, ref *side) (string, error) {
 	return p.String(), err
 }
 
-func (m mariadb) runTo(ctx context.Context, s *side, position string) error {
-	want, err := node.ParsePosition(position)
-	if err != nil {
-		return err
-	}
-	have, err := m.position(ctx, s)
-	if err != nil || have.Equal(want) {
-		return err
-	}
-	if !want.Reaches(have) {
-		return fmt.Errorf("%s stands at %q, past %q: it has transactions that the reference does not have", s.name, have, position)
-	}
-	return runUntil(ctx, s, position)
+func (mariadb) runTo(ctx context.Context, s *side, position string) error {
+	return s.ctl.RunTo(ctx, position)
 }
 
-func (m mariadb) position(ctx context.Context, s *side) (node.Position, error) {
-	text, err := s.ctl.Position(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return node.ParsePosition(text)
-}
-
-func (m mariadb) stands(ctx context.Context, s *side, position string) error {
-	have, err := m.position(ctx, s)
-	if err != nil {
-		return err
-	}
-	if have.String() != position {
-		return fmt.Errorf("%s stopped at %q instead of %q", s.name, have, position)
-	}
-	return stopped(ctx, s)
-}
-
-func stopped(ctx context.Context, s *side) error {
-	a, err := s.ctl.Applier(ctx)
-	if err != nil {
-		return err
-	}
-	if a.SQL {
-		return fmt.Errorf("somebody else started the replication of %s while it was held at a position", s.name)
-	}
-	return nil
-}
-
-// runUntil starts a stopped applier with an end and waits until it is there.
-func runUntil(ctx context.Context, s *side, position string) error {
-	if err := s.ctl.StartUntil(ctx, position); err != nil {
-		return err
-	}
-	began := time.Now()
-	return wait(ctx, func() (bool, error) {
-		a, err := s.ctl.Applier(ctx)
-		if err != nil {
-			return false, err
-		}
-		if !a.SQL && a.Error != "" {
-			return false, fmt.Errorf("the replication of %s stopped: %s", s.name, a.Error)
-		}
-		return !a.SQL, nil
-	}, func() error {
-		return fmt.Errorf("%s did not reach %q in %v", s.name, position, time.Since(began).Round(time.Second))
-	})
+func (mariadb) stands(ctx context.Context, s *side, position string) error {
+	return s.ctl.Stands(ctx, position)
 }
 
 // oracle is MySQL, which can't tell a snapshot's position: the reference's applier is stopped for the moment of opening it.
@@ -132,7 +63,7 @@ func (oracle) stopsReference() bool    { return true }
 func (oracle) hash(expr string) string { return "SHA2(" + expr + ", 256)" }
 
 func (oracle) await(ctx context.Context, ref *side, position string) error {
-	return wait(ctx, func() (bool, error) {
+	return node.Wait(ctx, func() (bool, error) {
 		var has bool
 		err := ref.ctl.One(ctx, "SELECT GTID_SUBSET("+node.Quote(position)+", @@global.gtid_executed)", &has)
 		return has, err
@@ -156,7 +87,7 @@ func (oracle) freeze(ctx context.Context, ref *side) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := stopped(ctx, ref); err != nil {
+	if err := ref.ctl.Stopped(ctx); err != nil {
 		return "", err
 	}
 	return position, ref.ctl.Start(ctx)
@@ -167,7 +98,7 @@ func (o oracle) runTo(ctx context.Context, s *side, position string) error {
 	if err != nil || same {
 		return err
 	}
-	return runUntil(ctx, s, position)
+	return s.ctl.RunUntil(ctx, position)
 }
 
 func (oracle) same(ctx context.Context, s *side, position string) (same bool, err error) {
@@ -184,5 +115,5 @@ func (o oracle) stands(ctx context.Context, s *side, position string) error {
 	if !same {
 		return fmt.Errorf("%s did not stop at exactly %q", s.name, position)
 	}
-	return stopped(ctx, s)
+	return s.ctl.Stopped(ctx)
 }

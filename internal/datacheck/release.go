@@ -21,7 +21,7 @@ func (k *Checker) Released(ctx context.Context, c fleet.Cluster, status json.Raw
 	all := true
 	err = k.stopped(ctx, st, nodes(c), func(ctx context.Context, c *node.Conn) error {
 		a, err := c.Applier(ctx)
-		all = all && (!a.Exists || a.SQL && (a.IO || a.Connecting) && !a.Until)
+		all = all && a.Endless()
 		return err
 	})
 	return all, err

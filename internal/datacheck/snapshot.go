@@ -211,10 +211,10 @@ func (r *run) throttle(ctx context.Context) error {
 				return err
 			}
 			if !a.SQL || !a.IO && !a.Connecting {
-				return fmt.Errorf("%s can't be compared any more: %s", s.name, standing(a))
+				return fmt.Errorf("%s can't be compared any more: %s", s.name, a)
 			}
 			if a.Connecting || a.Lag < 0 {
-				worst = fmt.Sprintf("paused: the delay of %s is unknown: %s", s.name, standing(a))
+				worst = fmt.Sprintf("paused: the delay of %s is unknown: %s", s.name, a)
 			} else if a.Lag > r.v.MaxLag {
 				worst = fmt.Sprintf("paused: %s is %v behind, the limit is %v", s.name, a.Lag, r.v.MaxLag)
 			}

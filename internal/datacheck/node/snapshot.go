@@ -14,7 +14,16 @@ var ErrNoPosition = errors.New("the position of a snapshot can't be known")
 // Snapshot opens a consistent snapshot of every InnoDB table and tells its exact position. It takes no lock and stops
 // nothing, neither on a replica nor on a primary: MariaDB notes the binary log's place at the very commit that the
 // snapshot follows. The server needs its binary log, and on a replica log_slave_updates.
-func (c *Conn) Snapshot(ctx context.Context) (Position, error) {
+func (c *Conn) Snapshot(ctx context.Context) (Position, error) { return c.SnapshotIn(ctx, c) }
+
+// Session is another connection to the same server, such as one of another account or with another session's settings.
+type Session interface {
+	Exec(ctx context.Context, query string, args ...any) error
+	Rows(ctx context.Context, query string, args ...any) ([]Row, error)
+}
+
+// SnapshotIn opens a snapshot as Snapshot does, in a session that need not have the right to ask for positions.
+func (c *Conn) SnapshotIn(ctx context.Context, s Session) (Position, error) {
 	if !c.MariaDB {
 		return nil, fmt.Errorf("%w without stopping the applier: %s is not MariaDB", ErrNoPosition, c.Node.Name)
 	}
@@ -40,10 +49,10 @@ func (c *Conn) Snapshot(ctx context.Context) (Position, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.Exec(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"); err != nil {
+	if err := s.Exec(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"); err != nil {
 		return nil, fmt.Errorf("open a snapshot on %s: %w", c.Node.Name, err)
 	}
-	rs, err := c.Rows(ctx, "SHOW SESSION STATUS LIKE 'binlog_snapshot_%'")
+	rs, err := s.Rows(ctx, "SHOW SESSION STATUS LIKE 'binlog_snapshot_%'")
 	if err != nil {
 		return nil, err
 	}
