@@ -34,8 +34,8 @@ const (
 type measure struct {
 	CPUS   float64 `json:"cpu_s"` // processor time of the dearer tick, the collector's included: what growth is computed from
 	N      int     `json:"n"`
-	OpenS  float64 `json:"open_s"`     // best tick within the schedule
-	CloseS float64 `json:"closed_s"`   // best tick outside of it, where the end of every hold is computed
+	OpenS  float64 `json:"open_s"`   // best tick within the schedule
+	CloseS float64 `json:"closed_s"` // best tick outside of it, where the end of every hold is computed
 	PeakMB float64 `json:"peak_mb"`
 }
 
