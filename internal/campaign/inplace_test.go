@@ -1,10 +1,7 @@
 package campaign
 
 import (
-	"bytes"
-	"flag"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -53,23 +50,7 @@ func TestInPlacePlan(t *testing.T) {
 	if p.NoReturn != strategy.StageUpgradeLast || len(p.Path.Hops) != 1 || len(p.Path.Hops[0].Steps) != 3 || p.Path.Strategy != "inplace" {
 		t.Errorf("got %+v", p.Path)
 	}
-	var b bytes.Buffer
-	if err := p.WriteText(&b); err != nil {
-		t.Fatal(err)
-	}
-	const golden = "testdata/inplace.golden"
-	if flag.Lookup("update").Value.String() == "true" {
-		if err := os.WriteFile(golden, b.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	text, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(text), b.String()); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
+	golden(t, p, "inplace")
 }
 
 func TestInPlaceCheck(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,12 @@ func TestPlanText(t *testing.T) {
 	if len(p.Findings) > 0 {
 		t.Errorf("the examples don't fit each other: %v", p.Findings)
 	}
+	golden(t, p, "plan")
+}
+
+// golden compares a plan's text with the file of that name; go test -update writes it anew.
+func golden(t *testing.T, p Plan, name string) {
+	t.Helper()
 	var b bytes.Buffer
 	if err := p.WriteText(&b); err != nil {
 		t.Fatal(err)
@@ -49,13 +56,13 @@ func TestPlanText(t *testing.T) {
 			t.Errorf("line %d ends with spaces", i+1)
 		}
 	}
-	const golden = "testdata/plan.golden"
+	file := filepath.Join("testdata", name+".golden")
 	if flag.Lookup("update").Value.String() == "true" {
-		if err := os.WriteFile(golden, b.Bytes(), 0o644); err != nil {
+		if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(golden)
+	want, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,6 +66,9 @@ func (p Plan) writeFacts(t *planText) {
 	for _, b := range c.Bridges {
 		t.fact("bridge", b.String())
 	}
+	if c.Rolls() {
+		c.featureFacts(t)
+	}
 	if c.Rehearse != "" {
 		t.fact("rehearsal", fmt.Sprintf("one cluster goes through %s and back before the others start it", c.Rehearse))
 	}

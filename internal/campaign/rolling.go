@@ -107,6 +107,23 @@ func roll(f *file, r *config.Report) {
 	}
 }
 
+// featureFacts tells which features open at the end, and by what a use of them is seen before.
+func (c Campaign) featureFacts(t *planText) {
+	p, err := c.Rules()
+	if err != nil || p == nil { // a finding says so
+		return
+	}
+	all, err := p.Between(c.From, c.To)
+	if err != nil || len(all) == 0 {
+		return
+	}
+	var names []string
+	for _, f := range all {
+		names = append(names, f.String())
+	}
+	t.fact("features", "shut until every node serves on "+c.To+"; a use of one before is told: "+strings.Join(names, ", "))
+}
+
 // checkGroups finds a group that is too large for the share that has to serve, as far as it is known without the nodes.
 func checkGroups(f fileRolling, at config.Spot) {
 	text, percent := strings.CutSuffix(string(f.Group), "%")

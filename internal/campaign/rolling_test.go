@@ -1,8 +1,6 @@
 package campaign
 
 import (
-	"bytes"
-	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -56,23 +54,7 @@ func TestRollingPlan(t *testing.T) {
 	if len(groups.Groups) != 4 || len(groups.Groups[0]) != 1 || groups.Least != 4 {
 		t.Errorf("got %+v", groups)
 	}
-	var b bytes.Buffer
-	if err := p.WriteText(&b); err != nil {
-		t.Fatal(err)
-	}
-	const golden = "testdata/rolling.golden"
-	if flag.Lookup("update").Value.String() == "true" {
-		if err := os.WriteFile(golden, b.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	text, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(text), b.String()); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
+	golden(t, p, "rolling")
 }
 
 func TestRollingCheck(t *testing.T) {

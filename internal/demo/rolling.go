@@ -264,11 +264,7 @@ func (p *rollingPlace) writeFiles(serverURL string) error {
 	}
 	var versions []doc
 	for _, v := range []string{jobs.Old, jobs.New} {
-		d := doc{"version": v, "command": p.site.Command(v), "secret_env": doc{jobs.DSNVariable: engine}, "migrations": p.site.Migrations(v)}
-		if v == jobs.New {
-			d["features"] = doc{"priorities": jobs.UsesOfNew}
-		}
-		versions = append(versions, d)
+		versions = append(versions, doc{"version": v, "command": p.site.Command(v), "secret_env": doc{jobs.DSNVariable: engine}, "migrations": p.site.Migrations(v)})
 	}
 	supervisor, err := yaml.Marshal(doc{
 		"kind": "Supervisor", "version": 1, "name": rollingEnv + "-1", "environment": rollingEnv, "watch_every": "2s",
@@ -278,6 +274,7 @@ func (p *rollingPlace) writeFiles(serverURL string) error {
 			"run":      doc{"local": doc{"root": p.site.NodesRoot()}, "stop_within": "30s"},
 			"health":   doc{"http": jobs.HealthURL},
 			"version":  doc{"http": jobs.VersionURL, "json": "version"},
+			"features": doc{"nodes": jobs.NodeURL},
 			"balancer": doc{"haproxy": doc{"socket": p.site.Balancer.Address(), "backend": jobs.Backend}},
 			"database": doc{"dialect": string(p.site.Database.Kind.Dialect()), "dsn_file": dsn, "connections": doc{"by": "application", "value": jobs.Connections}},
 		}},

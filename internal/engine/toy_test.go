@@ -230,30 +230,7 @@ func (w *toy) run(ctx context.Context, j engine.Journal, o engine.Options) (engi
 // finish leases and runs the action, by one supervisor after the other, until it has ended. A holder that is killed at an edge by
 // the kill hook is a goroutine that ends there and then.
 func (w *toy) finish(o engine.Options) (engine.Outcome, string) {
-	for range 100_000 {
-		from := time.Now()
-		a, ok := w.mem.Lease(1)
-		if !ok {
-			if outcome, message := w.mem.Ended(1); outcome != "" {
-				return outcome, message
-			}
-			time.Sleep(time.Second)
-			continue
-		}
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			o := o
-			o.LeasedAt = from
-			_, err := engine.Run(w.t.Context(), w.mem, w.handlers(allKinds...), a, o)
-			if err != nil {
-				w.t.Errorf("run: %v", err)
-			}
-		}()
-		<-done
-	}
-	w.t.Fatal("the action never ends")
-	return "", ""
+	return enginetest.Finish(w.t, w.mem, 1, 100_000*time.Second, func() engine.Handlers { return w.handlers(allKinds...) }, o)
 }
 
 // killAt kills whoever comes to the edge, once.

@@ -39,6 +39,7 @@ type file struct {
 	Hops       fileHops        `yaml:"hops" rule:"required" doc:"how far one hop goes" example:"{to: next, source: the upgrade guide}"`
 	Finalize   *fileFinalize   `yaml:"finalize" doc:"what has to be done before the next hop, and after which nothing goes back"`
 	Back       fileBack        `yaml:"back" doc:"how one node goes back" example:"{node: restart, source: the upgrade guide}"`
+	Features   []fileFeature   `yaml:"features" doc:"what versions before a release do not understand: it stays shut until every node runs that release, and a use of it before is told"`
 }
 
 type fileComponent struct {
@@ -158,6 +159,7 @@ func build(f *file, r *config.Report) *Product {
 	if f.Finalize != nil {
 		p.Finalize = &Finalize{f.Finalize.What, f.Finalize.Source}
 	}
+	p.features(f.Features, r)
 	p.overlaps(r)
 	p.cycles(r)
 	return p

@@ -22,6 +22,7 @@ type Product struct {
 	Hop        Hop
 	Finalize   *Finalize
 	Back       Back
+	Features   []Feature
 	bridged    map[[2]int]string // pairs of releases that a bridge makes neighbours, with its name
 }
 

@@ -158,6 +158,7 @@ func (h handlers) nodesFit(ctx context.Context, c *engine.Call) (engine.Observat
 	default:
 		cs = append(cs, check.Passed("schema", "the schema of "+c.Campaign.To+" is there", c.Now()))
 	}
+	cs = append(cs, h.early(ctx, c)) // whether they can be asked for at all is better known before the first node than after the last
 	o := engine.Observation{There: cs.OK(), Checks: cs, Message: fmt.Sprintf("%d nodes serve on %s", len(all), c.Campaign.From)}
 	if !o.There {
 		o.Message = cs.Bad().String()

@@ -24,6 +24,7 @@ import (
 	"github.com/windlass-db/windlass/internal/check"
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/policy"
 	"github.com/windlass-db/windlass/internal/strategy"
 )
 
@@ -50,10 +51,11 @@ type Nodes interface {
 // Backend is what the load balancer says of one node.
 type Backend struct {
 	Node     string
-	Up       bool // the load balancer's own check finds it well
-	Admitted bool // it is given new requests
-	Weight   int  // percent of its full weight
-	Sessions int  // requests or connections that are on it
+	Up       bool   // the load balancer's own check finds it well
+	Admitted bool   // it is given new requests
+	Weight   int    // percent of its full weight
+	Sessions int    // requests or connections that are on it
+	Detail   string // what a person needs to know of these numbers; may be empty
 }
 
 // Balancer decides who gets requests. The haproxy, nginx and service drivers give it.
@@ -89,8 +91,9 @@ type Schema interface {
 
 // Features opens what only the new version can do. The features driver gives it, over the engine's endpoint or table.
 type Features interface {
-	// Open tells whether the version's features are open, and names what of them is in use already.
-	Open(ctx context.Context, c fleet.Cluster, version string) (open bool, used []string, err error)
+	// Open tells whether the version's features are open, and if not, what of them is in use already: of those that the product's file names, and
+	// of others that it knows of. An error may come with some that are.
+	Open(ctx context.Context, c fleet.Cluster, version string, named []policy.Feature) (open bool, used []string, err error)
 	// SetOpen opens them. There is no way back.
 	SetOpen(ctx context.Context, c fleet.Cluster, version string, term int64) error
 }

@@ -197,22 +197,7 @@ func (s *site) run(id int64, stage string, dir strategy.Direction, at func(engin
 	hs, err := engine.NewHandlers(rolling.Handlers(s.ports)...)
 	must(s.t, err)
 	s.mem.Add(engine.Assignment{ActionID: id, LeaseTTL: time.Minute, Campaign: s.camp, Cluster: s.cluster, Plan: plan})
-	for stop := time.Now().Add(8 * time.Minute); time.Now().Before(stop); {
-		from := time.Now()
-		a, ok := s.mem.Lease(id)
-		if !ok {
-			if o, message := s.mem.Ended(id); o != "" {
-				return o, message
-			}
-			time.Sleep(20 * time.Millisecond)
-			continue
-		}
-		if _, err := engine.Run(context.Background(), s.mem, hs, a, engine.Options{LeasedAt: from, At: at, RetryMin: 100 * time.Millisecond, RetryMax: time.Second}); err != nil {
-			s.t.Errorf("%s: %v", stage, err)
-		}
-	}
-	s.t.Fatalf("%s does not end", stage)
-	return "", ""
+	return enginetest.Finish(s.t, s.mem, id, 8*time.Minute, func() engine.Handlers { return hs }, engine.Options{At: at, RetryMin: 100 * time.Millisecond, RetryMax: time.Second})
 }
 
 // load posts jobs and reads them again, through the load balancer, until it is stopped.
@@ -298,7 +283,7 @@ func TestSixNodesGoToTheNextVersion(t *testing.T) {
 			} else {
 				fewest = min(fewest, n)
 			}
-			if open, _, err := s.ports.Features.Open(context.Background(), s.cluster, "1.1"); err == nil && open && !last.Load() {
+			if open, _, err := s.ports.Features.Open(context.Background(), s.cluster, "1.1", nil); err == nil && open && !last.Load() {
 				early.Store(true)
 			}
 		}
@@ -344,7 +329,7 @@ func TestSixNodesGoToTheNextVersion(t *testing.T) {
 			t.Errorf("%s: %+v, %v", n.Name, st, err)
 		}
 	}
-	if open, _, err := s.ports.Features.Open(context.Background(), s.cluster, "1.1"); err != nil || !open {
+	if open, _, err := s.ports.Features.Open(context.Background(), s.cluster, "1.1", nil); err != nil || !open {
 		t.Errorf("the feature is open: %v, %v", open, err)
 	}
 }

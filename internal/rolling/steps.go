@@ -111,14 +111,14 @@ func (h handlers) featuresFit(ctx context.Context, c *engine.Call) (engine.Obser
 			cs = append(cs, check.Failed("serves", s.String(), "bring it to "+c.Campaign.To+" and let it serve: features open when the last node is there", c.Now()))
 		}
 	}
-	open, used, err := h.Features.Open(ctx, c.Cluster, c.Campaign.To)
+	open, used, err := h.features(ctx, c)
 	switch {
 	case err != nil:
 		cs = append(cs, check.Unknowable("features", err, c.Now()))
 	case open:
 		cs = append(cs, check.Warned("features", "the features of "+c.Campaign.To+" are open already, and it was not this campaign that opened them", "find out who did: until now there was an old node", c.Now()))
 	case len(used) > 0:
-		cs = append(cs, check.Warned("features", "features of "+c.Campaign.To+" are in use before they are open: "+strings.Join(used, ", "), "an old node may not have understood them", c.Now()))
+		cs = append(cs, check.Warned("features", inUse(c, used, nil), "an old node may not have understood them", c.Now()))
 	default:
 		cs = append(cs, check.Passed("features", "no feature of "+c.Campaign.To+" is in use yet", c.Now()))
 	}
@@ -130,7 +130,7 @@ func (h handlers) featuresFit(ctx context.Context, c *engine.Call) (engine.Obser
 }
 
 func (h handlers) featuresOpen(ctx context.Context, c *engine.Call) (engine.Observation, error) {
-	open, _, err := h.Features.Open(ctx, c.Cluster, c.Campaign.To)
+	open, _, err := h.Features.Open(ctx, c.Cluster, c.Campaign.To, nil)
 	if err != nil {
 		return engine.Observation{}, fmt.Errorf("ask for the features: %w", err)
 	}

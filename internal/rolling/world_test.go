@@ -15,6 +15,7 @@ import (
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/engine/enginetest"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/policy"
 	"github.com/windlass-db/windlass/internal/strategy"
 )
 
@@ -31,7 +32,7 @@ type world struct {
 
 	schema   string // version that it was expanded for
 	features bool
-	used     []string          // features that are in use
+	used     map[string]int    // how often a feature is used
 	sick     map[string]string // node → version on which it does not get healthy
 	deaf     bool              // the load balancer does not answer
 	fewest   int               // fewest nodes that served at any time
@@ -310,10 +311,16 @@ func (w schema) Expand(ctx context.Context, _ fleet.Cluster, version string, ter
 
 type features struct{ *world }
 
-func (w features) Open(context.Context, fleet.Cluster, string) (bool, []string, error) {
+func (w features) Open(_ context.Context, _ fleet.Cluster, _ string, named []policy.Feature) (bool, []string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.features, w.used, nil
+	var used []string
+	for _, f := range named {
+		if n := w.used[f.Name]; n > 0 {
+			used = append(used, fmt.Sprintf("%s (%d)", f.Name, n))
+		}
+	}
+	return w.features, used, nil
 }
 
 func (w features) SetOpen(_ context.Context, _ fleet.Cluster, version string, term int64) error {
@@ -355,27 +362,7 @@ func (w *world) stage(id int64, stage string, dir strategy.Direction, at func(en
 func (w *world) action(id int64, plan strategy.Plan, at func(engine.Edge)) (engine.Outcome, string) {
 	w.t.Helper()
 	w.mem.Add(engine.Assignment{ActionID: id, LeaseTTL: lease, Campaign: w.camp, Cluster: w.spec, Plan: plan})
-	for stop := time.Now().Add(30 * 24 * time.Hour); time.Now().Before(stop); {
-		from := time.Now()
-		a, ok := w.mem.Lease(id)
-		if !ok {
-			if o, message := w.mem.Ended(id); o != "" {
-				return o, message
-			}
-			time.Sleep(time.Second)
-			continue
-		}
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			if _, err := engine.Run(w.t.Context(), w.mem, w.handlers(), a, engine.Options{LeasedAt: from, At: at}); err != nil {
-				w.t.Errorf("%s: %v", plan.Stage, err)
-			}
-		}()
-		<-done
-	}
-	w.t.Fatalf("%s never ends", plan.Stage)
-	return "", ""
+	return enginetest.Finish(w.t, w.mem, id, 30*24*time.Hour, w.handlers, engine.Options{At: at})
 }
 
 // versions says on what version the nodes serve, in the order of their names; one that does not serve is "-".

@@ -19,12 +19,7 @@ func (e *engine) routes() http.Handler {
 	m.HandleFunc("POST /jobs", e.create)
 	m.HandleFunc("GET /jobs/{key}", e.read)
 	m.HandleFunc("GET /health", func(w http.ResponseWriter, r *http.Request) {
-		query := "SELECT COUNT(*) FROM job WHERE id = 0"
-		if e.priorities { // a newer node on an older schema is not fit for anything
-			query = "SELECT COUNT(priority) FROM job WHERE id = 0"
-		}
-		n := 0
-		if err := e.db.QueryRowContext(r.Context(), query).Scan(&n); err != nil {
+		if err := e.healthy(r.Context()); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
@@ -36,7 +31,62 @@ func (e *engine) routes() http.Handler {
 	m.HandleFunc("GET /features", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, map[string]bool{"priorities": e.feature(r.Context())})
 	})
+	m.HandleFunc("GET /features/{version}", e.gate)
+	m.HandleFunc("PUT /features/{version}", e.gate)
+	m.HandleFunc("GET /priorities", e.waiting)
 	return m
+}
+
+// healthy tells whether the node can do anything at all: a newer one on an older schema can't.
+func (e *engine) healthy(ctx context.Context) error {
+	query := "SELECT COUNT(*) FROM job WHERE id = 0"
+	if e.priorities {
+		query = "SELECT COUNT(priority) FROM job WHERE id = 0"
+	}
+	n := 0
+	return e.db.QueryRowContext(ctx, query).Scan(&n)
+}
+
+// gate tells whether the version's features are open. They open by the table, which is there before a node is told to open them.
+func (e *engine) gate(w http.ResponseWriter, r *http.Request) {
+	if r.PathValue("version") != "1.1" || !e.priorities {
+		http.NotFound(w, r)
+		return
+	}
+	open := e.feature(r.Context())
+	if r.Method == http.MethodPut && !open {
+		http.Error(w, "the table windlass_features has no row for 1.1", http.StatusServiceUnavailable)
+		return
+	}
+	answer(w, map[string]any{"open": open, "used": []string{}})
+}
+
+// waiting counts the jobs that are not done by their priority.
+func (e *engine) waiting(w http.ResponseWriter, r *http.Request) {
+	if !e.feature(r.Context()) {
+		http.NotFound(w, r)
+		return
+	}
+	rows, err := e.db.QueryContext(r.Context(), "SELECT priority, COUNT(*) FROM job WHERE state <> 'done' GROUP BY priority")
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	defer rows.Close()
+	counts := map[string]int{}
+	for rows.Next() {
+		priority, n := 0, 0
+		if err := rows.Scan(&priority, &n); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		counts[strconv.Itoa(priority)] = n
+	}
+	if err := rows.Err(); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	answer(w, counts)
 }
 
 func answer(w http.ResponseWriter, v any) {

@@ -17,6 +17,10 @@
 //
 //	POST /jobs?key=K&steps=N[&delay=MILLISECONDS][&priority=P]   201; 200 if the key has that job already; 409 if priorities are shut
 //	GET  /jobs/K · GET /health · GET /version · GET /features
+//	GET  /features/1.1 · PUT /features/1.1   as docs/engines.md has it: whether they are open, and that they are to be
+//	GET  /priorities                         how many jobs wait with each priority; 404 until the feature is open
+//
+// gRPC's health service is answered on the same port.
 package workflow
 
 import (
@@ -63,7 +67,9 @@ func Run(ctx context.Context, c Config) error {
 	for range c.Workers {
 		work.Go(func() { e.work(ctx) })
 	}
-	s := &http.Server{Addr: c.Listen, Handler: e.routes(), ReadHeaderTimeout: 5 * time.Second}
+	s := &http.Server{Addr: c.Listen, Handler: e.withGRPC(e.routes()), ReadHeaderTimeout: 5 * time.Second, Protocols: new(http.Protocols)}
+	s.Protocols.SetHTTP1(true)
+	s.Protocols.SetUnencryptedHTTP2(true) // what gRPC speaks
 	ended := make(chan error, 1)
 	go func() { ended <- s.ListenAndServe() }()
 	log.Printf("%s is version %s on %s", c.Node, c.Version, c.Listen)

@@ -195,11 +195,11 @@ func TestEveryStepHasEffectOnce(t *testing.T) {
 // when that is allowed.
 func TestTheNewVersion(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
-		for to, clean := range map[string]bool{"1.1": true, "contract": false} {
+		for to, marked := range map[string]int{"1.1": 0, "contract": 1} {
 			from := map[string]string{"1.1": "1.0", "contract": "1.1"}[to]
 			r, err := schema.Check(t.Context(), schema.Options{Dialect: d.dialect, From: filepath.Join(d.folder, from), To: filepath.Join(d.folder, to), Dev: d.dev})
 			must(t, err)
-			if r.Clean != clean {
+			if !r.Clean || len(r.Contract) != marked {
 				var text strings.Builder
 				must(t, r.WriteText(&text))
 				t.Errorf("from %s to %s: %s", from, to, text.String())
@@ -215,19 +215,36 @@ func TestTheNewVersion(t *testing.T) {
 			n.want(t, http.MethodGet, "/health", "200 ok")
 			n.want(t, http.MethodGet, "/features", `200 {"priorities":false}`)
 			n.want(t, http.MethodPost, "/jobs?key=first&steps=1&priority=3", "409")
+			n.want(t, http.MethodGet, "/priorities", "404")
 		}
+		old.want(t, http.MethodGet, "/features/1.1", "404")
+		young.want(t, http.MethodGet, "/features/1.1", `200 {"open":false,"used":[]}`)
+		young.want(t, http.MethodPut, "/features/1.1", "503")
 		for _, stmt := range []string{"CREATE TABLE windlass_features (version VARCHAR(64) PRIMARY KEY)", "INSERT INTO windlass_features VALUES ('1.1')"} {
 			_, err := d.db.Exec(stmt)
 			must(t, err)
 		}
 		young.want(t, http.MethodGet, "/features", `200 {"priorities":true}`)
 		old.want(t, http.MethodGet, "/features", `200 {"priorities":false}`)
+		young.want(t, http.MethodPut, "/features/1.1", `200 {"open":true,"used":[]}`)
 		young.want(t, http.MethodPost, "/jobs?key=first&steps=1&priority=3", "201")
+		young.want(t, http.MethodGet, "/priorities", "200")
 		if n := d.count(t, "SELECT priority FROM job WHERE name = 'first'"); n != 3 {
 			t.Errorf("its priority is %d", n)
 		}
 		old.kill()
+		const indexes = "SELECT COUNT(*) FROM %s WHERE %s = 'job_due'"
+		query := fmt.Sprintf(indexes, "pg_indexes", "indexname")
+		if d.dialect == schema.MySQL {
+			query = fmt.Sprintf(indexes, "information_schema.STATISTICS", "SEQ_IN_INDEX = 1 AND TABLE_SCHEMA = DATABASE() AND INDEX_NAME")
+		}
+		if n := d.count(t, query); n != 1 {
+			t.Errorf("%d indexes that only 1.0 needs, before the contract step", n)
+		}
 		d.apply(t, "contract", true)
+		if n := d.count(t, query); n != 0 {
+			t.Errorf("the contract step left %d indexes", n)
+		}
 		young.want(t, http.MethodPost, "/jobs?key=second&steps=1", "201")
 		young.want(t, http.MethodGet, "/nothing", "404")
 	})

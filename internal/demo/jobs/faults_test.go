@@ -246,7 +246,7 @@ func TestTheSupervisorIsKilled(t *testing.T) {
 	}
 	w.judge()
 	w.on(New)
-	if open, _, err := w.Ports.Features.Open(context.Background(), w.Cluster, New); err != nil || !open {
+	if open, _, err := w.Ports.Features.Open(context.Background(), w.Cluster, New, nil); err != nil || !open {
 		t.Errorf("features are open: %v, %v", open, err)
 	}
 }

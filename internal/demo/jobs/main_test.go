@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/windlass-db/windlass/examples/jobs/workflow"
+	product "github.com/windlass-db/windlass/examples/rolling"
 	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/driver/haproxy"
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
@@ -81,9 +82,9 @@ func newWorld(t *testing.T, k Kind, nodes int) *world {
 		Balancer:    haproxy.New(haproxy.Config{Network: "unix", Address: s.Balancer.sock, Backend: Backend, Timeout: 20 * time.Second}),
 		Connections: service.Connections{DB: s.DB, Dialect: k.Dialect(), By: service.ByApplication, Value: Connections},
 		Schema:      x,
-		Features:    service.Features{DB: s.DB, Dialect: k.Dialect(), Used: map[string]string{"priorities": UsesOfNew}},
+		Features:    service.Features{DB: s.DB, Dialect: k.Dialect(), Nodes: NodeURL},
 	}
-	w.camp = campaign.Campaign{Name: "c", Strategy: "rolling", From: Old, To: New, FromCell: "main", ToCell: "main",
+	w.camp = campaign.Campaign{Name: "c", Strategy: "rolling", Product: "jobs", Policy: campaign.NewPolicy("jobs.yaml", string(product.Product)), From: Old, To: New, FromCell: "main", ToCell: "main",
 		Rolling: campaign.Rolling{Group: "33%", LeastServing: 60, DrainWithin: 10 * time.Second, HealthyWithin: 20 * time.Second, SlowStart: 300 * time.Millisecond, Watch: 300 * time.Millisecond}}
 	run, cancelRun := context.WithCancel(context.Background())
 	done := make(chan struct{}, 2)
@@ -121,27 +122,7 @@ func (w *world) run(id int64, at func(engine.Edge)) (engine.Outcome, string) {
 	w.Helper()
 	hs, err := engine.NewHandlers(rolling.Handlers(w.Ports)...)
 	must(w, err)
-	for stop := time.Now().Add(3 * time.Minute); time.Now().Before(stop); {
-		from := time.Now()
-		a, ok := w.mem.Lease(id)
-		if !ok {
-			if o, message := w.mem.Ended(id); o != "" {
-				return o, message
-			}
-			time.Sleep(10 * time.Millisecond)
-			continue
-		}
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			if _, err := engine.Run(context.Background(), w.mem, hs, a, engine.Options{LeasedAt: from, At: at, RetryMin: 100 * time.Millisecond, RetryMax: time.Second}); err != nil {
-				w.Errorf("run: %v", err)
-			}
-		}()
-		<-done
-	}
-	w.Fatalf("action %d does not end", id)
-	return "", ""
+	return enginetest.Finish(w, w.mem, id, 3*time.Minute, func() engine.Handlers { return hs }, engine.Options{At: at, RetryMin: 100 * time.Millisecond, RetryMax: time.Second})
 }
 
 // forward takes the site through stages.

@@ -149,12 +149,10 @@ func (s *Site) Command(version string) []string {
 
 // The questions to a node, with placeholders.
 const (
-	HealthURL  = "http://{address}/health"
-	VersionURL = "http://{address}/version"
+	HealthURL  = NodeURL + "/health"
+	VersionURL = NodeURL + "/version"
+	NodeURL    = "http://{address}"
 )
-
-// UsesOfNew is a query that counts the uses of what only the new version can do.
-const UsesOfNew = "SELECT COUNT(*) FROM job WHERE priority > 0"
 
 // DSNVariable is the variable that tells a node its database.
 const DSNVariable = "JOBS_DSN"

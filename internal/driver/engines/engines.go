@@ -19,6 +19,7 @@ import (
 	"github.com/windlass-db/windlass/internal/driver/nginx"
 	"github.com/windlass-db/windlass/internal/driver/service"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/policy"
 	"github.com/windlass-db/windlass/internal/rolling"
 	"github.com/windlass-db/windlass/internal/schema"
 	"github.com/windlass-db/windlass/internal/supervisor/settings"
@@ -344,7 +345,7 @@ type opener interface {
 	rolling.Opened
 }
 
-// at is the cluster's table of open features, with the queries that count the uses of the version's, and the nodes' own endpoint if there is one.
+// at is the cluster's table of open features, with the queries that count uses of the version's, and the nodes' own endpoint if there is one.
 func (x features) at(ctx context.Context, c fleet.Cluster, version string) (opener, error) {
 	s, err := x.of(c)
 	if err != nil {
@@ -361,17 +362,20 @@ func (x features) at(ctx context.Context, c fleet.Cluster, version string) (open
 		}
 	}
 	if g := s.Features; g != nil {
-		return service.Gates{Features: f, URL: g.HTTP, Timeout: g.Timeout}, nil
+		f.Nodes, f.Timeout = g.Nodes, g.Timeout
+		if g.HTTP != "" {
+			return service.Gates{Features: f, URL: g.HTTP}, nil
+		}
 	}
 	return f, nil
 }
 
-func (x features) Open(ctx context.Context, c fleet.Cluster, version string) (open bool, used []string, err error) {
+func (x features) Open(ctx context.Context, c fleet.Cluster, version string, named []policy.Feature) (open bool, used []string, err error) {
 	f, err := x.at(ctx, c, version)
 	if err != nil {
 		return false, nil, err
 	}
-	return f.Open(ctx, c, version)
+	return f.Open(ctx, c, version, named)
 }
 
 func (x features) OpenedAt(ctx context.Context, c fleet.Cluster, version string) (at time.Time, open bool, err error) {

@@ -1,8 +1,11 @@
 // Package haproxy decides through HAProxy's runtime socket who gets requests.
 //
-// A node is the server of its name in one backend. What the driver does is drain, weight, ready, and the end of sessions; it never edits
-// the configuration, so what it did is gone when HAProxy is started again. Then every server is as the file says, and whoever works on a
-// node sees that and drains it again.
+// A node is the server of its name in one backend. What the driver does is drain, weight, ready, and maintenance with the end of sessions; it never
+// edits the configuration, so what it did is gone when HAProxy is started again. Then every server is as the file says, and whoever works on a
+// node sees that and drains it again. It never touches maxconn: HAProxy 2.6.12 aborts when that of a frontend is set to 0 and back with a client waiting.
+//
+// A drained server still gets the clients that belong to it by a cookie or a table, as HAProxy means it to; one in maintenance gets nobody. So
+// cutting off is maintenance first, else such a client is back at once, and a server stays in it until it is admitted.
 //
 // HAProxy keeps a variable for each cluster with the highest term that changed a server of it (trap 1). Between looking at it and the
 // change lie microseconds and no lock: HAProxy has nothing better. A change that slips through takes a node's requests away or gives it
@@ -124,8 +127,9 @@ type state struct {
 }
 
 const (
-	running = 2 // of the operation
-	maint   = 0x01 | 0x02 | 0x04 | 0x20
+	running = 2    // of the operation
+	forced  = 0x01 // maintenance by the runtime socket
+	maint   = forced | 0x02 | 0x04 | 0x20
 	drained = 0x08 | 0x10
 )
 
@@ -247,7 +251,10 @@ func (d *Driver) Observe(ctx context.Context, c fleet.Cluster) ([]rolling.Backen
 			}
 			b := rolling.Backend{Node: n.Name, Up: s.operation == running, Admitted: s.admin&(drained|maint) == 0, Sessions: on}
 			if !b.Admitted && is.age < d.cfg.ReloadWithin {
-				b.Sessions += d.elsewhere(is, s.address)
+				more, why := d.elsewhere(is, s.address)
+				if b.Sessions += more; more > 0 {
+					b.Detail = fmt.Sprintf("%s; HAProxy runs for %v only, and one from before a reload may have sessions for %v", why, is.age, d.cfg.ReloadWithin)
+				}
 			}
 			if s.initial > 0 {
 				b.Weight = min(s.weight*100/s.initial, 100)
@@ -258,22 +265,31 @@ func (d *Driver) Observe(ctx context.Context, c fleet.Cluster) ([]rolling.Backen
 	return all, nil
 }
 
-// Drain sends the node nothing new. Connections that are kept open to it end as they become idle.
+// Drain sends the node nothing new but clients that belong to it. Connections that are kept open to it end as they become idle. One that was cut
+// off stays in maintenance, which is more.
 func (d *Driver) Drain(ctx context.Context, c fleet.Cluster, n fleet.Node, term int64) error {
 	srv, err := d.server(n)
 	if err != nil {
 		return err
 	}
-	return d.act(ctx, c, term, "set server "+srv+" state drain")
+	states, err := d.states(ctx)
+	if err != nil {
+		return err
+	}
+	state := "drain"
+	if states[n.Name].admin&forced != 0 {
+		state = "maint"
+	}
+	return d.act(ctx, c, term, "set server "+srv+" state "+state)
 }
 
-// Cut ends the sessions on the node.
+// Cut puts the node into maintenance, and ends the sessions on it.
 func (d *Driver) Cut(ctx context.Context, c fleet.Cluster, n fleet.Node, term int64) error {
 	srv, err := d.server(n)
 	if err != nil {
 		return err
 	}
-	return d.act(ctx, c, term, "shutdown sessions server "+srv)
+	return d.act(ctx, c, term, "set server "+srv+" state maint; shutdown sessions server "+srv)
 }
 
 // Admit gives the node that share of its weight, at least the smallest that there is, and then requests.

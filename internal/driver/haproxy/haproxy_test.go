@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,7 +44,7 @@ func newPlace(t *testing.T) *place {
 	p := &place{Behind: drivertest.NewBehind(t, "jobs-1", "jobs-1.n"), config: filepath.Join(dir, "haproxy.cfg")}
 	var servers strings.Builder
 	for _, n := range p.Cluster.Cells[0].Nodes {
-		fmt.Fprintf(&servers, "  server %s %s\n", n.Name, n.Address)
+		fmt.Fprintf(&servers, "  server %s %s cookie %s\n", n.Name, n.Address, n.Name)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -62,6 +64,7 @@ frontend fe
   default_backend jobs
 backend jobs
   option httpchk GET /health
+  cookie node insert indirect
   default-server check inter 200ms fastinter 50ms downinter 50ms fall 3 rise 1 weight 100
 `+servers.String()), 0o600))
 	p.d = New(Config{Network: "unix", Address: sock, Backend: "jobs", Timeout: time.Minute})
@@ -100,6 +103,46 @@ func TestSessionsAreCountedAndCut(t *testing.T) {
 		t.Error("the request was not cut off")
 	}
 	p.Until("it is empty", func() bool { return p.See(0).Sessions == 0 })
+}
+
+// A client that belongs to a node by its cookie goes to it though it is drained, as HAProxy means it to. Cutting off is maintenance, so that it does
+// not come back; it stays so until the node is admitted, whoever drains it again.
+func TestAClientThatBelongsToANode(t *testing.T) {
+	p := newPlace(t)
+	ask := func(path string) (by string, err error) {
+		r, err := http.NewRequest(http.MethodGet, "http://"+p.Front+path, nil)
+		must(t, err)
+		r.AddCookie(&http.Cookie{Name: "node", Value: p.Node(0).Name})
+		resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}).Do(r)
+		if err != nil {
+			return "", err
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		return resp.Status + " " + string(b), err
+	}
+	belongs := func(when string, own bool) {
+		t.Helper()
+		if by, err := ask("/"); err != nil || !strings.HasPrefix(by, "200 ") || strings.HasSuffix(by, " 0") != own {
+			t.Errorf("%s: served by %s, %v", when, by, err)
+		}
+	}
+	p.Drain(0, 1)
+	belongs("drained", true)
+	ended := make(chan string, 1)
+	go func() { by, err := ask("/slow"); ended <- fmt.Sprint(by, err) }()
+	p.Until("its request is on the node", func() bool { return p.See(0).Sessions == 1 })
+	p.Cut(0, 1)
+	if said := <-ended; strings.HasPrefix(said, "200") {
+		t.Errorf("its request was not cut off: %s", said)
+	}
+	belongs("cut off", false)
+	p.Drain(0, 2)
+	belongs("drained again", false)
+	p.Until("it is empty", func() bool { b := p.See(0); return b.Sessions == 0 && !b.Admitted })
+	p.Admit(0, 100, 2)
+	p.Until("it is up", func() bool { return p.See(0).Up })
+	belongs("admitted", true)
 }
 
 // A term that is over changes nothing. (trap 1)

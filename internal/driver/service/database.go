@@ -10,6 +10,7 @@ import (
 
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/policy"
 	"github.com/windlass-db/windlass/internal/rolling"
 )
 
@@ -126,12 +127,16 @@ func (k Connections) queries() (sees, count string, err error) {
 type Features struct {
 	DB      *sql.DB
 	Dialect Dialect
-	// Used are queries that count the uses of a feature, by its name: columns that are filled, rows of a new kind.
-	Used map[string]string
+	// Used are queries that count the uses of a feature, by its name, which the product's file may leave to them.
+	Used    map[string]string
+	Nodes   string        // URL of a node, with placeholders, before the path of an endpoint that the product's file names
+	Timeout time.Duration // of one request to a node; 0: 5 s
+	told    bool          // the nodes tell of uses, too
 }
 
-// Open tells whether the version's features are open, and which are in use. A table that is not there is one without a row.
-func (f Features) Open(ctx context.Context, _ fleet.Cluster, version string) (open bool, used []string, err error) {
+// Open tells whether the version's features are open, and if not, which are in use: of those that are named, and of those that there are
+// queries for. What is used is told also if an error says that it is not known of others. A table that is not there is one without a row.
+func (f Features) Open(ctx context.Context, c fleet.Cluster, version string, named []policy.Feature) (open bool, used []string, err error) {
 	there, err := f.there(ctx)
 	if err != nil {
 		return false, nil, err
@@ -144,16 +149,8 @@ func (f Features) Open(ctx context.Context, _ fleet.Cluster, version string) (op
 	if open {
 		return true, nil, nil
 	}
-	for name, query := range f.Used {
-		n := 0
-		if err := f.DB.QueryRowContext(ctx, query).Scan(&n); err != nil {
-			return false, nil, fmt.Errorf("look whether %s is in use: %w", name, err)
-		}
-		if n > 0 {
-			used = append(used, fmt.Sprintf("%s (%d)", name, n))
-		}
-	}
-	return false, used, nil
+	used, err = f.uses(ctx, c, named)
+	return false, used, err
 }
 
 // OpenedAt tells since when the version's features are open, counted back from now by the database's clock, of which the writer took it.

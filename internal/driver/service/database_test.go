@@ -67,18 +67,18 @@ func opens(t *testing.T, f Features) {
 	if _, open, err := f.OpenedAt(ctx, jobs, "1.1"); err != nil || open {
 		t.Errorf("before: %v, %v", open, err)
 	}
-	if open, used, err := f.Open(ctx, jobs, "1.1"); err != nil || open || len(used) > 0 {
+	if open, used, err := f.Open(ctx, jobs, "1.1", nil); err != nil || open || len(used) > 0 {
 		t.Errorf("before: %v, %v, %v", open, used, err)
 	}
 	_, err := f.DB.Exec("INSERT INTO job VALUES (1, 'new')")
 	must(t, err)
-	if open, used, err := f.Open(ctx, jobs, "1.1"); err != nil || open || fmt.Sprint(used) != "[priorities (1)]" {
+	if open, used, err := f.Open(ctx, jobs, "1.1", nil); err != nil || open || fmt.Sprint(used) != "[priorities (1)]" {
 		t.Errorf("used early: %v, %v, %v", open, used, err)
 	}
 	for range 2 {
 		must(t, f.SetOpen(ctx, jobs, "1.1", 7))
 	}
-	if open, _, err := f.Open(ctx, jobs, "1.1"); err != nil || !open {
+	if open, _, err := f.Open(ctx, jobs, "1.1", nil); err != nil || !open {
 		t.Errorf("after: %v, %v", open, err)
 	}
 	if at, open, err := f.OpenedAt(ctx, jobs, "1.1"); err != nil || !open || time.Since(at) < -time.Second || time.Since(at) > time.Minute {
@@ -87,7 +87,7 @@ func opens(t *testing.T, f Features) {
 	if _, open, err := f.OpenedAt(ctx, jobs, "1.2"); err != nil || open {
 		t.Errorf("the next version: %v, %v", open, err)
 	}
-	if open, _, err := f.Open(ctx, jobs, "1.2"); err != nil || open {
+	if open, _, err := f.Open(ctx, jobs, "1.2", nil); err != nil || open {
 		t.Errorf("the next version: %v, %v", open, err)
 	}
 	if err := f.SetOpen(ctx, jobs, "1.2", 6); !errors.Is(err, engine.ErrFenced) { // trap 1
@@ -124,6 +124,7 @@ func TestPostgreSQL(t *testing.T) {
 	if _, _, err := (Connections{blind, Postgres, ByUser, "{node}"}).Of(ctx, jobs, one); !errors.Is(err, ErrBlind) {
 		t.Errorf("an account that may not look: %v", err)
 	}
+	counted(t, db, Postgres)
 	opens(t, Features{DB: db, Dialect: Postgres, Used: map[string]string{"priorities": "SELECT COUNT(*) FROM job WHERE priority IS NOT NULL"}})
 }
 
@@ -153,6 +154,7 @@ func TestMariaDB(t *testing.T) {
 	if _, _, err := (Connections{blind, MySQL, ByUser, "{node}"}).Of(ctx, jobs, one); !errors.Is(err, ErrBlind) {
 		t.Errorf("an account that may not look: %v", err)
 	}
+	counted(t, db, MySQL)
 	opens(t, Features{DB: db, Dialect: MySQL, Used: map[string]string{"priorities": "SELECT COUNT(*) FROM job WHERE priority IS NOT NULL"}})
 }
 
@@ -179,6 +181,7 @@ func TestMySQL(t *testing.T) {
 		t.Error("the statement was not ended")
 	}
 	must(t, other.Close())
+	counted(t, db, MySQL)
 	opens(t, Features{DB: db, Dialect: MySQL, Used: map[string]string{"priorities": "SELECT COUNT(*) FROM job WHERE priority IS NOT NULL"}})
 }
 

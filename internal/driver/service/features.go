@@ -13,6 +13,7 @@ import (
 
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/policy"
 	"github.com/windlass-db/windlass/internal/rolling"
 )
 
@@ -24,8 +25,7 @@ import (
 // The table is kept beside: it says since when they are open, and what is used. They are open when the table and every node say so.
 type Gates struct {
 	Features
-	URL     string        // with placeholders
-	Timeout time.Duration // of one request; 0: 5 s
+	URL string // with placeholders
 }
 
 // said is a node's answer.
@@ -35,16 +35,15 @@ type said struct {
 }
 
 // Open tells whether the version's features are open everywhere. A node that has them open before they were opened, or has one in use, is named.
-func (g Gates) Open(ctx context.Context, c fleet.Cluster, version string) (open bool, used []string, err error) {
-	if open, used, err = g.Features.Open(ctx, c, version); err != nil {
-		return false, nil, err
-	}
+func (g Gates) Open(ctx context.Context, c fleet.Cluster, version string, named []policy.Feature) (open bool, used []string, err error) {
+	g.told = true
+	open, used, counted := g.Features.Open(ctx, c, version, named)
 	all := open
 	for _, cell := range c.Cells {
 		for _, n := range cell.Nodes {
 			s, err := g.ask(ctx, c, n, version)
 			if err != nil {
-				return false, nil, err
+				return false, used, errors.Join(counted, err)
 			}
 			all = all && s.Open
 			if s.Open && !open {
@@ -56,7 +55,7 @@ func (g Gates) Open(ctx context.Context, c fleet.Cluster, version string) (open 
 		}
 	}
 	slices.Sort(used)
-	return all, slices.Compact(used), nil
+	return all, slices.Compact(used), counted
 }
 
 // SetOpen opens them in the table, and then at every node.
@@ -102,15 +101,24 @@ func (g Gates) ask(ctx context.Context, c fleet.Cluster, n fleet.Node, version s
 }
 
 func (g Gates) call(ctx context.Context, c fleet.Cluster, n fleet.Node, version, method string, body []byte) (code int, answer []byte, err error) {
-	if g.Timeout == 0 {
-		g.Timeout = 5 * time.Second
-	}
-	ctx, cancel := context.WithTimeout(ctx, g.Timeout)
-	defer cancel()
 	url, err := expand(g.URL, Unit{Ref: c.Ref(), Node: n, Version: version})
 	if err != nil {
 		return 0, nil, err
 	}
+	if code, answer, err = call(ctx, g.Timeout, method, url, body); err != nil {
+		return 0, nil, fmt.Errorf("ask %s for the features of %s: %w", n.Name, version, err)
+	}
+	return code, answer, nil
+}
+
+// call makes one request, of that time or 5 s, on a connection of its own: one that was kept would be of the node as it was. What it is sent
+// to elsewhere it does not follow.
+func call(ctx context.Context, timeout time.Duration, method, url string, body []byte) (code int, answer []byte, err error) {
+	if timeout == 0 {
+		timeout = 5 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, err
@@ -118,11 +126,12 @@ func (g Gates) call(ctx context.Context, c fleet.Cluster, n fleet.Node, version,
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	t := &http.Transport{DisableKeepAlives: true} // one that was kept would be of the node as it was
+	t := &http.Transport{DisableKeepAlives: true}
 	defer t.CloseIdleConnections()
-	resp, err := (&http.Client{Transport: t}).Do(req)
+	client := &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := client.Do(req)
 	if err != nil {
-		return 0, nil, fmt.Errorf("ask %s for the features of %s: %w", n.Name, version, err)
+		return 0, nil, err
 	}
 	defer resp.Body.Close()
 	answer, err = io.ReadAll(io.LimitReader(resp.Body, mostAnswer))

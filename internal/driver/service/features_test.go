@@ -68,7 +68,7 @@ func TestFeaturesByAnEndpoint(t *testing.T) {
 	}
 	want := func(what string, open bool, used ...string) {
 		t.Helper()
-		if is, by, err := g.Open(ctx, c, "1.1"); err != nil || is != open || !reflect.DeepEqual(append([]string{}, by...), append([]string{}, used...)) {
+		if is, by, err := g.Open(ctx, c, "1.1", nil); err != nil || is != open || !reflect.DeepEqual(append([]string{}, by...), append([]string{}, used...)) {
 			t.Errorf("%s: open %v, used %v, %v; want %v, %v", what, is, by, err, open, used)
 		}
 	}
@@ -90,7 +90,7 @@ func TestFeaturesByAnEndpoint(t *testing.T) {
 		t.Errorf("a lower term: %v", err)
 	}
 	gates[1].ill = true
-	if _, _, err := g.Open(ctx, c, "1.1"); err == nil || !strings.Contains(err.Error(), "n2 does not say") {
+	if _, _, err := g.Open(ctx, c, "1.1", nil); err == nil || !strings.Contains(err.Error(), "n2 does not say") {
 		t.Errorf("a node that does not answer is unknown: %v", err)
 	}
 }

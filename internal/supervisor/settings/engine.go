@@ -24,7 +24,7 @@ type Engine struct {
 	Version  Probe           `yaml:"version" rule:"required" doc:"asks a node for its version"`
 	Balancer EngineBalancer  `yaml:"balancer" rule:"required" doc:"who gives the nodes requests"`
 	Database EngineDatabase  `yaml:"database" rule:"required" doc:"the database that the nodes share"`
-	Features *EngineFeatures `yaml:"features" doc:"asks nodes which features are open, and opens them, beside the table windlass_features; absent: the table alone"`
+	Features *EngineFeatures `yaml:"features" doc:"how nodes are asked for features; absent: nothing but the table windlass_features is looked at"`
 }
 
 // EngineVersion is what belongs to one version.
@@ -35,7 +35,7 @@ type EngineVersion struct {
 	SecretEnv  map[string]string `yaml:"secret_env" rule:"nonempty" doc:"more environment, each value read from a file of mode 0600 at every start" example:"{JOBS_DSN: /etc/windlass/jobs-dsn}"`
 	Migrations string            `yaml:"migrations" rule:"required nonempty" doc:"folder of the schema's migrations up to this version, from the first one on" example:"/opt/jobs/1.1/migrations"`
 	Statements string            `yaml:"statements" rule:"nonempty" doc:"file of statements that this version's nodes make: they are tried on the next version's schema" example:"/opt/jobs/1.1/statements.sql"`
-	Features   map[string]string `yaml:"features" rule:"nonempty" doc:"features that are shut until every node runs this version: by name, a query that counts their uses" example:"{priorities: SELECT COUNT(*) FROM job WHERE priority <> 0}"`
+	Features   map[string]string `yaml:"features" rule:"nonempty" doc:"how uses of this version's features are counted where the product's file names the feature alone: by its name, a query" example:"{priorities: SELECT COUNT(*) FROM job WHERE priority <> 0}"`
 }
 
 // EngineRun says what starts and stops nodes.
@@ -121,9 +121,10 @@ type EngineDatabase struct {
 	Tries       int               `yaml:"tries" rule:"min=0 max=1000" doc:"tries of each statement; absent: 10" example:"10"`
 }
 
-// EngineFeatures is the nodes' endpoint for features, see docs/engines.md.
+// EngineFeatures is how nodes are asked for features, see docs/engines.md.
 type EngineFeatures struct {
-	HTTP    string        `yaml:"http" rule:"required nonempty" doc:"URL of a node: GET tells whether a version's features are open, PUT opens them" example:"\"http://{address}/features/{version}\""`
+	HTTP    string        `yaml:"http" rule:"nonempty" doc:"URL of a node: GET tells whether a version's features are open, PUT opens them; absent: the table alone tells and opens them" example:"\"http://{address}/features/{version}\""`
+	Nodes   string        `yaml:"nodes" rule:"nonempty" doc:"URL of a node, before the endpoints of features that the product's file names" example:"\"http://{address}\""`
 	Timeout time.Duration `yaml:"timeout" rule:"max=5m" doc:"of one request; absent: 5s" example:"5s"`
 }
 
@@ -260,6 +261,13 @@ func (e *Engine) build(at config.Spot) {
 		checkText(here.At("backend"), h.Backend, ofCluster)
 	}
 	if f := e.Features; f != nil {
+		if f.HTTP == "" && f.Nodes == "" && !at.At("features").Bad() {
+			at.At("features").Problem(config.CodeMissing, "nothing says how a node is asked for its features", "add http, nodes, or both; without them leave features out")
+		}
+		checkText(at.At("features", "nodes"), f.Nodes, ofNode)
+		if f.Nodes != "" && !at.At("features", "nodes").Bad() && !strings.HasPrefix(f.Nodes, "http://") && !strings.HasPrefix(f.Nodes, "https://") {
+			at.At("features", "nodes").Problem(config.CodeValue, fmt.Sprintf("%q is no URL", f.Nodes), "write http://{address}, or https:// with TLS")
+		}
 		here := at.At("features", "http")
 		checkText(here, f.HTTP, append(slices.Clone(ofNode), "version"))
 		if f.HTTP != "" && !here.Bad() && !strings.Contains(f.HTTP, "{version}") {
