@@ -1,0 +1,97 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/windlass-db/windlass/internal/replay/tally"
+)
+
+// File is a checkpoint in a file. It is replaced by a rename, so that a kill leaves the old one or the new one; a lock beside it keeps two replays from counting into one.
+func File(path string) Checkpoint { return &checkpointFile{path: path} }
+
+type checkpointFile struct {
+	path string
+	lock *os.File
+}
+
+// ErrInUse says that another process counts into the same checkpoint.
+var ErrInUse = errors.New("another replay counts into this file")
+
+func (c *checkpointFile) Load(context.Context) ([]byte, error) {
+	if c.lock == nil {
+		f, err := os.OpenFile(c.path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			f.Close()
+			return nil, fmt.Errorf("%s: %w", c.path, ErrInUse)
+		}
+		c.lock = f
+	}
+	b, err := os.ReadFile(c.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return b, err
+}
+
+func (c *checkpointFile) Save(_ context.Context, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(c.path), "."+filepath.Base(c.path)+"-")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), c.path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}
+
+// Close gives the lock back.
+func (c *checkpointFile) Close() error {
+	if c.lock == nil {
+		return nil
+	}
+	err := c.lock.Close()
+	c.lock = nil
+	return err
+}
+
+// Merge adds up what several replays have written down, such as the shares of one capture. The order does not matter.
+func Merge(checkpoints ...[]byte) (*tally.Tally, error) {
+	t := &tally.Tally{}
+	seen := map[string]bool{}
+	for _, b := range checkpoints {
+		var f file
+		if err := json.Unmarshal(b, &f); err != nil {
+			return nil, fmt.Errorf("read a checkpoint: %w", err)
+		}
+		if f.Format != format {
+			return nil, fmt.Errorf("%w: it has format %d", ErrIdentity, f.Format)
+		}
+		if seen[f.Identity] {
+			return nil, fmt.Errorf("two are of the same replay and share, and would count twice: %s", f.Identity)
+		}
+		seen[f.Identity] = true
+		t.Merge(&f.Tally)
+	}
+	return t, nil
+}

@@ -1,0 +1,286 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/windlass-db/windlass/internal/capture/store"
+	"github.com/windlass-db/windlass/internal/replay/compare"
+	"github.com/windlass-db/windlass/internal/replay/tally"
+)
+
+// Checkpoint keeps what a replay has counted. Save replaces what was there in one step; Load gives nil if there is nothing.
+type Checkpoint interface {
+	Load(ctx context.Context) ([]byte, error)
+	Save(ctx context.Context, data []byte) error
+}
+
+// runOf is a run of a gateway's process.
+type runOf struct {
+	Gateway string `json:"gateway"`
+	Run     uint64 `json:"run"`
+}
+
+// edge is what is known at a segment's end, for what is missing before the next.
+type edge struct {
+	Seq     uint64            `json:"seq"`
+	Dropped map[string]uint64 `json:"dropped,omitempty"`
+}
+
+// part is a segment with what its statements came to.
+type part struct {
+	segment store.Segment
+	edge    edge
+	mu      sync.Mutex
+	tally   tally.Tally
+	pending atomic.Int64 // statements that have not ended, and the reader, as long as it reads it
+}
+
+func newPart(s store.Segment) *part {
+	p := &part{segment: s}
+	p.pending.Store(1)
+	return p
+}
+
+// done says that one of its statements has ended, or that it was read.
+func (p *part) done(l *ledger) {
+	if p.pending.Add(-1) == 0 {
+		l.whole(p)
+	}
+}
+
+// progress is what is done of a run.
+type progress struct {
+	Low  uint64          `json:"low"`            // all segments up to this one are done
+	Edge edge            `json:"edge"`           // of that one
+	Done []uint64        `json:"done,omitempty"` // and these beyond it
+	more map[uint64]edge // the edges of those
+}
+
+// ledger adds the parts up, and writes them down.
+type ledger struct {
+	to       Checkpoint
+	identity string
+
+	mu    sync.Mutex
+	total tally.Tally
+	runs  map[runOf]*progress
+	parts map[*part]bool // that are not whole
+	dirty bool
+	wake  chan struct{}
+	save  sync.Mutex
+}
+
+// file is what is written down.
+type file struct {
+	Format   int         `json:"format"`
+	Identity string      `json:"identity"`
+	Runs     []runState  `json:"runs"`
+	Tally    tally.Tally `json:"tally"`
+}
+
+// format of what is written down.
+const format = 1
+
+type runState struct {
+	runOf
+	progress
+}
+
+func newLedger(to Checkpoint, identity string) *ledger {
+	return &ledger{to: to, identity: identity, runs: map[runOf]*progress{}, parts: map[*part]bool{}, wake: make(chan struct{}, 1)}
+}
+
+func (l *ledger) load(ctx context.Context) error {
+	if l.to == nil {
+		return nil
+	}
+	b, err := l.to.Load(ctx)
+	if err != nil {
+		return fmt.Errorf("read the checkpoint: %w", err)
+	}
+	if len(b) == 0 {
+		return nil
+	}
+	var f file
+	if err := json.Unmarshal(b, &f); err != nil {
+		return fmt.Errorf("read the checkpoint: %w", err)
+	}
+	if f.Format != format || f.Identity != l.identity {
+		return fmt.Errorf("%w: %q, not %q", ErrIdentity, f.Identity, l.identity)
+	}
+	l.total = f.Tally
+	for _, r := range f.Runs {
+		l.runs[r.runOf] = &r.progress
+	}
+	return nil
+}
+
+// began notes when the replay began, if that is not known from before.
+func (l *ledger) began(at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.total.Began.IsZero() {
+		l.total.Began = at.UTC()
+	}
+}
+
+func (l *ledger) of(s store.Segment) *progress {
+	key := runOf{s.Gateway, s.Run}
+	p := l.runs[key]
+	if p == nil {
+		p = &progress{}
+		l.runs[key] = p
+	}
+	return p
+}
+
+// stands says what of a segment was done before: all up to it, with what was known there at its end; or it alone.
+func (l *ledger) stands(s store.Segment) (below, done bool, at edge) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.runs[runOf{s.Gateway, s.Run}]
+	if p == nil {
+		return false, false, edge{}
+	}
+	return s.Index <= p.Low, s.Index <= p.Low || slices.Contains(p.Done, s.Index), p.Edge
+}
+
+// begin takes a part in that is read from now on. The first of a run says from where on it is counted.
+func (l *ledger) begin(s store.Segment) *part {
+	p := newPart(s)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.parts[p] = true
+	if run := l.of(s); run.Low == 0 && len(run.Done) == 0 && s.Index > 0 {
+		run.Low = s.Index - 1
+	}
+	return p
+}
+
+// whole merges a part.
+func (l *ledger) whole(p *part) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.parts[p] {
+		return
+	}
+	delete(l.parts, p)
+	l.total.Merge(&p.tally)
+	run := l.of(p.segment)
+	run.Done = append(run.Done, p.segment.Index)
+	if run.more == nil {
+		run.more = map[uint64]edge{}
+	}
+	run.more[p.segment.Index] = p.edge
+	l.advance(p.segment)
+	l.dirty = true
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// advance moves the mark up over what is done without a hole. A segment that is lost, and will never be done, is a hole; what comes behind it is held by its number alone.
+func (l *ledger) advance(s store.Segment) {
+	run := l.of(s)
+	slices.Sort(run.Done)
+	open := uint64(0) // the lowest that is being read
+	for p := range l.parts {
+		if p.segment.Gateway == s.Gateway && p.segment.Run == s.Run && (open == 0 || p.segment.Index < open) {
+			open = p.segment.Index
+		}
+	}
+	for len(run.Done) > 0 && (run.Done[0] == run.Low+1 || open == 0 || run.Done[0] < open) {
+		run.Low = run.Done[0]
+		if e, ok := run.more[run.Low]; ok {
+			run.Edge = e
+		}
+		delete(run.more, run.Low)
+		run.Done = run.Done[1:]
+	}
+}
+
+// learned is how a fingerprint's answers differ from themselves.
+func (l *ledger) learned(f tally.Fingerprint) compare.Noise {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := l.total.Learned(f)
+	n.Kinds = maps.Clone(n.Kinds)
+	return n
+}
+
+// run writes down what changed, as it changes, and at most once a second.
+func (l *ledger) run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.wake:
+		}
+		if err := l.write(ctx); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// finish writes the rest down.
+func (l *ledger) finish(ctx context.Context) error { return l.write(ctx) }
+
+func (l *ledger) write(ctx context.Context) error {
+	if l.to == nil {
+		return nil
+	}
+	l.save.Lock()
+	defer l.save.Unlock()
+	l.mu.Lock()
+	if !l.dirty {
+		l.mu.Unlock()
+		return nil
+	}
+	l.dirty = false
+	f := file{Format: format, Identity: l.identity}
+	for key, p := range l.runs {
+		f.Runs = append(f.Runs, runState{key, *p})
+	}
+	f.Tally = l.total
+	b, err := json.Marshal(f) // under the lock: the tally is not copied
+	l.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("write the checkpoint: %w", err)
+	}
+	if err := l.to.Save(ctx, b); err != nil {
+		if ctx.Err() != nil {
+			return errors.Join(ctx.Err(), err)
+		}
+		return fmt.Errorf("write the checkpoint: %w", err)
+	}
+	return nil
+}
+
+// result is all that was counted, also of segments that are not whole.
+func (l *ledger) result(now time.Time) *tally.Tally {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := &tally.Tally{}
+	t.Merge(&l.total)
+	for p := range l.parts {
+		p.mu.Lock()
+		t.Merge(&p.tally)
+		p.mu.Unlock()
+	}
+	t.Ended = now.UTC()
+	return t
+}
