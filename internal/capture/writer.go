@@ -100,8 +100,10 @@ func NewWriter(meta Meta, key *Key) (*Writer, error) {
 
 // Begin ends the file that was written and begins another one.
 func (w *Writer) Begin(to io.Writer) error {
-	if err := w.Flush(); err != nil {
-		return err
+	if w.count > 0 { // what was dropped is told in the next file, too
+		if err := w.Flush(); err != nil {
+			return err
+		}
 	}
 	w.to, w.size = to, int64(len(preamble))
 	_, err := io.WriteString(to, preamble)

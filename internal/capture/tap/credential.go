@@ -1,0 +1,97 @@
+package tap
+
+import "bytes"
+
+// suspects are words, or parts of them, without which no text holds a credential of a server, each under its last letter.
+var suspects = [256][]string{
+	'W': {"PASSW"},                 // PASSWORD, PASSWD, MASTER_PASSWORD, …
+	'F': {"IDENTIF"},               // IDENTIFIED BY, VIA, WITH
+	'V': {"GLOBAL_PRIV"},           // where MariaDB keeps accounts
+	'H': {"_AUTH", "SST_AUTH"},     // wsrep_sst_auth
+	'G': {"AUTHENTICATION_STRING"}, // where MySQL does
+	'T': {"CRYPT"},                 // keys of AES_ENCRYPT and the like
+	'/': {"://"},                   // CONNECTION='mysql://user:password@…'
+}
+
+var isSuspect = func() (t [256]bool) {
+	for c, words := range suspects {
+		if len(words) > 0 {
+			t[c] = true
+			t[c|0x20] = true
+		}
+	}
+	t['/'] = true
+	return t
+}()
+
+// credential reports whether a text holds, or may hold, a password of a server's account, a hash of one, or a key. It looks at words alone, wherever
+// they stand, and rather drops a text too many; what applications keep in their own tables is none of it (masking is for that).
+func credential(text []byte) bool {
+	for i, c := range text {
+		if !isSuspect[c] {
+			continue
+		}
+		if c >= 'a' && c <= 'z' {
+			c &^= 0x20
+		}
+		for _, word := range suspects[c] {
+			if ends(text[:i+1], word) {
+				if judgeCredential(text) {
+					return true
+				}
+				return false
+			}
+		}
+	}
+	return false
+}
+
+// judgeCredential looks closely at a text with a suspect.
+func judgeCredential(text []byte) bool {
+	upper := bytes.ToUpper(text)
+	has := func(words ...string) bool {
+		for _, w := range words {
+			if !bytes.Contains(upper, []byte(w)) {
+				return false
+			}
+		}
+		return true
+	}
+	if has("IDENTIFIED") || has("AUTHENTICATION_STRING") || has("GLOBAL_PRIV") || has("SST_AUTH") || has("_ENCRYPT") || has("_DECRYPT") || calls(upper, "ENCRYPT") {
+		return true
+	}
+	var data bool // what works on tables alone
+	switch classify(text) {
+	case read, write:
+		data = true
+	}
+	switch firstWord(text) {
+	case "SELECT", "WITH", "CALL", "EXPLAIN":
+		data = true
+	}
+	if has("://") && has("CONNECTION") && !data {
+		return true
+	}
+	if !has("PASSW") {
+		return false
+	}
+	if !data || has("/*!") || has("/*M!") || has("MYSQL", "USER") || calls(upper, "PASSWORD") {
+		return true
+	}
+	end := bytes.IndexByte(text, ';')
+	return end >= 0 && len(bytes.TrimRight(text[end:], "; \t\r\n\x00")) > 0 // another statement follows, perhaps
+}
+
+// calls reports whether a word, or one that ends with it, is followed by a bracket.
+func calls(upper []byte, word string) bool {
+	for {
+		i := bytes.Index(upper, []byte(word))
+		if i < 0 {
+			return false
+		}
+		upper = upper[i+len(word):]
+		if rest := bytes.TrimLeft(upper, " \t\r\n\f\v"); len(rest) > 0 && rest[0] == '(' {
+			return true
+		}
+	}
+}
