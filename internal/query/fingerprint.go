@@ -1,8 +1,13 @@
 package query
 
-import "github.com/zeebo/xxh3"
+import (
+	"slices"
 
-// Fingerprint gives the hash of the statement's normal form, and the normal form itself, which lies in the buffer that was given if it fits.
+	"github.com/zeebo/xxh3"
+)
+
+// Fingerprint gives the hash of the statement's normal form, and the normal form itself, which lies in the buffer that was given if that has room for
+// twice the text.
 func Fingerprint(buf, text []byte, m Mode) (uint64, []byte) {
 	buf = Append(buf[:0], text, m)
 	return xxh3.Hash(buf), buf
@@ -12,9 +17,17 @@ func Fingerprint(buf, text []byte, m Mode) (uint64, []byte) {
 // placeholder as ?. A list of values after IN is (?+); a row after VALUES that has the form of the row before is left out, with … in the place
 // of all that are. Names in quotes, variables, hints and executable comments stay as they are. NULL stays, but for a value in such a list or row.
 func Append(buf, text []byte, m Mode) []byte {
-	n := normal{scanner: scanner{text: text, mode: m}, buf: buf, start: len(buf), sign: -1}
-	for n.token() {
+	n := normal{scanner: scanner{text: text, mode: m}, buf: slices.Grow(buf, 2*len(text)+32), start: len(buf), sign: -1, tight: true}
+	for {
+		n.quick()
+		if !n.token() {
+			break
+		}
 	}
+	return n.finish()
+}
+
+func (n *normal) finish() []byte {
 	for len(n.buf) > n.start && (n.buf[len(n.buf)-1] == ';' || n.buf[len(n.buf)-1] == ' ') {
 		n.buf = n.buf[:len(n.buf)-1] // what ends a statement means nothing
 	}
@@ -110,7 +123,7 @@ func (n *normal) keep(from, to int) {
 }
 
 func (n *normal) blank() {
-	if !n.tight && len(n.buf) > n.start {
+	if !n.tight {
 		n.buf = append(n.buf, ' ')
 	}
 }

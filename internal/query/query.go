@@ -9,6 +9,8 @@
 // take. Nothing is allocated but what the caller's buffer lacks.
 package query
 
+import "bytes"
+
 // Mode is what a session's sql_mode changes about tokens.
 type Mode struct {
 	ANSIQuotes         bool // "x" is a name, not a text
@@ -68,7 +70,8 @@ type scanner struct {
 	text []byte
 	at   int // where the next token is looked for
 	mode Mode
-	code int // how many executable comments are open
+	code int  // how many executable comments are open
+	open bool // the text ended within quotes or a comment
 }
 
 // next gives the next token and where it lies. Blanks and comments are passed over. A quote or a comment that does not end goes to the
@@ -169,10 +172,10 @@ func pairs(a, b byte) bool {
 }
 
 func lineEnd(text []byte, i int) int {
-	for i < len(text) && text[i] != '\n' {
-		i++
+	if n := bytes.IndexByte(text[i:], '\n'); n >= 0 {
+		return i + n
 	}
-	return i
+	return len(text)
 }
 
 // word goes on to the word's end, or to the end of a literal that begins with letters: x'…', b'…', n'…', _utf8mb4'…'.
@@ -245,7 +248,7 @@ func (s *scanner) quoted(from int) (kind, int, int) {
 		}
 		i++
 	}
-	s.at = len(text)
+	s.at, s.open = len(text), true
 	return quotedKind(q, s.mode), from, len(text)
 }
 
@@ -284,15 +287,10 @@ func (s *scanner) comment(from int) (kind, int) {
 		return version, i
 	}
 	isHint := i < len(text) && text[i] == '+'
-	for i < len(text) {
-		if text[i] == '*' && i+1 < len(text) && text[i+1] == '/' {
-			i += 2
-			if isHint {
-				return hint, i
-			}
-			return end, i
-		}
-		i++
+	if n := bytes.Index(text[i:], []byte("*/")); n >= 0 {
+		i += n + 2
+	} else {
+		i, s.open = len(text), true
 	}
 	if isHint {
 		return hint, i

@@ -104,15 +104,6 @@ func TestNothingIsAllocated(t *testing.T) {
 	}
 }
 
-func BenchmarkFingerprint(b *testing.B) {
-	buf, text := make([]byte, 0, 1024), []byte(long)
-	b.SetBytes(int64(len(text)))
-	b.ReportAllocs()
-	for b.Loop() {
-		_, buf = Fingerprint(buf, text, Mode{})
-	}
-}
-
 // FuzzAppend: no text is refused, the form is never longer than a bound, and the form of a form is the form.
 func FuzzAppend(f *testing.F) {
 	for _, c := range corpus {
@@ -120,6 +111,7 @@ func FuzzAppend(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte, ansi, plain bool) {
 		m := Mode{ANSIQuotes: ansi, NoBackslashEscapes: plain}
+		same(t, text, m)
 		form := Append([]byte("head"), text, m)
 		if !strings.HasPrefix(string(form), "head") {
 			t.Errorf("%q: the buffer's beginning was lost: %q", text, form)
