@@ -199,9 +199,9 @@ func withOld(r Round, c *Answer, seen Kind, of aspects) (Ask, Outcome) {
 		return Done, out
 	}
 	out.Kind = k
-	steady := r.Learned.Columns | out.Noisy
+	noisy := r.Learned.Columns | out.Noisy
 	var known bool
-	out.Differs, known = columnsOf(again, b, steady)
+	out.Differs, known = columnsOf(again, b, noisy)
 	switch {
 	case k == Syntax || k == Conflict:
 		out.Cause = Real
@@ -212,6 +212,8 @@ func withOld(r Round, c *Answer, seen Kind, of aspects) (Ask, Outcome) {
 		if known && out.Differs != 0 && k != Order {
 			out.Cause = Real // in a column in which the old version keeps still
 		}
+	case known && out.Differs == 0 && noisy != 0 && k == Content:
+		out.Cause = Volatile // in none but those that are known to differ from themselves
 	case out.Noise.isError(), !asBefore:
 		out.Cause = Suspect
 	default:

@@ -47,28 +47,26 @@ func classOf(a Answer) class {
 // errorKind compares the errors of the old and the new side; "" if there is no difference.
 func errorKind(old, new Answer) Kind {
 	switch {
-	case old.TimedOut != new.TimedOut:
-		if new.TimedOut {
-			return Timeout
+	case isSyntax(new):
+		if isSyntax(old) {
+			return "" // one class
 		}
-		return ErrorGone
-	case old.TimedOut:
+		return Syntax
+	case new.Errno == errConflict && old.Errno != errConflict:
+		return Conflict
+	case old.Errno == new.Errno && old.Unfinished == new.Unfinished && old.TimedOut == new.TimedOut:
 		return ""
-	case old.Errno == new.Errno && old.Unfinished == new.Unfinished:
-		return ""
-	case old.Errno == 0 && !old.Unfinished, new.Errno == errParse, new.Errno == errSyntax, new.Errno == errConflict:
-		switch new.Errno {
-		case errParse, errSyntax:
-			if old.Errno == errParse || old.Errno == errSyntax {
-				return "" // one class
-			}
-			return Syntax
-		case errConflict:
-			return Conflict
+	case new.TimedOut:
+		if old.TimedOut {
+			return ""
 		}
+		return Timeout
+	case classOf(old) == fine:
 		return Error
-	case new.Errno == 0 && !new.Unfinished:
+	case classOf(new) == fine:
 		return ErrorGone
 	}
 	return ErrorOther
 }
+
+func isSyntax(a Answer) bool { return a.Errno == errParse || a.Errno == errSyntax }
