@@ -22,6 +22,7 @@ var answers = map[byte]Answer{
 	'X': {Errno: 1020},
 	'L': {Errno: 1205}, // a lock: it says nothing
 	'T': {TimedOut: true},
+	'U': {Rows: 2, Ordered: 10, Multiset: 20, Columns: 5, Unfinished: true},
 	'?': {Rows: 2, Lacks: LacksContent | LacksColumns | LacksWarnings | LacksError}, // a slow log's
 }
 
@@ -119,6 +120,8 @@ func TestDecide(t *testing.T) {
 		{"a slow log, no reference", "?a---", reads, "unknown", 2},
 		{"a slow log, versions differ", "?baba", reads, "content/real", 4},
 		{"a slow log, other row count without a reference", "?n-n-", reads, "row-count/unknown", 3},
+		{"ended in production before its end", "Uaa--", reads, "same", 2},
+		{"the connection is lost", "aUaUa", reads, "error/environment", 4},
 		{"cut in production, equal", "-aa--", reads, "same", 2},
 		{"cut in production, other", "-baba", reads, "content/real", 4},
 		{"rand()", "ab---", reads | query.Volatile, "same", 1},
@@ -145,6 +148,9 @@ func TestDecide(t *testing.T) {
 		if got, _ := decide(t, script, learned); got != want {
 			t.Errorf("learned, %s: %s, want %s", script, got, want)
 		}
+	}
+	if got, _ := decide(t, "ababa", func(r *Round) { r.Learned = Noise{Checks: 3, Kinds: map[Kind]int64{Content: 3}} }); got != "content/real" {
+		t.Errorf("three checks teach nothing yet: %s", got)
 	}
 	// Data that moves now and then is not learned.
 	if got, _ := decide(t, "ababa", func(r *Round) { r.Learned = Noise{Checks: 200, Kinds: map[Kind]int64{Content: 20}} }); got != "content/real" {

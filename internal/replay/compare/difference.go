@@ -62,10 +62,8 @@ func difference(old, new Answer, of aspects) Kind {
 		if k := errorKind(old, new); k != "" {
 			return k
 		}
-	} else if old.Lacks&LacksError != 0 && classOf(new) != fine {
-		return "" // the old side may have had the same
 	}
-	if classOf(old) != fine || classOf(new) != fine {
+	if classOf(old) != fine || classOf(new) != fine { // of a side that does not tell its errors it may be the same
 		return ""
 	}
 	if lacks != 0 {
