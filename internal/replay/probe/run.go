@@ -8,13 +8,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/zeebo/xxh3"
-
 	"github.com/windlass-db/windlass/internal/datacheck/node"
 	"github.com/windlass-db/windlass/internal/query"
 	"github.com/windlass-db/windlass/internal/replay/compare"
 	"github.com/windlass-db/windlass/internal/replay/session"
 	"github.com/windlass-db/windlass/internal/replay/tally"
+	"github.com/windlass-db/windlass/internal/rowhash"
 	"github.com/windlass-db/windlass/internal/wire"
 )
 
@@ -230,19 +229,20 @@ func (p *Session) exchange(cmd wire.Command, payload []byte) (Result, error) {
 			return a.res, err
 		}
 	}
-	a.res.Answer.Took = time.Since(began)
+	out := &a.res.Answer
+	out.Took = time.Since(began)
+	out.Columns, out.Ordered, out.Multiset = a.hash.Columns(), a.hash.Ordered(), a.hash.Multiset()
 	p.b.Seq = 0
 	return a.res, nil
 }
 
 // answer gathers an answer's packets.
 type answer struct {
-	res     Result
-	binary  bool
-	rows    bool // the definitions are over
-	limit   int64
-	ordered xxh3.Hasher
-	columns xxh3.Hasher
+	res    Result
+	binary bool
+	rows   bool // the definitions are over
+	limit  int64
+	hash   rowhash.Answer // as captures and replays have it
 
 	decimals []byte // of each column
 }
@@ -275,6 +275,7 @@ func (a *answer) packet(ev wire.Event, packet []byte, row bool, caps wire.Capabi
 		out.Status, out.Warnings = uint16(e.Status), e.Warnings
 	case wire.EventColumns:
 		a.res.Data.Columns, a.decimals, a.rows = nil, nil, false
+		a.hash.Result(int(wire.NewCursor(packet).Lenenc()))
 	case wire.EventLocalFile:
 		return errors.New("the server asks for a local file, which was never offered")
 	case wire.EventMore:
@@ -282,8 +283,7 @@ func (a *answer) packet(ev wire.Event, packet []byte, row bool, caps wire.Capabi
 			c, decimals, err := column(packet)
 			a.decimals = append(a.decimals, decimals)
 			a.res.Data.Columns = append(a.res.Data.Columns, c)
-			fmt.Fprintf(&a.columns, "%s\x00%d\x00%v\x00", c.Name, c.Type, c.Unsigned)
-			out.Columns = a.columns.Sum64()
+			a.hash.Column(packet)
 			return err
 		}
 		a.rows = true
@@ -296,10 +296,7 @@ func (a *answer) row(packet []byte) error {
 	out := &a.res.Answer
 	out.Rows++
 	out.Bytes += uint64(len(packet))
-	one := xxh3.Hash(packet)
-	a.ordered.Write(binary.LittleEndian.AppendUint64(nil, one))
-	out.Ordered = a.ordered.Sum64()
-	out.Multiset += one
+	a.hash.Row(packet, true)
 	if a.res.Cut || int64(out.Bytes) > a.limit {
 		a.res.Cut, a.res.Data.Rows = true, nil
 		return nil

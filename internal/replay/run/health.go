@@ -23,6 +23,7 @@ type health struct {
 	ask   chan struct{}
 
 	behind atomic.Int64 // nanoseconds; -1: not known
+	least  time.Duration
 }
 
 func newHealth(s session.Server, log *slog.Logger) *health {
@@ -148,6 +149,6 @@ func (h *health) mark(err error) {
 
 // has reports whether the server has the data of what was captured then. What is not known is believed.
 func (h *health) has(at time.Time) bool {
-	lag := h.behind.Load()
-	return lag <= 0 || time.Since(at) >= time.Duration(lag)
+	lag := max(time.Duration(h.behind.Load()), h.least)
+	return lag <= 0 || time.Since(at) >= lag
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -60,8 +61,7 @@ func (p *part) done(l *ledger) {
 type progress struct {
 	Low  uint64          `json:"low"`            // all segments up to this one are done
 	Edge edge            `json:"edge"`           // of that one
-	Done []uint64        `json:"done,omitempty"` // and these beyond it
-	more map[uint64]edge // the edges of those
+	Done map[uint64]edge `json:"done,omitempty"` // and these beyond it, with theirs
 }
 
 // ledger adds the parts up, and writes them down.
@@ -118,6 +118,9 @@ func (l *ledger) load(ctx context.Context) error {
 	}
 	l.total = f.Tally
 	for _, r := range f.Runs {
+		if r.Done == nil {
+			r.Done = map[uint64]edge{}
+		}
 		l.runs[r.runOf] = &r.progress
 	}
 	return nil
@@ -135,8 +138,8 @@ func (l *ledger) began(at time.Time) {
 func (l *ledger) of(s store.Segment) *progress {
 	key := runOf{s.Gateway, s.Run}
 	p := l.runs[key]
-	if p == nil {
-		p = &progress{}
+	if p == nil { // the first segment of a run says from where on it is counted
+		p = &progress{Low: max(s.Index, 1) - 1, Done: map[uint64]edge{}}
 		l.runs[key] = p
 	}
 	return p
@@ -150,18 +153,17 @@ func (l *ledger) stands(s store.Segment) (below, done bool, at edge) {
 	if p == nil {
 		return false, false, edge{}
 	}
-	return s.Index <= p.Low, s.Index <= p.Low || slices.Contains(p.Done, s.Index), p.Edge
+	_, done = p.Done[s.Index]
+	return s.Index <= p.Low, done || s.Index <= p.Low, p.Edge
 }
 
-// begin takes a part in that is read from now on. The first of a run says from where on it is counted.
+// begin takes a part in that is read from now on.
 func (l *ledger) begin(s store.Segment) *part {
 	p := newPart(s)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.parts[p] = true
-	if run := l.of(s); run.Low == 0 && len(run.Done) == 0 && s.Index > 0 {
-		run.Low = s.Index - 1
-	}
+	l.of(s)
 	return p
 }
 
@@ -174,12 +176,7 @@ func (l *ledger) whole(p *part) {
 	}
 	delete(l.parts, p)
 	l.total.Merge(&p.tally)
-	run := l.of(p.segment)
-	run.Done = append(run.Done, p.segment.Index)
-	if run.more == nil {
-		run.more = map[uint64]edge{}
-	}
-	run.more[p.segment.Index] = p.edge
+	l.of(p.segment).Done[p.segment.Index] = p.edge
 	l.advance(p.segment)
 	l.dirty = true
 	select {
@@ -191,20 +188,18 @@ func (l *ledger) whole(p *part) {
 // advance moves the mark up over what is done without a hole. A segment that is lost, and will never be done, is a hole; what comes behind it is held by its number alone.
 func (l *ledger) advance(s store.Segment) {
 	run := l.of(s)
-	slices.Sort(run.Done)
-	open := uint64(0) // the lowest that is being read
+	open := uint64(math.MaxUint64) // the lowest that is being read
 	for p := range l.parts {
-		if p.segment.Gateway == s.Gateway && p.segment.Run == s.Run && (open == 0 || p.segment.Index < open) {
-			open = p.segment.Index
+		if p.segment.Gateway == s.Gateway && p.segment.Run == s.Run {
+			open = min(open, p.segment.Index)
 		}
 	}
-	for len(run.Done) > 0 && (run.Done[0] == run.Low+1 || open == 0 || run.Done[0] < open) {
-		run.Low = run.Done[0]
-		if e, ok := run.more[run.Low]; ok {
-			run.Edge = e
+	for _, index := range slices.Sorted(maps.Keys(run.Done)) {
+		if index != run.Low+1 && index > open {
+			return
 		}
-		delete(run.more, run.Low)
-		run.Done = run.Done[1:]
+		run.Low, run.Edge = index, run.Done[index]
+		delete(run.Done, index)
 	}
 }
 

@@ -25,6 +25,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,6 +69,10 @@ type Config struct {
 	Pairs       bool          // time a sample of statements on target and reference
 	Progress    func(Progress)
 	Log         *slog.Logger
+
+	started func()        // for tests: when both servers were reached
+	every   time.Duration // for tests: how often there is progress
+	lag     time.Duration // for tests: how far behind the target is
 }
 
 // Share is which of the captured connections are replayed here.
@@ -167,6 +172,7 @@ func prepare(cfg Config) (*replay, error) {
 	}
 	r := &replay{Config: cfg, budget: semaphore.NewWeighted(cfg.Memory), ledger: newLedger(cfg.Checkpoint, cfg.Identity)}
 	r.target = newHealth(cfg.Target, cfg.Log)
+	r.target.least = cfg.lag
 	if cfg.Reference != nil {
 		r.check = newCheckers(r)
 	}
@@ -190,6 +196,9 @@ func (r *replay) greet(ctx context.Context) error {
 }
 
 func (r *replay) run(ctx context.Context) error {
+	if r.started != nil {
+		r.started()
+	}
 	r.began = time.Now()
 	r.ledger.began(r.began)
 	ctx, cancel := context.WithCancel(ctx)
@@ -225,9 +234,10 @@ func (r *replay) feed(ctx context.Context) error {
 	if r.Speed == 0 && r.Delay == 0 {
 		r.sched.Start = r.began
 		r.dispatch = r.atOnce
-		return rd.run(ctx)
+		err := rd.run(ctx)
+		rd.end()
+		return err
 	}
-	group, gctx := errgroup.WithContext(ctx)
 	due := make(chan errand, 4096)
 	r.dispatch = func(ctx context.Context, w *worker, j *job) error {
 		if !r.budget.TryAcquire(j.size) { // what waits for a server that is too slow: this one would be too late anyway
@@ -238,18 +248,16 @@ func (r *replay) feed(ctx context.Context) error {
 		case due <- errand{w, j}:
 			return nil
 		case <-ctx.Done():
+			r.budget.Release(j.size)
+			j.drop(r, tally.SkipInterrupted)
 			return ctx.Err()
 		}
 	}
-	group.Go(func() error {
-		defer close(due)
-		return rd.run(gctx)
-	})
-	group.Go(func() error { return pacer(gctx, due) })
-	err := group.Wait()
-	for e := range due { // what was not sent any more
-		e.w.push(e.j)
-	}
+	var paced sync.WaitGroup
+	paced.Go(func() { pacer(ctx, due) })
+	err := rd.run(ctx)
+	close(due)
+	paced.Wait()
 	rd.end()
 	return err
 }
@@ -260,18 +268,14 @@ type errand struct {
 	j *job
 }
 
-// pacer hands each statement over when it is due.
-func pacer(ctx context.Context, due <-chan errand) error {
+// pacer hands each statement over when it is due; after the context's end at once, for they all have to end.
+func pacer(ctx context.Context, due <-chan errand) {
 	defer pace.Thread()()
 	for e := range due {
-		err := pace.Until(ctx, e.j.due)
+		pace.Until(ctx, e.j.due)
 		e.j.handed = time.Now()
 		e.w.push(e.j)
-		if err != nil {
-			return err
-		}
 	}
-	return nil
 }
 
 // atOnce hands a statement over as soon as there is room for it.
@@ -286,7 +290,7 @@ func (r *replay) atOnce(ctx context.Context, w *worker, j *job) error {
 
 // tell reports progress.
 func (r *replay) tell(ctx context.Context) error {
-	tick := time.NewTicker(time.Second)
+	tick := time.NewTicker(cmp.Or(r.every, time.Second))
 	defer tick.Stop()
 	for {
 		select {

@@ -3,6 +3,12 @@ package run
 import (
 	"context"
 	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,6 +16,8 @@ import (
 
 	"github.com/windlass-db/windlass/internal/capture/store"
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
+	windlassquery "github.com/windlass-db/windlass/internal/query"
+	"github.com/windlass-db/windlass/internal/replay/compare"
 	"github.com/windlass-db/windlass/internal/replay/replaytest"
 	"github.com/windlass-db/windlass/internal/replay/session"
 	"github.com/windlass-db/windlass/internal/replay/tally"
@@ -55,7 +63,7 @@ func (w *world) replay(t *testing.T, r *replaytest.Recorder, change func(*Config
 	}
 	defer b.Close()
 	old := server(w.old)
-	cfg := Config{Source: Bucket(b, Range{}), Target: server(w.new), Reference: &old}
+	cfg := Config{Source: Bucket(b, Range{}), Target: server(w.new), Reference: &old, every: 20 * time.Millisecond}
 	if change != nil {
 		change(&cfg)
 	}
@@ -71,7 +79,41 @@ func (w *world) replay(t *testing.T, r *replaytest.Recorder, change func(*Config
 
 func TestReplay(t *testing.T) {
 	w := newWorld(t)
-	t.Run("equal", func(t *testing.T) { equal(t, w) })
+	for name, test := range map[string]func(*testing.T, *world){
+		"equal": equal, "different": different, "guard": guard, "transactions": transactions, "sessions": sessions, "shares": shares, "away": away, "away, flat out": awayFlatOut,
+		"too long": tooLong, "long beside a burst": longBesideBurst, "damaged": damaged, "killed": killed, "behind": behind,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, w) })
+	}
+}
+
+// counts holds the ledger against what is expected of it.
+func counts(t *testing.T, got *tally.Tally, what string, have map[string]int64, want map[string]int64) {
+	t.Helper()
+	if !maps.Equal(have, want) {
+		t.Errorf("%s: %v, want %v", what, have, want)
+	}
+}
+
+// query finds what was counted of a statement.
+func counted(t *testing.T, got *tally.Tally, like string) *tally.Query {
+	t.Helper()
+	for _, q := range got.Queries {
+		if strings.Contains(q.Text, like) {
+			return q
+		}
+	}
+	t.Fatalf("nothing was counted of %q", like)
+	return nil
+}
+
+func noFindings(t *testing.T, got *tally.Tally) {
+	t.Helper()
+	for fp, q := range got.Queries {
+		for kind, d := range q.Differences {
+			t.Errorf("%s %s: %s %+v", fp, q.Text, kind, d)
+		}
+	}
 }
 
 // equal: what gives the same on both versions is no difference.
@@ -94,5 +136,394 @@ func equal(t *testing.T, w *world) {
 		if q.Same != q.Replayed {
 			t.Errorf("%s %s: %d of %d are the same: %v", fp, q.Text, q.Same, q.Replayed, q.Causes)
 		}
+	}
+}
+
+// different: what differs is found, with its kind.
+func different(t *testing.T, w *world) {
+	r := w.record(t)
+	s := r.Session("app")
+	wants := map[string]compare.Kind{
+		"select from_unixtime(4000000000)":                compare.Content,
+		"select unix_timestamp('2050-01-01')":             compare.Content,
+		"select 'ß'='ss', '🍣'='🍺'":                        compare.Content,
+		"select conv(255, 10, 62)":                        compare.Content,
+		"select 1 as vector":                              compare.Syntax,
+		"select @@old_alter_table":                        compare.Error,
+		"select json_schema_valid('{}', '{}')":            compare.ErrorGone,
+		"select id from t where id < 10 and 1 = 1":        "",
+		"select no_such_column from t":                    "",
+		"select count(*) from information_schema.plugins": "",
+	}
+	s.Set("SET NAMES utf8mb4")
+	for q := range wants {
+		s.Query(q)
+	}
+	p := s.Prepare("select 1 as vector")
+	s.Execute(p, false)
+	s.Set("SET old_alter_table=0")
+	s.Query("select id from t where id = 1 order by 1")
+	s.Close()
+	got := w.replay(t, r, nil)
+	for text, kind := range wants {
+		fp, _ := windlassquery.Fingerprint(nil, []byte(text), windlassquery.Mode{})
+		q := got.Queries[tally.Fingerprint(fp)]
+		if q == nil {
+			t.Errorf("%s was not counted", text)
+			continue
+		}
+		for k, d := range q.Differences {
+			if k != kind || d.Real == 0 {
+				t.Errorf("%s: %s %+v, want %q", text, k, d, kind)
+			}
+		}
+		if kind != "" && q.Differences[kind] == nil {
+			t.Errorf("%s: no %s was found: %+v", text, kind, q.Causes)
+		}
+	}
+	if d := counted(t, got, "set old_alter_table").Differences[compare.Error]; d == nil || d.Real != 1 {
+		t.Errorf("a variable that the new version does not know was not found: %+v", d)
+	}
+	if q := counted(t, got, "order by ?"); q.Same != 1 {
+		t.Errorf("after it the session was not replayed: %+v", q)
+	}
+}
+
+// guard: nothing is sent that is not surely a read, and what looks like one is refused by the session (trap 38).
+func guard(t *testing.T, w *world) {
+	r := w.record(t)
+	s := r.Session("app")
+	for _, q := range []string{
+		"INSERT INTO t VALUES (900001, 'x', 1, NULL)", "SELECT * FROM t WHERE id = 1 FOR UPDATE", "SELECT SLEEP(0)", "SELECT GET_LOCK('x', 1)", "SELECT RELEASE_LOCK('x')",
+		"SELECT 'x' INTO OUTFILE '/nowhere/x'", "SELECT 1; DELETE FROM t WHERE id = 900001", "CALL nothing()", "SELECT LAST_INSERT_ID()", "SELECT id INTO @x FROM t WHERE id = 1",
+		"SELECT NEXT VALUE FOR q", "SELECT NEXTVAL(q)", "SET GLOBAL long_query_time=10", "SET tx_read_only=0", "SET SESSION TRANSACTION READ WRITE",
+		"SET STATEMENT tx_read_only=0 FOR SELECT writes()", "/*!50000 INSERT */ INTO t VALUES (900002, 'x', 1, NULL)", "SELECT BENCHMARK(1, 1)",
+	} {
+		s.Query(q)
+	}
+	s.Query("SELECT writes()")
+	s.Query("DELETE FROM t WHERE id IN (900001, 900002, 1000000)")
+	s.Close()
+	got := w.replay(t, r, nil)
+	var written int
+	if err := w.new.Admin.QueryRow("SELECT COUNT(*) FROM app.t WHERE id > 2000").Scan(&written); err != nil || written != 0 {
+		t.Errorf("%d rows were written: %v", written, err)
+	}
+	if got.Replayed != 0 {
+		for _, q := range got.Queries {
+			if q.Replayed > 0 {
+				t.Errorf("%s was replayed", q.Text)
+			}
+		}
+	}
+	if q := counted(t, got, "select writes()"); q.Unreplayable+int64(len(q.Skipped)) == 0 || len(q.Differences) > 0 {
+		t.Errorf("a function that writes: %+v", q)
+	}
+	noFindings(t, got)
+}
+
+// transactions: reads within one are replayed within one, but for those that may see what it wrote.
+func transactions(t *testing.T, w *world) {
+	r := w.record(t)
+	s := r.Session("app")
+	s.Query("BEGIN")
+	s.Query("SELECT COUNT(*) FROM t")
+	s.Query("INSERT INTO t VALUES (900001, 'x', 1, NULL)")
+	s.Query("SELECT COUNT(*), 1 FROM t")
+	s.Query("ROLLBACK")
+	s.Query("SELECT COUNT(*), 2 FROM t WHERE id > 0")
+	s.Set("SET autocommit=0")
+	s.Query("SELECT COUNT(*) FROM t")
+	s.Query("DELETE FROM t WHERE id = 5")
+	s.Query("SELECT COUNT(*), 1 FROM t")
+	s.Query("ROLLBACK")
+	s.Query("SELECT COUNT(*) FROM t")
+	s.Close()
+	got := w.replay(t, r, nil)
+	counts(t, got, "skipped", got.Skipped, map[string]int64{"transaction": 3, "write": 2, "session": 1})
+	counts(t, got, "unreplayable", got.Unreplayable, map[string]int64{"own-write": 2})
+	if got.Replayed != 4 {
+		t.Errorf("%d were replayed", got.Replayed)
+	}
+	noFindings(t, got)
+}
+
+// sessions: each is what it was, also where a file begins in its middle.
+func sessions(t *testing.T, w *world) {
+	r := w.record(t)
+	s := r.Session("")
+	s.Use("app")
+	s.Query("SELECT DATABASE() = 'app', COUNT(*) FROM t")
+	s.Set("SET time_zone='+05:00'")
+	s.Query("SELECT UNIX_TIMESTAMP('2020-01-01'), @a")
+	s.Set("SET NAMES latin1")
+	s.Query("SELECT HEX('\xe9'), 'a' = 'A'")
+	s.Set("SET SESSION sql_mode='ANSI_QUOTES'")
+	s.Query(`SELECT "id" FROM t WHERE "id" = 7`)
+	p := s.Prepare("SELECT UNIX_TIMESTAMP('2020-01-01') + ?, ?")
+	s.Execute(p, false, 7, "x")
+	r.Rotate()
+	s.Execute(p, true, 8, "y")
+	s.Query(`SELECT "name", UNIX_TIMESTAMP('2020-01-01') FROM t WHERE "id" = 8`)
+	s.Set("SET @a = 5")
+	s.Query("SELECT @a + 1")
+	s.Query("SELECT SQL_CALC_FOUND_ROWS id FROM t WHERE id < 9 LIMIT 3")
+	s.Query("SELECT FOUND_ROWS()")
+	s.Query("CREATE TEMPORARY TABLE mine (a INT)")
+	s.Query("SELECT * FROM mine")
+	s.Query("SELECT UNIX_TIMESTAMP() > 1700000000, UNIX_TIMESTAMP(NOW()) - UNIX_TIMESTAMP()")
+	s.CloseStatement(p)
+	s.Close()
+	got := w.replay(t, r, nil)
+	counts(t, got, "skipped", got.Skipped, map[string]int64{"session": 4, "definition": 1, "own-session": 1})
+	counts(t, got, "unreplayable", got.Unreplayable, nil)
+	for _, q := range got.Queries {
+		if q.Same != q.Replayed {
+			t.Errorf("%s: %+v %+v", q.Text, q.Causes, q.Differences)
+		}
+	}
+}
+
+// shares: what two workers count is what one counts.
+func shares(t *testing.T, w *world) {
+	r := w.record(t)
+	for range 9 {
+		s := r.Session("app")
+		for i := range 10 {
+			s.Query(fmt.Sprintf("SELECT name FROM t WHERE id = %d", i))
+		}
+		s.Query("select conv(255, 10, 62)")
+		s.Query("INSERT INTO t VALUES (1, 'x', 1, NULL)")
+		s.Close()
+		r.Rotate()
+	}
+	r.Drop("overload", 7)
+	whole := w.replay(t, r, nil)
+	var parts [][]byte
+	for i := range 2 {
+		file := File(filepath.Join(t.TempDir(), "state"))
+		part := w.replay(t, r, func(c *Config) {
+			c.Share, c.Checkpoint, c.Identity = Share{i, 2}, file, fmt.Sprint(i)
+		})
+		if part.Captured == 0 || part.Captured == whole.Captured {
+			t.Errorf("share %d has %d of %d", i, part.Captured, whole.Captured)
+		}
+		b, err := file.Load(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts = append(parts, b)
+	}
+	merged, err := Merge(parts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, got := range []*tally.Tally{whole, merged} {
+		if got.Captured != r.Counted || got.Replayed != 9*11 || got.Skipped["write"] != 9 || got.Dropped["overload"] != 7 || got.Unaccounted() != 0 {
+			t.Errorf("captured %d of %d, replayed %d: %v %v", got.Captured, r.Counted, got.Replayed, got.Skipped, got.Dropped)
+		}
+		if d := counted(t, got, "conv").Differences[compare.Content]; d == nil || d.Real != 9 {
+			t.Errorf("the difference: %+v", d)
+		}
+	}
+	if _, err := Merge(parts[0], parts[0]); err == nil {
+		t.Error("one share was counted twice")
+	}
+}
+
+// cadence gives a capture in which statements come evenly over a time.
+func cadence(t *testing.T, w *world, clients int, lasts time.Duration) *replaytest.Recorder {
+	r := w.record(t)
+	var all []*replaytest.Session
+	for range clients {
+		all = append(all, r.Session("app"))
+	}
+	for began, i := time.Now(), 0; time.Since(began) < lasts; i++ {
+		all[i%clients].Query(fmt.Sprintf("SELECT name FROM t WHERE id = %d", i%2000))
+		time.Sleep(2 * time.Millisecond) // that is what is recorded
+	}
+	for _, s := range all {
+		s.Close()
+	}
+	return r
+}
+
+// restart kills the new server, and starts it again.
+func restart(t *testing.T, w *world) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	spec, err := w.new.Spec()
+	if err == nil {
+		err = spec.Kill(ctx)
+	}
+	if err == nil {
+		err = w.new.Start(ctx)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// away: at a pace, what was to be sent while the server was away is counted, and is no difference.
+func away(t *testing.T, w *world) {
+	r := cadence(t, w, 4, 2*time.Second)
+	var once sync.Once
+	var done sync.WaitGroup
+	got := w.replay(t, r, func(c *Config) {
+		c.Speed = 1
+		c.Progress = func(p Progress) {
+			if p.Replayed > 10 {
+				once.Do(func() { done.Go(func() { restart(t, w) }) })
+			}
+		}
+	})
+	done.Wait()
+	down, lost := got.Skipped[tally.SkipTargetDown], got.Unreplayable[tally.UnreplayableTargetLost]
+	if down+lost == 0 || got.Replayed == 0 || got.Captured != r.Counted {
+		t.Errorf("of %d, %d replayed, %v %v", r.Counted, got.Replayed, got.Skipped, got.Unreplayable)
+	}
+	noFindings(t, got)
+}
+
+// awayFlatOut: where nothing is done by the clock, everything waits until the server is back.
+func awayFlatOut(t *testing.T, w *world) {
+	r := w.record(t)
+	for range 5 {
+		s := r.Session("app")
+		for i := range 300 {
+			s.Query(fmt.Sprintf("SELECT name, %d FROM t WHERE id = %d", i, i))
+		}
+		s.Close()
+	}
+	var done sync.WaitGroup
+	got := w.replay(t, r, func(c *Config) {
+		c.started = func() { done.Go(func() { restart(t, w) }) }
+	})
+	done.Wait()
+	if got.Replayed != r.Counted {
+		t.Errorf("%d of %d were replayed: %v %v", got.Replayed, r.Counted, got.Skipped, got.Unreplayable)
+	}
+	noFindings(t, got)
+}
+
+// tooLong: a statement that takes far longer than it did is ended on the server, and found.
+func tooLong(t *testing.T, w *world) {
+	r := w.record(t)
+	s := r.Session("app")
+	s.Query("SELECT 1")
+	s.Query("SELECT COUNT(*), 'locked' FROM t")
+	s.Query("SELECT 2")
+	s.Close()
+	c, err := w.new.Admin.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for _, q := range []string{"FLUSH TABLES", "LOCK TABLES app.t WRITE"} {
+		if _, err := c.ExecContext(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := w.replay(t, r, func(c *Config) { c.Floor = 300 * time.Millisecond })
+	if _, err := c.ExecContext(t.Context(), "UNLOCK TABLES"); err != nil {
+		t.Fatal(err)
+	}
+	q := counted(t, got, "count(*)")
+	if d := q.Differences[compare.Timeout]; d == nil {
+		t.Errorf("the one that waited: %+v", q)
+	}
+	if got.Captured != 3 {
+		t.Errorf("captured %d", got.Captured)
+	}
+}
+
+// longBesideBurst: one that takes long holds nobody up but its own connection.
+func longBesideBurst(t *testing.T, w *world) {
+	r := w.record(t)
+	for _, s := range []*processtest.Server{w.old, w.new} {
+		s.Exec(t, "CREATE TABLE IF NOT EXISTS app.held (id INT PRIMARY KEY)")
+	}
+	long, burst := r.Session("app"), r.Session("app")
+	long.Query("SELECT COUNT(*) FROM held")
+	for i := range 1000 {
+		burst.Query(fmt.Sprintf("SELECT name FROM t WHERE id = %d", i))
+	}
+	long.Query("SELECT COUNT(*) FROM held")
+	long.Close()
+	burst.Close()
+	c, err := w.new.Admin.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.ExecContext(t.Context(), "LOCK TABLES app.held WRITE"); err != nil {
+		t.Fatal(err)
+	}
+	waited := false
+	got := w.replay(t, r, func(cfg *Config) {
+		cfg.Speed = 1
+		cfg.Progress = func(p Progress) {
+			if p.Replayed < 1000 || waited {
+				return
+			}
+			waited = true // all others are done, and it is not
+			if _, err := c.ExecContext(context.Background(), "UNLOCK TABLES"); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if got.Replayed != 1002 || !waited {
+		t.Errorf("%d were replayed: %v %v", got.Replayed, got.Skipped, got.Unreplayable)
+	}
+	if l := &got.Lateness; l.Server.Count() == 0 {
+		t.Errorf("the one behind it is late because of the server: %d", l.Server.Count())
+	}
+	noFindings(t, got)
+}
+
+// damaged: what can't be read of a file is counted, and the rest is replayed.
+func damaged(t *testing.T, w *world) {
+	r := w.record(t)
+	s := r.Session("app")
+	for range 4 {
+		for i := range 20 {
+			s.Query(fmt.Sprintf("SELECT name FROM t WHERE id = %d", i))
+		}
+		r.Rotate()
+	}
+	s.Close()
+	r.Close()
+	files, err := filepath.Glob(filepath.Join(r.Dir, "*", "*", "*"))
+	if err != nil || len(files) != 5 {
+		t.Fatal(files, err)
+	}
+	slices.Sort(files)
+	if err := os.WriteFile(files[0], nil, 0o600); err != nil { // nothing was written yet
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(files[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	if err := os.WriteFile(files[1], b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(files[3], 40); err != nil {
+		t.Fatal(err)
+	}
+	got := w.replay(t, r, nil)
+	if got.Replayed != 20 || got.Dropped["lost"] == 0 || got.Notes["damaged place in the capture"] != 1 || got.Notes["file that ends in the middle of a block"] != 1 {
+		t.Errorf("%d replayed, %v %v", got.Replayed, got.Dropped, got.Notes)
+	}
+	noFindings(t, got)
+}
+
+// behind: what the server can't have yet is counted, not compared.
+func behind(t *testing.T, w *world) {
+	r := cadence(t, w, 1, 50*time.Millisecond)
+	got := w.replay(t, r, func(c *Config) { c.Speed, c.lag = 1, time.Hour })
+	if got.Replayed != 0 || got.Skipped[tally.SkipTargetBehind] != r.Counted {
+		t.Errorf("%d replayed: %v", got.Replayed, got.Skipped)
 	}
 }

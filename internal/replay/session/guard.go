@@ -55,7 +55,7 @@ const (
 
 // effects are functions, and words, of which a run is felt by others, waits, or gives no two equal answers that could be compared. They lie between what begins and ends a word.
 var effects = regexp.MustCompile(`(?:^|[ (,=.])(?:nextval|setval|lastval|sleep|benchmark|get_lock|release_lock|release_all_locks|load_file|master_pos_wait|source_pos_wait|master_gtid_wait|wait_for_executed_gtid_set|wait_until_sql_thread_after_gtids|sys_exec|sys_eval|lo_import|kill)\(|` +
-	`\b(?:next|previous) value for\b|\bread_only\b|\boutfile\b|\bdumpfile\b`)
+	`\b(?:next|previous) value for\b|read_only|\boutfile\b|\bdumpfile\b`)
 
 // ownCalls mean something in the session alone that wrote.
 var ownCalls = regexp.MustCompile(`(?:^|[ (,=])(?:last_insert_id|row_count|connection_id|is_used_lock|is_free_lock)\(`)

@@ -1,0 +1,127 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/windlass-db/windlass/internal/capture/store"
+	"github.com/windlass-db/windlass/internal/replay/session"
+	"github.com/windlass-db/windlass/internal/replay/tally"
+)
+
+// childsTask is what a replay in a process of its own is to do, as the tests kill it.
+type childsTask struct{ From, State, Target, Reference string }
+
+const taskVariable = "WINDLASS_REPLAY_TASK"
+
+func TestMain(m *testing.M) {
+	if task := os.Getenv(taskVariable); task != "" {
+		if err := child(task); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func child(text string) error {
+	var task childsTask
+	if err := json.Unmarshal([]byte(text), &task); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	b, err := store.Open(ctx, task.From)
+	if err != nil {
+		return err
+	}
+	target, err := session.ParseDSN(task.Target)
+	if err != nil {
+		return err
+	}
+	reference, err := session.ParseDSN(task.Reference)
+	if err != nil {
+		return err
+	}
+	_, err = Run(ctx, Config{Source: Bucket(b, Range{}), Target: target, Reference: &reference, Checkpoint: File(task.State), Identity: "x"})
+	return err
+}
+
+// killed: wherever a replay is killed, the next one goes on, and in the end each statement is counted once.
+func killed(t *testing.T, w *world) {
+	r := w.record(t)
+	a, b := r.Session("app"), r.Session("app")
+	p := b.Prepare("SELECT name FROM t WHERE id = ?")
+	for i := range 60 {
+		for j := range 20 {
+			a.Query(fmt.Sprintf("SELECT name FROM t WHERE id = %d", i*20+j))
+			b.Execute(p, j > 0, i)
+		}
+		b.Query("SELECT conv(255, 10, 62)")
+		a.Query("UPDATE t SET name = name WHERE id = 1")
+		r.Rotate()
+	}
+	a.Close()
+	b.Close()
+	r.Close()
+	dsn := func(s session.Server) string { return s.Config.FormatDSN() }
+	task, err := json.Marshal(childsTask{r.Dir, filepath.Join(t.TempDir(), "state"), dsn(server(w.new)), dsn(server(w.old))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed := rand.Uint64()
+	rng := rand.New(rand.NewPCG(seed, 1))
+	kills := 0
+	for done := false; !done; {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), taskVariable+"="+string(task))
+		cmd.Stderr = os.Stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		wait := time.Minute
+		if kills < 6 {
+			wait = 20*time.Millisecond + time.Duration(rng.IntN(150))*time.Millisecond
+		}
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			done = true
+		case <-time.After(wait):
+			cmd.Process.Kill()
+			<-ended
+			kills++
+		}
+	}
+	var path childsTask
+	if err := json.Unmarshal(task, &path); err != nil {
+		t.Fatal(err)
+	}
+	state, err := os.ReadFile(path.State)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Merge(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("killed %d times (seed %d)", kills, seed)
+	if got.Captured != r.Counted || got.Unaccounted() != 0 || got.Skipped[tally.SkipWrite] != 60 || got.Replayed != r.Counted-60 || len(got.Dropped) > 0 {
+		t.Errorf("seed %d: captured %d of %d, replayed %d, %v %v %v", seed, got.Captured, r.Counted, got.Replayed, got.Skipped, got.Unreplayable, got.Dropped)
+	}
+	if d := counted(t, got, "conv").Differences; len(d) != 1 || d["content"] == nil || d["content"].Real != 60 {
+		t.Errorf("seed %d: the difference was counted %+v", seed, d)
+	}
+}
