@@ -34,6 +34,9 @@ func (g *Gateway) adminHandler() http.Handler {
 		err := g.sw.Fence(r.Term)
 		return g.Status(), err
 	}))
+	private.HandleFunc("GET "+adminapi.PathCapture, answer(func(context.Context, struct{}) (adminapi.CaptureStatus, error) { return g.capturing.Status() }))
+	private.HandleFunc("POST "+adminapi.PathCaptureStart, answer(g.capturing.Start))
+	private.HandleFunc("POST "+adminapi.PathCaptureStop, answer(func(ctx context.Context, _ struct{}) (adminapi.CaptureStatus, error) { return g.capturing.Stop(ctx) }))
 	private.HandleFunc("GET "+adminapi.PathSwitch, answer(func(context.Context, struct{}) (adminapi.SwitchStatus, error) { return g.sw.Status(), nil }))
 	private.HandleFunc("POST "+adminapi.PathPrepare, answer(g.sw.Prepare))
 	private.HandleFunc("POST "+adminapi.PathHold, answer(g.sw.Hold))
@@ -109,6 +112,9 @@ func (g *Gateway) Status() adminapi.Status {
 	}
 	for _, s := range sessions {
 		st.Counts.Commands += s.commands.Load()
+	}
+	if c, err := g.capturing.Status(); err == nil {
+		st.Capture = &c
 	}
 	return st
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/windlass-db/windlass/internal/capture"
+	"github.com/windlass-db/windlass/internal/capture/tap"
 	"github.com/windlass-db/windlass/internal/wire"
 )
 
@@ -20,6 +22,17 @@ func (s *session) changeUser(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if t, at := s.captureFrom(wire.ComChangeUser); t != nil {
+		s.sent(t, wire.ComChangeUser, &tap.Statement{At: at, Withheld: capture.WithheldCredential})
+		s.tapped.await(wire.ComChangeUser, s.caps)
+	}
+	err = s.becomes(ctx, u)
+	s.answered(err)
+	return err
+}
+
+// becomes makes the session one of another user.
+func (s *session) becomes(ctx context.Context, u wire.ChangeUser) error {
 	// The old session goes first: whatever it has open ends, as on a server. Nobody waits for it meanwhile.
 	s.mu.Lock()
 	if s.back != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/windlass-db/windlass/internal/capture/tap"
 	"github.com/windlass-db/windlass/internal/config"
 	"github.com/windlass-db/windlass/internal/gateway/adminapi"
 	"github.com/windlass-db/windlass/internal/wire"
@@ -40,6 +41,7 @@ type Config struct {
 	MaxLag          Duration        `yaml:"max_lag" doc:"how far a replica may be behind that the read-only endpoint uses, and still be used; absent: 10s" example:"10s"`
 	MaxConnections  int             `yaml:"max_connections" rule:"min=0" doc:"clients on both endpoints; 0: no limit" example:"2000"`
 	MaxPacket       int             `yaml:"max_packet" rule:"min=1048576 max=1073741824" doc:"largest packet that has to be held in memory, in bytes; absent: 67108864" example:"67108864"`
+	Capture         *CaptureConfig  `yaml:"capture" doc:"keeping what clients say, and what servers answer, for a replay; absent: it can't be switched on"`
 	Timeouts        Timeouts        `yaml:"timeouts" doc:"bounds of every wait"`
 
 	delicateFor time.Duration // how long after a command its warnings and found rows are left alone, in case they are asked for
@@ -78,6 +80,42 @@ type ServerTLS struct {
 	CA   string       `yaml:"ca" rule:"nonempty" doc:"PEM file with the roots that the verifying modes believe; absent: those of the system" example:"ca.pem"`
 }
 
+// CaptureConfig says what a capture keeps, and where. It is switched on and off by the admin API.
+type CaptureConfig struct {
+	Folder      string         `yaml:"folder" rule:"required nonempty" doc:"where files of captured statements are written; a shipper takes them from there" example:"/var/lib/windlass/spool"`
+	Enabled     bool           `yaml:"enabled" doc:"on from the gateway's start; absent: when it is asked for" example:"true"`
+	Statements  tap.Statements `yaml:"statements" rule:"oneof=selects|all" doc:"what is kept: selects, with what their sessions need, or all; absent: selects" example:"all"`
+	Sample      float64        `yaml:"sample" rule:"min=0.000001 max=1" doc:"how much of each kind of statement is kept; absent: 1, everything" example:"0.1"`
+	KeyFile     string         `yaml:"key_file" rule:"nonempty" doc:"file of mode 0600 with 32 bytes in base64 that files are sealed with; absent: they can be read by whoever has them" example:"capture.key"`
+	MaskKeyFile string         `yaml:"mask_key_file" rule:"nonempty" doc:"file of mode 0600 with a secret of 16 characters or more; with it each value is replaced by its type, length and keyed hash, and the statements can't be replayed; absent: values are kept" example:"mask.key"`
+	RotateSize  int            `yaml:"rotate_size" rule:"min=65536 max=1073741824" doc:"bytes after which a file ends; absent: 67108864" example:"67108864"`
+	RotateEvery Duration       `yaml:"rotate_every" doc:"time after which a file ends; absent: 10s" example:"10s"`
+	Quota       int            `yaml:"quota" rule:"min=1048576" doc:"bytes that the gateway's files may take in the folder: the oldest are deleted, and counted; absent: 10737418240" example:"10737418240"`
+	Memory      int            `yaml:"memory" rule:"min=1048576 max=1073741824" doc:"bytes of what was seen and is not written yet: beyond it statements are dropped, and counted; absent: 33554432" example:"33554432"`
+}
+
+// complete gives what was left out its default.
+func (c *CaptureConfig) complete() {
+	if c.Statements == "" {
+		c.Statements = tap.Selects
+	}
+	if c.Sample == 0 {
+		c.Sample = 1
+	}
+	if c.RotateSize == 0 {
+		c.RotateSize = 64 << 20
+	}
+	if c.RotateEvery == 0 {
+		c.RotateEvery = Duration(10 * time.Second)
+	}
+	if c.Quota == 0 {
+		c.Quota = 10 << 30
+	}
+	if c.Memory == 0 {
+		c.Memory = 32 << 20
+	}
+}
+
 // Timeouts bound every wait.
 type Timeouts struct {
 	Connect   Duration `yaml:"connect" doc:"of one connection and login on a server; absent: 5s" example:"5s"`
@@ -107,6 +145,9 @@ func build(c *Config, r *config.Report) Config {
 		}
 	}
 	c.complete()
+	if k := c.Capture; k != nil && k.Quota < 2*k.RotateSize && !r.At("capture", "quota").Bad() && !r.At("capture", "rotate_size").Bad() {
+		r.At("capture", "quota").Problem(config.CodeValue, fmt.Sprintf("%d bytes are less than two files of rotate_size", k.Quota), fmt.Sprintf("write %d or more", 2*k.RotateSize))
+	}
 	return *c
 }
 
@@ -192,6 +233,9 @@ func (c *Config) complete() {
 	if c.OnOpen == "" {
 		c.OnOpen = adminapi.CallOff
 	}
+	if c.Capture != nil {
+		c.Capture.complete()
+	}
 	if c.ServerTLS.Mode == "" {
 		c.ServerTLS.Mode = wire.TLSPreferred
 	}
@@ -211,6 +255,9 @@ func (c *Config) resolve(dir string) {
 	paths := []*string{&c.Admin.TokenFile, &c.AccountsFile, &c.Monitor.PasswordFile, &c.StateFile, &c.ServerTLS.CA}
 	if c.ClientTLS != nil {
 		paths = append(paths, &c.ClientTLS.Cert, &c.ClientTLS.Key)
+	}
+	if c.Capture != nil {
+		paths = append(paths, &c.Capture.Folder, &c.Capture.KeyFile, &c.Capture.MaskKeyFile)
 	}
 	for _, p := range paths {
 		if *p != "" && !filepath.IsAbs(*p) {

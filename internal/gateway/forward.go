@@ -19,7 +19,7 @@ func (s *session) command(ctx context.Context, cmd wire.Command, length int) err
 	switch cmd {
 	case wire.ComQuery:
 		if 4+length > inlineFrame {
-			return s.stream(ctx, cmd)
+			return s.stream(ctx, cmd, length)
 		}
 		return s.simple(ctx, cmd)
 	case wire.ComInitDB, wire.ComFieldList, wire.ComStatistics, wire.ComPing, wire.ComSetOption, wire.ComResetConnection:
@@ -80,18 +80,31 @@ func (s *session) simple(ctx context.Context, cmd wire.Command) error {
 		return err
 	}
 	defer s.leave()
+	t, at := s.captureFrom(cmd)
+	err = s.back.WriteAll(frame)
+	if err != nil {
+		return s.lost(err)
+	}
+	if t != nil {
+		s.sentText(t, at, req, frame[5:])
+		defer func() { s.answered(err) }()
+	}
 	for {
-		if err := s.back.WriteAll(frame); err != nil {
-			return s.lost(err)
-		}
 		s.look(req.text)
 		next := forNext(req.text)
-		err := s.answer(req, func() { s.conn.Discard(kept); kept = 0 })
-		if err == nil {
+		if err = s.answer(req, func() { s.conn.Discard(kept); kept = 0 }); err == nil {
 			s.afterText(req, next)
-			return s.after(ctx, cmd, frame[4:])
+			if kept > 0 { // it is still what the client sent
+				s.settled(req.text, false)
+			}
+			err = s.after(ctx, cmd, frame[4:])
+			return err
 		}
-		if err := s.rehold(ctx, req, err); err != nil {
+		if err = s.rehold(ctx, req, err); err != nil {
+			return err
+		}
+		if err = s.back.WriteAll(frame); err != nil {
+			err = s.lost(err)
 			return err
 		}
 	}
@@ -111,7 +124,7 @@ func (s *session) queryText(p []byte) []byte {
 }
 
 // stream forwards a command that is too large to be kept, frame after frame as it comes.
-func (s *session) stream(ctx context.Context, cmd wire.Command) error {
+func (s *session) stream(ctx context.Context, cmd wire.Command, length int) error {
 	if err := s.enter(ctx, request{cmd: cmd}); err != nil {
 		if errors.Is(err, errGone) {
 			return err
@@ -124,11 +137,16 @@ func (s *session) stream(ctx context.Context, cmd wire.Command) error {
 	}
 	defer s.leave()
 	s.look(s.conn.Buffered())
-	if _, err := s.pump(); err != nil {
+	s.teeFor(cmd, length)
+	_, err := s.pump()
+	s.teed(cmd, err)
+	if err != nil {
 		return err
 	}
 	s.next = ""
-	return s.answer(request{cmd: cmd}, func() {})
+	err = s.answer(request{cmd: cmd}, func() {})
+	s.answered(err)
+	return err
 }
 
 // pump copies one packet with all of its frames from the client to the server, and answers its length. A server that has got a part of
@@ -153,6 +171,9 @@ func (s *session) pump() (total int, err error) {
 		from.Seq = seq + 1
 		total += length
 		left := 4 + length
+		if c := s.tapped.tee; c != nil {
+			c.rest = 4
+		}
 		for left > 0 {
 			b := from.Buffered()
 			if len(b) == 0 {
@@ -167,6 +188,9 @@ func (s *session) pump() (total int, err error) {
 				return total, err
 			}
 			left -= len(b)
+			if c := s.tapped.tee; c != nil {
+				c.add(b)
+			}
 			from.Discard(len(b))
 		}
 		if length < wire.MaxFrame {
@@ -212,6 +236,10 @@ type readOnlyError struct{ wire.ServerError }
 func (s *session) answer(req request, forget func()) error {
 	r, b := &s.reply, s.back
 	r.Reset(req.cmd, b.Caps)
+	capturing := s.tapped.to != nil
+	if capturing {
+		s.tapped.await(req.cmd, b.Caps)
+	}
 	inTrans := s.status&wire.StatusInTrans != 0
 	pos := 0 // bytes of the buffer that were walked
 	flush := func() error {
@@ -219,6 +247,9 @@ func (s *session) answer(req request, forget func()) error {
 			return nil
 		}
 		err := s.conn.WriteAll(b.Buffered()[:pos])
+		if capturing {
+			s.tapped.saw(b.Buffered()[:pos], b.Caps)
+		}
 		b.Discard(pos)
 		pos = 0
 		return err
@@ -242,12 +273,18 @@ func (s *session) answer(req request, forget func()) error {
 			if err := b.Fill(); err != nil {
 				return s.lost(err)
 			}
+			if capturing && s.tapped.answer.FirstByte == 0 {
+				s.tapped.answer.FirstByte = s.tapped.to.Clock()
+			}
 		case wire.EventOK:
 			ok, err := wire.ParseOK(packet[4:], b.Caps)
 			if err != nil {
 				return err
 			}
 			s.sawAnswer(ok.Status, ok.Warnings)
+			if len(ok.State) > 0 {
+				s.tapped.follow(ok.State)
+			}
 			if ok.Status&wire.StatusSessionChanged != 0 && s.caps&wire.CapSessionTrack == 0 {
 				pos -= len(packet)
 				if err := flush(); err != nil {
@@ -255,6 +292,9 @@ func (s *session) answer(req request, forget func()) error {
 				}
 				if err := s.strip(packet[3], ok); err != nil {
 					return err
+				}
+				if capturing {
+					s.tapped.saw(packet, b.Caps)
 				}
 				b.Discard(len(packet))
 			}
@@ -384,8 +424,11 @@ func (s *session) afterText(req request, next string) {
 func (s *session) after(ctx context.Context, cmd wire.Command, payload []byte) error {
 	switch {
 	case s.unsure:
+	case cmd == wire.ComInitDB:
+		s.tapped.is.Schema(payload[1:])
 	case cmd == wire.ComResetConnection:
 		s.forgetState()
+		s.tapped.is.Reset()
 		return s.begin(ctx, s.back)
 	case cmd == wire.ComSetOption && len(payload) >= 3:
 		on := payload[1] == 0

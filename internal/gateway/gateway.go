@@ -36,8 +36,10 @@ type Gateway struct {
 	sw       *switcher
 	inspect  *inspector
 	started  time.Time
-	stopping atomic.Bool
-	counts   counters
+
+	capturing *capturing
+	stopping  atomic.Bool
+	counts    counters
 
 	writer  *endpoint
 	reader  *endpoint // nil if there is no read-only endpoint
@@ -61,7 +63,14 @@ type counters struct {
 // Check reads everything that the configuration names, secrets too, and says all that is missing or wrong. It opens no listener and asks
 // no server.
 func Check(ctx context.Context, cfg Config) error {
-	_, err := assemble(ctx, cfg, slog.New(slog.DiscardHandler))
+	g, err := assemble(ctx, cfg, slog.New(slog.DiscardHandler))
+	if cfg.Capture != nil {
+		_, _, bad := readCaptureKeys(*cfg.Capture)
+		err = errors.Join(err, bad)
+	}
+	if err == nil {
+		_, err = g.capturing.tapFor(adminapi.CaptureRequest{})
+	}
 	return err
 }
 
@@ -103,6 +112,7 @@ func assemble(ctx context.Context, cfg Config, log *slog.Logger) (*Gateway, erro
 	monitorDial.Caps = wire.CapLongFlag | wire.CapTransactions | wire.CapMultiResults
 	monitorDial.Charset, monitorDial.MaxPacket, monitorDial.Limit = utf8mb4General, 1<<24, 16<<20
 	g.mon = &monitor{dial: monitorDial, interval: cfg.Monitor.Interval.D(), timeout: cfg.Timeouts.Observe.D(), log: g.log, changed: g.reroute, probes: map[string]*probe{}}
+	g.capturing = newCapturing(g)
 	g.inspect = newInspector(monitorDial, cfg.Timeouts.Observe.D())
 	g.sw = newSwitcher(g)
 	if saved.Servers != nil {
@@ -205,6 +215,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer stop()
 	group, groupCtx := errgroup.WithContext(work)
 	group.Go(func() error { return g.mon.Run(groupCtx) })
+	group.Go(func() error { return g.capturing.Run(groupCtx) })
 	var clients sync.WaitGroup
 	endpoints := []*endpoint{g.writer, g.reader}
 	for i, l := range g.listens {

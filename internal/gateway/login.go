@@ -318,6 +318,7 @@ func (s *session) welcome(ctx context.Context) error {
 	s.sawStatus(b.Welcome.Status)
 	s.locate()
 	s.mu.Unlock()
+	s.tapped.is.Login(s.account.User, s.login.Schema, uint16(s.login.Charset))
 	if s.released.Load() {
 		return errGone
 	}

@@ -3,6 +3,8 @@ package gateway
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/windlass-db/windlass/internal/gateway/adminapi"
 )
@@ -60,6 +62,34 @@ func writeMetrics(w io.Writer, st adminapi.Status) {
 	} {
 		one(m.name, "counter", m.help, m.v)
 	}
+	if st.Capture != nil {
+		captureMetrics(w, one, *st.Capture)
+	}
+}
+
+// captureMetrics are those of the capture that is on, or was on last. They begin anew with each one.
+func captureMetrics(w io.Writer, one func(name, kind, help string, v any), c adminapi.CaptureStatus) {
+	one("capture_on", "gauge", "Whether statements are captured.", b2i(c.On))
+	one("capture_failing", "gauge", "Whether the last write of the capture failed, or it could not be switched on.", b2i(c.Error != ""))
+	for _, m := range []struct {
+		name, help string
+		v          uint64
+	}{
+		{"capture_statements_total", "Statements that the capture saw.", c.Statements},
+		{"capture_kept_total", "Statements in its files.", c.Kept},
+		{"capture_events_total", "Events written, of every kind.", c.Events},
+		{"capture_files_total", "Files begun.", c.Files},
+		{"capture_bytes_total", "Bytes written.", c.Bytes},
+	} {
+		one(m.name, "counter", m.help, m.v)
+	}
+	fmt.Fprint(w, "# HELP windlass_gateway_capture_dropped_total Statements that were not kept, by reason; end counts answers alone.\n# TYPE windlass_gateway_capture_dropped_total counter\n")
+	for _, reason := range slices.Sorted(maps.Keys(c.Dropped)) {
+		fmt.Fprintf(w, "windlass_gateway_capture_dropped_total{reason=%q} %d\n", reason, c.Dropped[reason])
+	}
+	one("capture_waiting", "gauge", "Statements in memory.", c.Waiting)
+	one("capture_lag_seconds", "gauge", "Age of the oldest event that is not written.", float64(c.LagMS)/1000)
+	one("capture_spool_bytes", "gauge", "What the gateway's files take in the spool.", c.SpoolBytes)
 }
 
 func b2i(b bool) int {

@@ -54,6 +54,8 @@ type session struct {
 	making  bool            // the command in flight is one of those
 	begun   *begun          // the open transaction, as long as nothing was done in it
 
+	tapped tapped // of its own goroutine alone
+
 	inTx     atomic.Bool
 	inFlight atomic.Bool
 	waiting  atomic.Bool
@@ -341,6 +343,7 @@ func (s *session) locate() {
 
 // end closes what is open.
 func (s *session) end() {
+	s.tapped.is.Close(s.gw.clock())
 	s.conn.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()

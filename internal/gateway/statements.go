@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/windlass-db/windlass/internal/capture/tap"
 	"github.com/windlass-db/windlass/internal/wire"
 )
 
@@ -36,6 +37,7 @@ type statement struct {
 	cursor   bool
 	longData bool
 	counted  bool // counts rows for FOUND_ROWS()
+	known    tap.Known
 }
 
 // reset forgets all, as the server does on a reset of the connection.
@@ -80,12 +82,18 @@ func (s *session) prepare(ctx context.Context) error {
 	s.stmts.last = nil
 	s.stmts.pending = &statement{text: text, on: s.back}
 	s.back.Seq = 0
+	t, at := s.captureFrom(wire.ComStmtPrepare)
 	if err := s.back.WritePacket(text); err != nil {
 		return s.lost(err)
 	}
+	if t != nil {
+		s.sent(t, wire.ComStmtPrepare, &tap.Statement{At: at, Text: text[1:], Payload: text[1:], Number: s.stmts.nextID + 1, Prepared: &s.stmts.pending.known})
+	}
 	s.look(text[1:])
 	s.stmts.pending.counted, s.counted, s.making = s.counted, false, false
-	return s.answer(request{cmd: wire.ComStmtPrepare}, func() {})
+	err = s.answer(request{cmd: wire.ComStmtPrepare}, func() {})
+	s.answered(err)
+	return err
 }
 
 // statement forwards a command that names a prepared statement.
@@ -126,8 +134,10 @@ func (s *session) statement(ctx context.Context, cmd wire.Command) error {
 	if cmd == wire.ComStmtClose {
 		return s.closeStatement(st, payload)
 	}
+	t := s.gw.capturing.tap.Load()
+	defer func() { s.answered(err) }()
 	for {
-		if err := s.ensure(st); err != nil {
+		if err = s.ensure(st); err != nil {
 			return err
 		}
 		out := payload
@@ -136,10 +146,19 @@ func (s *session) statement(ctx context.Context, cmd wire.Command) error {
 				return err
 			}
 		}
-		binary.LittleEndian.PutUint32(out[1:], st.server)
+		putStatementID(out, st.server)
 		s.back.Seq = 0
-		if err := s.back.WritePacket(out); err != nil {
-			return s.lost(err)
+		var at int64
+		if t != nil {
+			at = t.Clock()
+		}
+		if err = s.back.WritePacket(out); err != nil {
+			err = s.lost(err)
+			return err
+		}
+		if t != nil {
+			s.sentStatement(t, at, cmd, st, out)
+			t = nil // once, also if it is sent again
 		}
 		if cmd == wire.ComStmtLongData {
 			if !st.longData {
@@ -149,13 +168,13 @@ func (s *session) statement(ctx context.Context, cmd wire.Command) error {
 			return nil
 		}
 		s.counted, s.making = st.counted, false
-		err := s.answer(req, func() {})
-		if err == nil {
+		if err = s.answer(req, func() {}); err == nil {
 			s.afterText(req, forNext(req.text))
+			s.settled(req.text, st.params > 0)
 			s.afterStatement(cmd, st)
 			return nil
 		}
-		if err := s.rehold(ctx, req, err); err != nil {
+		if err = s.rehold(ctx, req, err); err != nil {
 			return err
 		}
 	}
@@ -201,16 +220,22 @@ func (s *session) closeStatement(st *statement, payload []byte) error {
 	if st.longData {
 		s.stmts.longData--
 	}
-	if st.on != s.back {
-		return nil
+	t, at := s.captureFrom(wire.ComStmtClose)
+	if st.on == s.back {
+		putStatementID(payload, st.server)
+		s.back.Seq = 0
+		if err := s.back.WritePacket(payload); err != nil {
+			return s.lost(err)
+		}
 	}
-	binary.LittleEndian.PutUint32(payload[1:], st.server)
-	s.back.Seq = 0
-	if err := s.back.WritePacket(payload); err != nil {
-		return s.lost(err)
+	if t != nil {
+		s.sentStatement(t, at, wire.ComStmtClose, st, payload)
 	}
 	return nil
 }
+
+// putStatementID writes the id that a statement's command names.
+func putStatementID(command []byte, id uint32) { binary.LittleEndian.PutUint32(command[1:], id) }
 
 // ensure prepares the statement again if the session has moved since (trap 21: lazily). A statement that
 // has another shape there is an error: the client has been told the old one.
@@ -271,8 +296,9 @@ func (st *statement) bind(cmd wire.Command, p []byte, caps wire.Capability) ([]b
 			return p, nil
 		}
 		st.fresh = false
-		binary.LittleEndian.PutUint16(p[5:], flags|bulkTypesFollow)
-		return insert(p, bulkHeader, st.types), nil
+		out := insert(p, bulkHeader, st.types) // p stays as it was, in case it is sent once more
+		binary.LittleEndian.PutUint16(out[5:], flags|bulkTypesFollow)
+		return out, nil
 	}
 	if len(p) < executeHeader {
 		return bad()
@@ -298,8 +324,9 @@ func (st *statement) bind(cmd wire.Command, p []byte, caps wire.Capability) ([]b
 		return p, nil
 	}
 	st.fresh = false
-	p[flagAt] = 1
-	return insert(p, flagAt+1, st.types), nil
+	out := insert(p, flagAt+1, st.types)
+	out[flagAt] = 1
+	return out, nil
 }
 
 // bindAttributes is bind where query attributes were agreed on: types have names, and their number may be in the command.
@@ -341,8 +368,9 @@ func (st *statement) bindAttributes(p []byte) ([]byte, error) {
 		return nil, refuse(wire.ErrNeedReprepare, "HY000", "the statement's parameter types are not known on this server any more: prepare it again")
 	}
 	st.fresh = false
-	p[flagAt] = 1
-	return insert(p, flagAt+1, st.types), nil
+	out := insert(p, flagAt+1, st.types)
+	out[flagAt] = 1
+	return out, nil
 }
 
 func insert(p []byte, at int, what []byte) []byte {

@@ -106,6 +106,7 @@ const (
 	StatusCursorExists    Status = 0x0040
 	StatusLastRowSent     Status = 0x0080
 	StatusDBDropped       Status = 0x0100
+	StatusNoBackslash     Status = 0x0200 // of sql_mode: \ is a character as any other in texts
 	StatusMetadataChanged Status = 0x0400
 	StatusQueryWasSlow    Status = 0x0800
 	StatusPSOutParams     Status = 0x1000

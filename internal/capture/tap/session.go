@@ -76,6 +76,10 @@ func (s *Session) Set(text []byte, parameters bool) {
 		s.partial = true
 		return
 	}
+	if end := bytes.IndexByte(text, ';'); end >= 0 && len(bytes.TrimRight(text[end:], "; \t\r\n\x00")) > 0 { // another statement follows, perhaps
+		s.partial = true
+		return
+	}
 	n := setting{s.fingerprint(text), string(text)}
 	s.settings = slices.DeleteFunc(s.settings, func(o setting) bool { return o.fingerprint == n.fingerprint })
 	if len(s.settings) == mostSettings {
@@ -440,3 +444,6 @@ func withheldIndex(text string) byte { return byte(max(slices.Index(withheldText
 func (r *record) mode() query.Mode {
 	return query.Mode{NoBackslashEscapes: r.flags&flagNoBackslash != 0}
 }
+
+// Return gives room back that was borrowed for a statement that did not come.
+func (t *Tap) Return(size int) { t.ring.giveBack(size) }

@@ -55,6 +55,7 @@ type spooler struct {
 	retry   time.Time
 	failing bool
 	kept    uint64 // statements when the file began
+	events  uint64
 	disk    disk
 	drops   [reasonCount]uint64 // told to the writer
 }
@@ -131,6 +132,7 @@ func (w *spooler) chunk(c *chunk) {
 			w.lose(c.records[i:])
 			return
 		}
+		w.events++
 	}
 }
 
@@ -330,7 +332,7 @@ func (w *spooler) publish() {
 	defer w.mu.Unlock()
 	st := &w.status
 	st.Kept, st.Dropped, st.Files = w.out.Kept()-dropped[Quota], dropped, w.index
-	st.Bytes = w.disk.written
+	st.Bytes, st.Events = w.disk.written, w.events
 	st.Spool = w.disk.size
 	if w.file != nil {
 		st.Bytes += uint64(w.out.Size())

@@ -24,11 +24,15 @@ const (
 	PathClose    = "/v1/sessions/close" // POST CloseRequest → CloseReply
 	PathServers  = "/v1/servers"        // PUT ServersRequest → Status
 	PathFence    = "/v1/fence"          // POST FenceRequest → Status
+	PathCapture  = "/v1/capture"        // GET → CaptureStatus
 	PathSwitch   = "/v1/switch"         // GET → SwitchStatus
 	PathPrepare  = "/v1/switch/prepare" // POST PrepareRequest → PrepareReply
 	PathHold     = "/v1/switch/hold"    // POST HoldRequest → SwitchStatus
 	PathRelease  = "/v1/switch/release" // POST ReleaseRequest → ReleaseReply
 	PathCancel   = "/v1/switch/cancel"  // POST CancelRequest → SwitchStatus
+
+	PathCaptureStart = "/v1/capture/start" // POST CaptureRequest → CaptureStatus
+	PathCaptureStop  = "/v1/capture/stop"  // POST {} → CaptureStatus
 )
 
 // Phase is where a gateway is in a switch.
@@ -86,6 +90,7 @@ type Status struct {
 	Switch   SwitchStatus    `json:"switch"`
 	Clients  []ClientCount   `json:"clients"` // by client address without port, most connections first
 	Counts   Counts          `json:"counts"`
+	Capture  *CaptureStatus  `json:"capture,omitempty"` // nil: the configuration has none
 }
 
 // Sessions is the number of client connections on both endpoints.

@@ -59,6 +59,21 @@ func (c *Client) Switch(ctx context.Context) (SwitchStatus, error) {
 	return call[SwitchStatus](ctx, c, http.MethodGet, PathSwitch, nil)
 }
 
+// Capture asks how the capture goes.
+func (c *Client) Capture(ctx context.Context) (CaptureStatus, error) {
+	return call[CaptureStatus](ctx, c, http.MethodGet, PathCapture, nil)
+}
+
+// StartCapture switches it on. If it is on with the same settings nothing changes.
+func (c *Client) StartCapture(ctx context.Context, r CaptureRequest) (CaptureStatus, error) {
+	return call[CaptureStatus](ctx, c, http.MethodPost, PathCaptureStart, r)
+}
+
+// StopCapture switches it off, and answers when all that was kept is in files. If it is off nothing changes.
+func (c *Client) StopCapture(ctx context.Context) (CaptureStatus, error) {
+	return call[CaptureStatus](ctx, c, http.MethodPost, PathCaptureStop, struct{}{})
+}
+
 // Prepare opens and restores the sessions on the elect, and reports what can't move.
 func (c *Client) Prepare(ctx context.Context, r PrepareRequest) (PrepareReply, error) {
 	return call[PrepareReply](ctx, c, http.MethodPost, PathPrepare, r)

@@ -16,6 +16,8 @@ var (
 	ErrUnauthorized  = errors.New("the gateway refused the token")
 	ErrBadRequest    = errors.New("the gateway refused the request")
 	ErrInternal      = errors.New("the gateway failed")
+	ErrNoCapture     = errors.New("the gateway's file has no capture")
+	ErrCapturing     = errors.New("the gateway captures already, with other settings")
 )
 
 // TermError says that the gateway has seen a higher term: the caller has been replaced, and must stop.
@@ -62,6 +64,8 @@ var codes = []struct {
 	{ErrUnknownServer, "unknown-server", http.StatusUnprocessableEntity},
 	{ErrUnauthorized, "unauthorized", http.StatusUnauthorized},
 	{ErrBadRequest, "bad-request", http.StatusBadRequest},
+	{ErrNoCapture, "no-capture", http.StatusConflict},
+	{ErrCapturing, "capturing", http.StatusConflict},
 	{ErrInternal, "internal", http.StatusInternalServerError},
 }
 
