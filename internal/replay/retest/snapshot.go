@@ -123,7 +123,7 @@ func (r *run) session(ctx context.Context, s Side) (*probe.Session, error) {
 func loose(ctx context.Context, conns ...*node.Conn) ([]string, error) {
 	var out []string
 	for _, c := range conns {
-		rs, err := c.Rows(ctx, "SELECT DISTINCT LOWER(TABLE_NAME) AS name FROM information_schema.TABLES WHERE TABLE_TYPE <> 'VIEW' AND (ENGINE <> 'InnoDB' OR TABLE_TYPE = 'SEQUENCE') AND TABLE_SCHEMA NOT IN ('mysql', 'information_schema', 'performance_schema', 'sys')")
+		rs, err := c.Rows(ctx, probe.LooseSQL)
 		if err != nil {
 			return nil, fmt.Errorf("find the tables of %s that have no snapshot: %w", c.Node.Name, err)
 		}

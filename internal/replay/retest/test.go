@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/windlass-db/windlass/internal/datacheck/node"
-	"github.com/windlass-db/windlass/internal/query"
 	"github.com/windlass-db/windlass/internal/replay/compare"
 	"github.com/windlass-db/windlass/internal/replay/probe"
 	"github.com/windlass-db/windlass/internal/replay/tally"
@@ -24,7 +21,7 @@ func (r *run) test(ctx context.Context, s tally.Suspect, position string) (Teste
 	if t.Cause, t.Why = unfit(s); t.Why != "" {
 		return t, nil
 	}
-	if name := r.looseIn(s.Statement.Text); name != "" {
+	if name := probe.Mentions(s.Statement.Text, r.loose); name != "" {
 		t.Cause, t.Why = compare.Unknown, fmt.Sprintf("table %s has no snapshot: it is not InnoDB", name)
 		return t, nil
 	}
@@ -101,21 +98,6 @@ func (r *run) once(ctx context.Context, p *probe.Session, s tally.Statement) (pr
 		res.Answer.Typed = compare.TypedOf(res.Data)
 	}
 	return res, nil
-}
-
-// looseIn gives a table without a snapshot that the statement's text names; a name that is a column's as well is enough.
-func (r *run) looseIn(text []byte) string {
-	if len(r.loose) == 0 {
-		return ""
-	}
-	_, normal := query.Fingerprint(nil, text, query.Mode{})
-	words := strings.FieldsFunc(strings.ToLower(string(normal)), func(c rune) bool { return strings.ContainsRune(" .,()`=<>+-*/;", c) })
-	for _, name := range r.loose {
-		if slices.Contains(words, name) {
-			return name
-		}
-	}
-	return ""
 }
 
 // first keeps the first rows of a result, as evidence.

@@ -1,0 +1,86 @@
+package writes
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/windlass-db/windlass/internal/datacheck/node"
+	"github.com/windlass-db/windlass/internal/replay/tally"
+)
+
+// How the order of the steps was found.
+const (
+	OrderBinlog   = "commits as in the binary log (GTIDs of the capture), all else as it was answered"
+	OrderAnswered = "as statements were answered: the capture has no GTIDs; commits that overlapped may stand in the other order"
+)
+
+// arrange puts the steps of all transactions after the position into one order: as they were answered, since a statement that was answered before another was sent took effect before it; and
+// where two commits overlapped, as the binary log has them.
+func arrange(txns []*txn, after node.Position, since time.Time, t *tally.Tally) (steps []*step, order string, count int) {
+	told, silent := 0, 0
+	var last time.Time // of what the clones have, as far as GTIDs say
+	for _, x := range txns {
+		if g := x.commit().gtid; g.Seq == 0 {
+			silent++
+		} else if told++; on(after, g) && x.commit().end.After(last) {
+			last = x.commit().end
+		}
+	}
+	order = OrderAnswered
+	if told > 0 {
+		order = OrderBinlog
+		if silent > 0 {
+			order += fmt.Sprintf("; %d of %d transactions have none, such as those that changed nothing", silent, told+silent)
+		}
+	}
+	if last.Before(since) {
+		last = since
+	}
+	for _, x := range txns {
+		c := x.commit()
+		if c.gtid.Seq > 0 && on(after, c.gtid) || c.gtid.Seq == 0 && !c.end.After(last) {
+			for _, s := range x.steps {
+				leave(t, s, SkipBefore)
+			}
+			continue
+		}
+		count++
+		steps = append(steps, x.steps...)
+	}
+	slices.SortStableFunc(steps, func(a, b *step) int {
+		return cmp.Or(a.end.Compare(b.end), cmp.Compare(a.conn.Gateway, b.conn.Gateway), cmp.Compare(a.seq, b.seq))
+	})
+	return byLog(steps), order, count
+}
+
+// commit is the last step: it is the one that has the transaction's GTID, unless that was a DDL's implicit commit.
+func (x *txn) commit() *step {
+	for i := len(x.steps) - 1; i > 0; i-- {
+		if x.steps[i].gtid.Seq > 0 {
+			return x.steps[i]
+		}
+	}
+	return x.steps[len(x.steps)-1]
+}
+
+// on reports whether a transaction is in a position.
+func on(p node.Position, g node.GTID) bool { return p[g.Domain].Seq >= g.Seq }
+
+// byLog moves each commit before those that overlapped with it in time and come after it in the binary log. What was answered before it was sent is never passed.
+func byLog(steps []*step) []*step {
+	out := make([]*step, 0, len(steps))
+	for _, s := range steps {
+		at := len(out)
+		if s.gtid.Seq > 0 {
+			for i := len(out) - 1; i >= 0 && out[i].end.After(s.start) && out[i].conn != s.conn; i-- {
+				if o := out[i].gtid; o.Domain == s.gtid.Domain && o.Seq > s.gtid.Seq {
+					at = i
+				}
+			}
+		}
+		out = slices.Insert(out, at, s)
+	}
+	return out
+}
