@@ -12,7 +12,7 @@ import (
 
 // table makes a result: columns as "name:type", rows with values between blanks, NULL for nil.
 func table(columns string, rows ...string) Result {
-	types := map[string]byte{"int": 3, "float": 4, "double": 5, "text": 253, "decimal": 246}
+	types := map[string]byte{"int": 3, "float": 4, "double": 5, "text": 253, "timestamp": 7, "datetime": 12, "decimal": 246}
 	var r Result
 	for _, c := range strings.Fields(columns) {
 		name, typ, _ := strings.Cut(c, ":")
@@ -50,6 +50,7 @@ func TestResults(t *testing.T) {
 		"the same row twice":                   {table(two, "1 a", "1 a", "2 b"), table(two, "1 a", "2 b", "2 b"), Content, "id v"},
 		"another name":                         {table("id:int v:text", "1 a"), table("id:int w:text", "1 a"), Columns, ""},
 		"another type":                         {table("id:int v:text", "1 7"), table("id:int v:int", "1 7"), Columns, ""},
+		"NOW() as another type of the same":    {table("x:datetime", "2026"), table("x:timestamp", "2026"), "", ""},
 		"a column more":                        {table("id:int", "1"), table(two, "1 a"), Content, "v"},
 		"last digits of a double":              {table("x:double", "0.1", "3.0000000000000004"), table("x:double", "0.10000000000000001", "3"), "", ""},
 		"on either side of rounding":           {table("x:double", "1.2345678901249999"), table("x:double", "1.2345678901250001"), "", ""},

@@ -62,7 +62,7 @@ func findings(t *tally.Tally, r Rules, times map[tally.Fingerprint]*Latency, now
 		if f, ok := planFinding(q, r); ok && !slices.ContainsFunc(out, func(o Finding) bool { return o.ID == f.ID }) {
 			out = append(out, f)
 		}
-		if l := times[q.fingerprint]; l != nil && l.Regressed {
+		if l := times[q.fingerprint]; l != nil && l.Regressed && !slices.ContainsFunc(out, func(o Finding) bool { return o.ID == idOf(q.fingerprint, compare.Slow) }) {
 			f := finding(q, compare.Slow, r.level(compare.Slow), fmt.Sprintf("takes %.2f times as long (%.2f to %.2f), %s more in an hour of production", l.Ratio, l.Low, l.High, round(l.AddedPerHour)))
 			f.Count, f.Latency, f.Examples = int64(l.Pairs), l, q.Example.Values()
 			f.pick()

@@ -79,7 +79,7 @@ func (r Rules) level(k compare.Kind) Level {
 // byDesign are the reasons for which a statement is skipped that say nothing of how much was seen: it belongs to another kind of test, or is none.
 var byDesign = map[string]bool{
 	tally.SkipWrite: true, tally.SkipDefinition: true, tally.SkipSession: true, tally.SkipTransaction: true, tally.SkipLocks: true, tally.SkipFiles: true, tally.SkipEffects: true,
-	tally.SkipMulti: true, tally.SkipCredential: true, tally.SkipCommand: true, tally.SkipSystem: true, tally.SkipSampled: true,
+	tally.SkipMulti: true, tally.SkipCredential: true, tally.SkipCommand: true, tally.SkipSystem: true, tally.SkipSampled: true, tally.SkipRead: true, tally.SkipBefore: true,
 }
 
 // droppedByDesign are the reasons for which a capture drops what it was told not to keep.
