@@ -60,6 +60,7 @@ matrix: setup build ## every fault at every edge once more: more seeds in simula
 	WINDLASS_SIM_SEEDS=10 $(GO) test -count=1 -timeout 2h ./internal/sim
 	WINDLASS_FAULTS=all $(GO) test -count=1 -timeout 4h ./internal/faults
 	WINDLASS_FAULTS=all $(GO) test -count=1 -timeout 1h ./internal/demo/jobs
+	WINDLASS_MACHINE=1 $(GO) test -count=1 -timeout 10m -run TestUnitsOnARealMachine ./internal/driver/service
 
 generate: ## write the golden files and the tables of the docs anew
 	$(GO) test ./docs -update

@@ -31,6 +31,10 @@ var recipes = map[string]recipe{
 		Programs: []string{"nginx"}},
 	"sysbench": {Suite: "bookworm", Security: true, Packages: []string{"sysbench"}, Wants: "1.",
 		Programs: []string{"sysbench"}},
+	"openssh": {Suite: "bookworm", Security: true, Packages: []string{"openssh-server", "openssh-client"}, Wants: "9.",
+		Programs: []string{"sshd", "ssh", "ssh-keygen"}},
+	"systemd": {Suite: "bookworm", Security: true, Packages: []string{"systemd"}, Wants: "252",
+		Programs: []string{"systemd", "systemctl"}},
 	"postgresql-15": postgresql("bookworm", "15"),
 	"postgresql-17": postgresql("trixie", "17"),
 }

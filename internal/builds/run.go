@@ -15,10 +15,10 @@ import (
 var ErrNoProgram = errors.New("no such program")
 
 // binDirs are where programs lie, relative to the root.
-var binDirs = []string{"usr/sbin", "usr/bin", "sbin", "bin", "usr/lib/postgresql/15/bin", "usr/lib/postgresql/17/bin"}
+var binDirs = []string{"usr/sbin", "usr/bin", "sbin", "bin", "usr/lib/postgresql/15/bin", "usr/lib/postgresql/17/bin", "usr/lib/systemd", "lib/systemd"}
 
 // libDirs are where libraries lie; %s is the machine's triplet.
-var libDirs = []string{"usr/lib/%s", "lib/%s", "usr/lib/mysql/private", "usr/lib/%s/bind"}
+var libDirs = []string{"usr/lib/%s", "lib/%s", "usr/lib/mysql/private", "usr/lib/%s/bind", "usr/lib/%s/systemd", "lib/%s/systemd"}
 
 // Path finds a program of the build.
 func (b Build) Path(program string) (string, error) {

@@ -133,29 +133,10 @@ func runAborted(t *testing.T, m *model, cl fleet.Cluster, plan strategy.Plan, at
 	c.Strategy, c.Product, c.From, c.To, c.FromCell, c.ToCell = "inplace", "mariadb", "10.11", "11.8", "blue", "blue"
 	mem := enginetest.NewMemory(time.Now)
 	mem.Add(engine.Assignment{ActionID: 1, LeaseTTL: leaseTTL, Campaign: c, Cluster: cl, Plan: plan})
-	for range 200_000 {
-		from := time.Now()
-		a, ok := mem.Lease(1)
-		if !ok {
-			if outcome, message := mem.Ended(1); outcome != "" {
-				last, _, _ := mem.Action(1)
-				return outcome, message, last
-			}
-			time.Sleep(time.Second)
-			continue
-		}
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			o := engine.Options{LeasedAt: from, At: func(e engine.Edge) { at(e, func() { mem.Abort(1) }) }, Log: slog.New(slog.DiscardHandler)}
-			if _, err := engine.Run(t.Context(), mem, m.handlers(t), a, o); err != nil {
-				t.Errorf("run: %v", err)
-			}
-		}()
-		<-done
-	}
-	t.Fatal("the action never ends")
-	return "", "", engine.Assignment{}
+	o := engine.Options{At: func(e engine.Edge) { at(e, func() { mem.Abort(1) }) }, Log: slog.New(slog.DiscardHandler)}
+	outcome, message := enginetest.Finish(t, mem, 1, 200_000*time.Second, func() engine.Handlers { return m.handlers(t) }, o)
+	last, _, _ := mem.Action(1)
+	return outcome, message, last
 }
 
 // TestAKillAtEveryEdge kills the supervisor once at each edge that the code lists for each stage, forward and back, and wants the same end as

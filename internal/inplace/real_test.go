@@ -299,33 +299,12 @@ func (w *world) stage(name string, dir strategy.Direction, at func(engine.Edge))
 	id := w.actions
 	w.mem.Add(engine.Assignment{ActionID: id, LeaseTTL: 8 * time.Second, Campaign: w.campaign(), Cluster: w.cluster, Plan: plan})
 	began := time.Now()
-	for stop := time.Now().Add(4 * time.Minute); ; {
-		if outcome, message := w.mem.Ended(id); outcome != "" {
-			a, _, _ := w.mem.Action(id)
-			w.cluster = a.Cluster
-			w.t.Logf("%s %s: %s after %v: %s", name, dir, outcome, time.Since(began).Round(time.Millisecond), message)
-			return outcome
-		}
-		if time.Now().After(stop) {
-			a, _, _ := w.mem.Action(id)
-			w.t.Fatalf("%s %s does not end: %+v", name, dir, a.Steps)
-		}
-		from := time.Now()
-		a, ok := w.mem.Lease(id)
-		if !ok {
-			time.Sleep(20 * time.Millisecond)
-			continue
-		}
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			settle := bluegreen.Settle(bluegreen.Ports{Storage: noSeed{w.db}})
-			if _, err := engine.Run(w.t.Context(), w.mem, w.handlers(), a, engine.Options{LeasedAt: from, Log: w.log(), OnLease: settle, At: at}); err != nil {
-				w.t.Logf("the supervisor ended: %v", err)
-			}
-		}()
-		<-done
-	}
+	settle := bluegreen.Settle(bluegreen.Ports{Storage: noSeed{w.db}})
+	outcome, message := enginetest.Finish(w.t, w.mem, id, 4*time.Minute, w.handlers, engine.Options{Log: w.log(), OnLease: settle, At: at})
+	a, _, _ := w.mem.Action(id)
+	w.cluster = a.Cluster
+	w.t.Logf("%s %s: %s after %v: %s", name, dir, outcome, time.Since(began).Round(time.Millisecond), message)
+	return outcome
 }
 
 // versions sees which version every node runs, as its server says, which one is writable, and where the others replicate from.

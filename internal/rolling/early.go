@@ -10,7 +10,7 @@ import (
 	"github.com/windlass-db/windlass/internal/policy"
 )
 
-// features tells whether those of the new version are open, and which are used already, of all that the product's file names.
+// features tells whether those of the new version are open, and which are used already, of all that the product's file names. That is logged.
 func (h handlers) features(ctx context.Context, c *engine.Call) (open bool, used []string, err error) {
 	var named []policy.Feature
 	product, err := c.Campaign.Rules()
@@ -20,7 +20,11 @@ func (h handlers) features(ctx context.Context, c *engine.Call) (open bool, used
 	if err != nil {
 		return false, nil, err
 	}
-	return h.Features.Open(ctx, c.Cluster, c.Campaign.To, named)
+	open, used, err = h.Features.Open(ctx, c.Cluster, c.Campaign.To, named)
+	if len(used) > 0 {
+		c.Log.Warn("features are used early", "version", c.Campaign.To, "features", used)
+	}
+	return open, used, err
 }
 
 // early looks whether a feature of the new version is used, or open, while old nodes may be there (C5). It never holds: nodes that do what an
@@ -29,7 +33,6 @@ func (h handlers) early(ctx context.Context, c *engine.Call) check.Result {
 	open, used, err := h.features(ctx, c)
 	switch {
 	case len(used) > 0:
-		c.Log.Warn("features are used early", "version", c.Campaign.To, "features", used)
 		return check.Warned("features", inUse(c, used, err), "see that the new version asks whether its features are open; an old node may not understand what a new one writes", c.Now())
 	case err != nil:
 		return check.Warned("features", fmt.Sprintf("whether a feature of %s is used early is not known: %v", c.Campaign.To, err), "see that the engine's features can be asked for", c.Now())

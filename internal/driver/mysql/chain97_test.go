@@ -226,39 +226,17 @@ func (w *chain) stage(t *testing.T, name string, direction strategy.Direction) {
 	w.actions++
 	id := w.actions
 	w.journal.Add(engine.Assignment{ActionID: id, LeaseTTL: time.Minute, Campaign: w.campaign, Cluster: w.c, Plan: plan})
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
 	began := time.Now()
-	for {
-		if outcome, message := w.journal.Ended(id); outcome != "" {
-			a, _, _ := w.journal.Action(id)
-			if outcome != engine.Completed {
-				for _, s := range a.Steps {
-					t.Logf("%s: %s: %s %v", s.Kind, s.Phase, s.Message, s.Checks.Bad())
-				}
-				t.Fatalf("%s %s: %s: %s", name, direction, outcome, message)
-			}
-			w.c = a.Cluster
-			t.Logf("%s %s: %v", name, direction, time.Since(began).Round(time.Millisecond))
-			return
+	outcome, message := enginetest.Finish(t, w.journal, id, 3*time.Minute, func() engine.Handlers { return w.handlers }, engine.Options{RetryMax: time.Second, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	a, _, _ := w.journal.Action(id)
+	if outcome != engine.Completed {
+		for _, s := range a.Steps {
+			t.Logf("%s: %s: %s %v", s.Kind, s.Phase, s.Message, s.Checks.Bad())
 		}
-		a, ok := w.journal.Lease(id)
-		if !ok {
-			select {
-			case <-ctx.Done():
-				a, _, _ := w.journal.Action(id)
-				for _, s := range a.Steps {
-					t.Logf("%s: %s: %v", s.Kind, s.Phase, s.Checks.Bad())
-				}
-				t.Fatalf("%s %s: %v", name, direction, ctx.Err())
-			case <-time.After(50 * time.Millisecond):
-			}
-			continue
-		}
-		if _, err := engine.Run(ctx, w.journal, w.handlers, a, engine.Options{RetryMax: time.Second, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}); err != nil {
-			t.Fatalf("%s %s: %v", name, direction, err)
-		}
+		t.Fatalf("%s %s: %s: %s", name, direction, outcome, message)
 	}
+	w.c = a.Cluster
+	t.Logf("%s %s: %v", name, direction, time.Since(began).Round(time.Millisecond))
 }
 
 func (w *chain) node(t *testing.T, cell string) fleet.Node {
