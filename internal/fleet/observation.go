@@ -111,17 +111,22 @@ func (o Observation) Version() (string, bool) {
 	return "mixed: " + strings.Join(all, ", "), true
 }
 
-// Shut tells whether no node is seen writable. It is not known if none is, and none was read at all.
+// Shut tells whether no node is seen writable, or, of an engine, serving. It is not known if none is, and none was read at all.
 func (o Observation) Shut() (shut, known bool) {
 	for _, n := range o.Nodes {
 		switch n.Role {
-		case RolePrimary:
+		case RolePrimary, RoleServing:
 			return false, true
-		case RoleReplica, RoleDetached:
+		case RoleReplica, RoleDetached, RoleOut:
 			known = true
 		}
 	}
 	return known, known
+}
+
+// OfEngine tells whether nodes were seen of an engine, which serve or are out, and have no primary.
+func (o Observation) OfEngine() bool {
+	return slices.ContainsFunc(o.Nodes, func(n NodeObservation) bool { return n.Role == RoleServing || n.Role == RoleOut })
 }
 
 // ReadOnly tells whether every node was read, and all are read-only: then a primary may have been restarted.

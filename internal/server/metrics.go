@@ -71,7 +71,7 @@ func newGauges(reg *prometheus.Registry) gauges {
 		broken:   gauge("way_back_broken", "Clusters whose way back is broken, not those where it was closed on purpose.", "campaign", "env"),
 		arrived:  gauge("clusters_arrived", "Clusters that have arrived.", "campaign", "env"),
 		unknown:  gauge("clusters_unknown", "Clusters of which the last look could not read everything, or that were never looked at.", "campaign", "env"),
-		shut:     gauge("clusters_without_primary", "Clusters of which no node was seen writable in two looks, and no action is at work on it.", "env"),
+		shut:     gauge("clusters_without_primary", "Clusters of which no node was seen writable, or of an engine serving, in two looks, and no action is at work on it.", "env"),
 		looked:   gauge("observations_oldest_timestamp_seconds", "The oldest of the last looks at the clusters: it stands still when no supervisor reports.", "campaign", "env"),
 		oldest:   gauge("actions_oldest_start_timestamp_seconds", "When the oldest live action was started.", "campaign", "env", "stage"),
 		launched: gauge("launcher_last_run_timestamp_seconds", "When the launcher last ran the campaign.", "campaign"),

@@ -78,8 +78,8 @@ func (s *Store) EndMend(ctx context.Context, ref fleet.ClusterRef, term int64, r
 	})
 }
 
-// setShut notes since when no node of a cluster is seen writable, and tells of it if the next look says the same. A live action
-// that moves the primary is expected to do that, and tells by itself. A look that saw nothing says nothing.
+// setShut notes since when no node of a cluster is seen writable, or, of an engine, serving, and tells of it if the next look says the same. A live
+// action that moves the primary is expected to do that, and tells by itself. A look that saw nothing says nothing.
 func (s *Store) setShut(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef, o fleet.Observation) error {
 	shut, known := o.Shut()
 	if !known {
@@ -106,6 +106,9 @@ func (s *Store) setShut(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef, o
 		if err := set(0, false); err != nil || !told {
 			return err
 		}
+		if o.OfEngine() {
+			return s.event(ctx, tx, Event{Kind: "served-again", Ref: ref, Message: "nodes serve again: " + o.Roles()})
+		}
 		p, _ := o.Primary()
 		return s.event(ctx, tx, Event{Kind: "primary-seen", Ref: ref, Message: strings.TrimSpace("a node is writable again " + p.Node)})
 	case since == 0:
@@ -113,6 +116,10 @@ func (s *Store) setShut(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef, o
 	}
 	if err := set(since, true); err != nil {
 		return err
+	}
+	if o.OfEngine() {
+		return s.event(ctx, tx, Event{Kind: "none-serves", Loud: true, Ref: ref,
+			Message: fmt.Sprintf("no node is seen serving since %s: %s", fromMicros(since).UTC().Format(time.RFC3339), o.Roles())})
 	}
 	return s.event(ctx, tx, Event{Kind: "no-primary", Loud: true, Ref: ref,
 		Message: fmt.Sprintf("no node is seen writable since %s: %s", fromMicros(since).UTC().Format(time.RFC3339), o.Roles())})
@@ -132,7 +139,7 @@ func moved(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef) (bool, error) 
 	return err != nil || p.MovesPrimary(), nil // a plan that can't be read is told of elsewhere, and may move it
 }
 
-// WithoutPrimary counts in each environment the clusters of which it was told that no node is writable.
+// WithoutPrimary counts in each environment the clusters of which it was told that no node is writable, or serves.
 func (s *Store) WithoutPrimary(ctx context.Context) (map[string]int, error) {
 	type count struct {
 		env string

@@ -18,7 +18,7 @@ func told(t *testing.T, s *Store, ref fleet.ClusterRef) (kinds string, last Even
 	must(t, err)
 	var names []string
 	for _, e := range all {
-		if strings.Contains(e.Kind, "primary") {
+		if strings.Contains(e.Kind, "primary") || strings.Contains(e.Kind, "serve") {
 			names = append(names, e.Kind)
 			last = e
 		}
