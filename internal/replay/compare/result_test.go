@@ -47,6 +47,7 @@ func TestResults(t *testing.T) {
 		"NULL is not empty":                    {Result{Columns: table("v:text").Columns, Rows: [][][]byte{{nil}}}, Result{Columns: table("v:text").Columns, Rows: [][][]byte{{{}}}}, Content, "v"},
 		"values changed places":                {table(two, "1 a", "2 b"), table(two, "1 b", "2 a"), Content, ""},
 		"a row more":                           {table(two, "1 a"), table(two, "1 a", "1 a"), Rows, "id v"},
+		"bytes that look like a row's own":     {Result{Columns: table(two).Columns, Rows: [][][]byte{{[]byte("x"), []byte("y\x01z")}, {[]byte("x\x01y"), []byte("z")}}}, Result{Columns: table(two).Columns, Rows: [][][]byte{{[]byte("x\x01y"), []byte("y\x01z")}, {[]byte("x"), []byte("z")}}}, Content, ""},
 		"the same row twice":                   {table(two, "1 a", "1 a", "2 b"), table(two, "1 a", "2 b", "2 b"), Content, "id v"},
 		"another name":                         {table("id:int v:text", "1 a"), table("id:int w:text", "1 a"), Columns, ""},
 		"another type":                         {table("id:int v:text", "1 7"), table("id:int v:int", "1 7"), Columns, ""},

@@ -100,6 +100,10 @@ const (
 	SkipCommand     = "command"     // a command of the protocol that is no statement
 	SkipSystem      = "system"      // the session of an account that is left out
 
+	// Of a replay of writes.
+	SkipRead   = "read"            // a read outside of a transaction that writes
+	SkipBefore = "before-snapshot" // the clones have it already
+
 	SkipOwnSession   = "own-session"   // it means something in its own session alone
 	SkipConnections  = "connections"   // there were more connections than the replay may open
 	SkipTargetDown   = "target-down"   // the new version's server was away
@@ -121,6 +125,10 @@ const (
 	UnreplayableTransactionLost  = "transaction-lost"  // the connection was lost earlier in its transaction
 	UnreplayableEnvironment      = "environment"       // it ran, and a timeout, a lock or a right kept it from being compared
 	UnreplayableDamaged          = "damaged"           // the capture is damaged there
+
+	// Of a replay of writes.
+	UnreplayablePart    = "transaction-not-whole"   // a part of its transaction is not in the capture, or can't be run
+	UnreplayableUnended = "transaction-without-end" // the capture ends before its transaction does
 
 	otherReason = "other"        // all reasons beyond the bound
 	otherText   = "(all others)" // the normal form of Other
