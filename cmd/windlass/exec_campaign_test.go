@@ -119,6 +119,7 @@ to: 11.8
 environments: [qa]
 schedule: {always: true, every: 1s}
 soak: {stages: {switch-storage: 1s, switch-gateway: 1s}, environments: 0s}
+replay: {skip: {reason: this test is about the nodes of a program, by: the test}}
 switch: {min_interval: 0s}
 record: {ttl: 1s}
 `, s.dir, "campaign.yaml"),

@@ -18,6 +18,8 @@ type Ports struct {
 	Storage     Storage
 	Switcher    Switcher
 	DataChecker DataChecker
+	Capturer    Capturer // nil: this supervisor can't capture, and so can't replay
+	Replayer    Replayer // nil: this supervisor can't replay
 	Gateways    Gateways
 	Records     Records
 
@@ -56,6 +58,22 @@ func Handlers(p Ports) []engine.Handler {
 			Kind: strategy.VerifyData, Version: 1,
 			Forward: engine.Act{Observe: h.verified, Do: h.verify}, Saves: true,
 			Release: engine.Act{Observe: h.released, Do: h.release}, BackPoints: []string{"released"},
+		},
+		{Kind: strategy.CheckReplay, Version: 1, Forward: engine.Act{Observe: h.replayReady}},
+		{
+			Kind: strategy.StartCapture, Version: 1,
+			Forward: engine.Act{Observe: h.capturing, Do: h.startCapture}, Points: []string{"capture-started"},
+			Back: engine.Act{Observe: h.captureEnded, Do: h.endCapture}, BackPoints: []string{"capture-ended"},
+		},
+		{
+			Kind: strategy.ReplayQueries, Version: 1,
+			Forward: engine.Act{Observe: h.replayed, Do: h.replay}, Saves: true,
+			Release: engine.Act{Observe: h.replayReleased, Do: h.releaseReplay}, BackPoints: []string{"released"},
+		},
+		{Kind: strategy.JudgeReplay, Version: 1, Forward: engine.Act{Observe: h.judged}},
+		{
+			Kind: strategy.EndCapture, Version: 1,
+			Forward: engine.Act{Observe: h.captureLeft, Do: h.endCapture}, Points: []string{"capture-ended"},
 		},
 		{Kind: strategy.Preflight, Version: 1, Forward: engine.Act{Observe: h.preflight}},
 		{

@@ -120,6 +120,55 @@ type DataChecker interface {
 	Release(ctx context.Context, c fleet.Cluster, status json.RawMessage) error
 }
 
+// Capturer turns the capture of the old cell's gateway on and off. The gateway driver gives it.
+type Capturer interface {
+	// Capturing tells whether the gateway captures for this replay, and what it says of it: counts, drops. One that can't be asked is an
+	// error; one of a release without captures captures nothing.
+	Capturing(ctx context.Context, r ReplayRequest) (on bool, detail string, err error)
+	StartCapture(ctx context.Context, r ReplayRequest) error
+	// EndCapture ends the capture of this replay, and leaves one that somebody else has started.
+	EndCapture(ctx context.Context, r ReplayRequest) error
+}
+
+// Replayer replays what was captured on a node of the new cell that nobody uses, and judges the answers (H7, H8, B5). The replay driver gives it.
+type Replayer interface {
+	// Ready looks at what a replay needs: a node of the new cell that is not the elect, does not serve and acknowledges nothing (trap 37), a replica
+	// of the old cell to compare with, a store that can be read. It only looks.
+	Ready(ctx context.Context, r ReplayRequest) (check.Results, error)
+	// Replay goes on from status until enough was replayed or the time is over, and tells what it came to so far. Resumable: what was counted is
+	// kept outside, and is counted once. What it holds for a moment, such as an applier that it stops, its status names before.
+	Replay(ctx context.Context, r ReplayRequest, atMost time.Duration, status json.RawMessage, save Save) (Replayed, error)
+	// Judge judges what was counted by the request's rules, and replays nothing. An error means unknown.
+	Judge(ctx context.Context, r ReplayRequest, status json.RawMessage) (Replayed, error)
+	// Released tells whether nothing that the status of a replay names is held any more. What can't be read is an error.
+	Released(ctx context.Context, r ReplayRequest, status json.RawMessage) (bool, error)
+	// Release lets go of what the status names, and of nothing else.
+	Release(ctx context.Context, r ReplayRequest, status json.RawMessage) error
+}
+
+// ReplayRequest says which cluster's queries are replayed where, and by which rules they are judged.
+type ReplayRequest struct {
+	ID       string // of this replay: what is kept of it is under this name
+	Cluster  fleet.Cluster
+	FromCell string
+	ToCell   string
+	From, To string // versions
+	Action   int64
+	Term     int64
+	Rules    campaign.Replay
+}
+
+// Replayed is what a replay came to so far.
+type Replayed struct {
+	Verdict  string          `json:"verdict"`            // VerdictPass, VerdictFail or VerdictInsufficient
+	Enough   bool            `json:"enough"`             // long enough, and over enough of the statements: to go on would not change that
+	Message  string          `json:"message"`            // one line: the verdict with its numbers, or what is missing and when that can be there
+	Progress float64         `json:"progress,omitempty"` // 0 to 1
+	Checks   check.Results   `json:"checks"`             // what the verdict is made of; a fail has its findings, with what to do about each
+	Findings int             `json:"findings,omitempty"` // how many do not let it pass
+	Report   json.RawMessage `json:"report,omitempty"`   // the whole report with its worst findings, of a bounded size, for pages
+}
+
 // Gateways talks to the cells' gateways.
 type Gateways interface {
 	Observe(ctx context.Context, c fleet.Cluster) ([]fleet.GatewayObservation, error)

@@ -38,6 +38,7 @@ type Campaign struct {
 	Nodes    int      `json:"nodes"` // nodes in the new cell; 0: as many as the old one has
 	Switch   Switch   `json:"switch"`
 	Verify   Verify   `json:"verify"`
+	Replay   Replay   `json:"replay,omitzero"`
 	Drain    Drain    `json:"drain"`
 	Rolling  Rolling  `json:"rolling,omitzero"`
 	Contract Contract `json:"contract,omitzero"`

@@ -4,6 +4,7 @@ package campaign
 // important comes first, as in a hold.
 const (
 	CodeRunning    = "running"           // an action is live
+	CodeReplay     = "replay"            // the verdict over the replayed queries does not let the storage switch begin
 	CodeAborted    = "aborted"           // the campaign was aborted
 	CodeCompleted  = "completed"         // the campaign is over
 	CodeStatus     = "status"            // the campaign is in a status that is not known here
@@ -42,6 +43,7 @@ func Overridable() map[string]string {
 		CodeSoak:      "shortens the watch after the cluster's last stage",
 		CodeRehearsal: "goes on although nobody has tried the way back",
 		CodeApproval:  "is the approval itself",
+		CodeReplay:    "switches although queries were answered otherwise, or more slowly, or too few were tried",
 		CodeWindow:    "starts outside of the schedule",
 		CodeLimit:     "lets more clusters into a stage than agreed",
 		CodePerLaunch: "starts more clusters in one launch than agreed",
@@ -50,6 +52,6 @@ func Overridable() map[string]string {
 
 // Codes are all codes of reasons, the most important first.
 func Codes() []string {
-	return []string{CodeRunning, CodeAborted, CodeCompleted, CodeStatus, CodeFailed, CodeAttention, CodeUnknown, CodeVersion, CodePolicy, CodePaused, CodeFreeze, CodeWayBack,
+	return []string{CodeRunning, CodeReplay, CodeAborted, CodeCompleted, CodeStatus, CodeFailed, CodeAttention, CodeUnknown, CodeVersion, CodePolicy, CodePaused, CodeFreeze, CodeWayBack,
 		CodeBudget, CodeOrder, CodeOrderSoak, CodeSoak, CodeApproval, CodeRehearsal, CodeWindow, CodeLimit, CodePerLaunch}
 }

@@ -35,13 +35,13 @@ func ofEngines(f *file, r *config.Report) {
 		r.At("strategy").Problem(config.CodeContradiction, fmt.Sprintf("the strategy %s is for nodes that serve alike behind a load balancer, and %s is a database", f.Strategy, f.Product), "write \"strategy: bluegreen\" or \"strategy: inplace\"")
 	}
 	for _, x := range []struct{ key, what string }{
-		{"cells", "makes no cell: the nodes of a cluster are upgraded where they are"}, {"switch", "switches no primary"}, {"verify", "compares no two cells"}, {"record", "moves no DNS record"},
+		{"cells", "makes no cell: the nodes of a cluster are upgraded where they are"}, {"switch", "switches no primary"}, {"verify", "compares no two cells"}, {"replay", "replays no queries"}, {"record", "moves no DNS record"},
 	} {
 		if at := r.At(x.key); at.Given() {
 			at.KeyProblem(config.CodeContradiction, "the strategy "+f.Strategy+" "+x.what, "remove it")
 		}
 	}
-	f.Cells, f.Switch, f.Verify, f.Record = fileCells{}, fileSwitch{}, fileVerify{}, fileRecord{}
+	f.Cells, f.Switch, f.Verify, f.Replay, f.Record = fileCells{}, fileSwitch{}, fileVerify{}, fileReplay{}, fileRecord{}
 	soaks := defaultSoaks(f.Strategy)
 	for name, d := range f.Soak.Stages {
 		if r.At("soak", "stages", name).Given() {

@@ -175,7 +175,7 @@ func oracle(s Snapshot, p Progress, now time.Time) []string {
 	if p.Unknown != "" && p.Looked.After(p.Since) {
 		hold(CodeUnknown)
 	}
-	want := map[bool]string{true: "11.8.", false: "10.11"}[done >= 2]
+	want := map[bool]string{true: "11.8.", false: "10.11"}[done >= 3]
 	made := next == "switch-storage" && p.Version != "" && p.Version[:5] == "11.8." // and its undo could not go on
 	if p.Version != "" && p.Observed.After(p.Since) && p.Version[:5] != want && !made {
 		hold(CodeVersion)

@@ -86,9 +86,9 @@ func TestRules(t *testing.T) {
 		want     []string
 	}{
 		"nothing holds: every stage follows the one before": {
-			[]string{"qa/a", "qa/b create", "qa/c verify", "qa/d switch-storage", "qa/e switch-gateway", "qa/f tear-down"},
+			[]string{"qa/a", "qa/b create", "qa/c replay", "qa/d switch-storage", "qa/e switch-gateway", "qa/f tear-down", "qa/g verify"},
 			func(s *Snapshot) { s.cluster("qa/e").WayBack = open },
-			[]string{"qa/a start create", "qa/b start verify", "qa/c start switch-storage", "qa/d start switch-gateway", "qa/e start tear-down", "qa/f arrived"},
+			[]string{"qa/a start create", "qa/b start verify", "qa/c start switch-storage", "qa/d start switch-gateway", "qa/e start tear-down", "qa/f arrived", "qa/g start replay"},
 		},
 
 		// running
@@ -150,7 +150,7 @@ func TestRules(t *testing.T) {
 			}, []string{"qa/a hold switch-gateway: version"},
 		},
 		"seen on the right version": {
-			[]string{"qa/a switch-storage", "qa/b verify"}, func(s *Snapshot) {
+			[]string{"qa/a switch-storage", "qa/b replay"}, func(s *Snapshot) {
 				s.cluster("qa/a").Version, s.cluster("qa/a").Observed = "11.8.6-MariaDB", wednesday
 				s.cluster("qa/b").Version, s.cluster("qa/b").Observed = "10.11.18-MariaDB", wednesday
 			}, []string{"qa/a start switch-gateway", "qa/b start switch-storage"},
@@ -247,7 +247,7 @@ func TestRules(t *testing.T) {
 			[]string{"qa/a start verify", "qa/b start create", "prod/a hold create: environment-order", "prod/b hold verify: environment-order"},
 		},
 		"prod follows stage by stage": {
-			[]string{"qa/a verify", "qa/b create", "prod/a", "prod/b create"}, nil,
+			[]string{"qa/a replay", "qa/b create", "prod/a", "prod/b create"}, nil,
 			[]string{"qa/a start switch-storage", "qa/b start verify", "prod/a start create", "prod/b hold verify: environment-order"},
 		},
 		"prod waits for the whole campaign of qa": {
@@ -271,13 +271,13 @@ func TestRules(t *testing.T) {
 		},
 		"the soak between environments is over": {[]string{"qa/a create", "prod/a"}, func(s *Snapshot) { s.Campaign.Soak.Environments = hour }, []string{"qa/a start verify", "prod/a start create"}},
 		"the end of an earlier stage is taken from the record": {
-			[]string{"qa/a verify", "prod/a"}, func(s *Snapshot) {
+			[]string{"qa/a replay", "prod/a"}, func(s *Snapshot) {
 				s.Campaign.Soak.Environments = 2 * hour
-				s.cluster("qa/a").Done = []StageEnd{{"create", wednesday.Add(-2 * hour)}, {"verify", wednesday.Add(-hour)}}
+				s.cluster("qa/a").Done = []StageEnd{{"create", wednesday.Add(-2 * hour)}, {"replay", wednesday.Add(-hour)}}
 			}, []string{"qa/a start switch-storage", "prod/a start create"},
 		},
 		"without a record, the end of its last stage counts": {
-			[]string{"qa/a verify", "prod/a"}, func(s *Snapshot) { s.Campaign.Soak.Environments = 2 * hour },
+			[]string{"qa/a replay", "prod/a"}, func(s *Snapshot) { s.Campaign.Soak.Environments = 2 * hour },
 			[]string{"qa/a start switch-storage", "prod/a hold create: environment-soak+1h; earliest +1h"},
 		},
 		"nobody knows when qa was done": {
@@ -289,7 +289,7 @@ func TestRules(t *testing.T) {
 
 		// soak
 		"a soak": {
-			[]string{"qa/a switch-storage", "qa/b verify"}, func(s *Snapshot) { s.Campaign.Soak.Stages = map[string]time.Duration{"switch-storage": 24 * hour} },
+			[]string{"qa/a switch-storage", "qa/b replay"}, func(s *Snapshot) { s.Campaign.Soak.Stages = map[string]time.Duration{"switch-storage": 24 * hour} },
 			[]string{"qa/a hold switch-gateway: soak+23h; earliest +23h", "qa/b start switch-storage"},
 		},
 		"a soak that is over to the second": {
@@ -336,7 +336,7 @@ func TestRules(t *testing.T) {
 			}, []string{"qa/a start create", "qa/b hold create: running", "qa/c hold create: limit", "qa/d start verify"},
 		},
 		"the way back takes a place too": {
-			[]string{"qa/a verify", "qa/b switch-storage"}, func(s *Snapshot) {
+			[]string{"qa/a replay", "qa/b switch-storage"}, func(s *Snapshot) {
 				s.Campaign.Limits.PerStage = 1
 				s.cluster("qa/b").Action = &ActionState{Stage: "switch-storage", Direction: "back"}
 			}, []string{"qa/a hold switch-storage: limit", "qa/b hold switch-storage: running"},
@@ -450,7 +450,7 @@ func TestFrozen(t *testing.T) {
 
 // What the rules' table and the constants say of overriding must be the same.
 func TestOverridableNamesRules(t *testing.T) {
-	codes := []string{CodeLimit, CodePerLaunch}
+	codes := []string{CodeLimit, CodePerLaunch, CodeReplay} // the last is looked at by the stage itself
 	for _, r := range rules {
 		codes = append(codes, r.code)
 	}

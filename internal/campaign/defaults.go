@@ -38,6 +38,7 @@ func Defaults() Campaign {
 			MaxLag: 5 * time.Second, Timeout: 300 * time.Second, MinInterval: 10 * time.Minute,
 		},
 		Verify: Verify{ChunkRows: 1000, MaxLag: 5 * time.Second, Pause: 10 * time.Millisecond},
+		Replay: DefaultReplay(),
 		Drain:  Drain{TTL: time.Minute},
 	}
 }

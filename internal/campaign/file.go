@@ -44,6 +44,7 @@ type file struct {
 	Budget   fileBudget   `yaml:"budget" doc:"how many clusters may have failed before nothing more starts" example:"{campaign: 3}"`
 	Switch   fileSwitch   `yaml:"switch" doc:"settings of the storage switch" example:"{hold_ttl: 10s}"`
 	Verify   fileVerify   `yaml:"verify" doc:"settings of the data check" example:"{chunk_rows: 1000}"`
+	Replay   fileReplay   `yaml:"replay" doc:"settings of the replay of production's queries, which has to pass before the storage switch" example:"{min_time: 2d, min_coverage: 95%}"`
 	Record   fileRecord   `yaml:"record" doc:"settings of the gateway switch" example:"{ttl: 60s}"`
 	Rolling  fileRolling  `yaml:"rolling" doc:"settings of the strategy rolling" example:"{group: 33%, least_serving: 60%}"`
 	Contract fileContract `yaml:"contract" doc:"settings of the strategy contract" example:"{window: 7d}"`
@@ -132,6 +133,7 @@ func fileDefaults() file {
 	f.Budget = fileBudget{allowance(d.Budget.Campaign), allowance(d.Budget.Environment), allowance(d.Budget.Stage)}
 	f.Switch = fileSwitch(d.Switch)
 	f.Verify = fileVerify(d.Verify)
+	f.Replay = d.Replay.file()
 	f.Record = fileRecord(d.Drain)
 	g := DefaultRolling()
 	f.Rolling = fileRolling{groupSize(g.Group), share(g.LeastServing), g.DrainWithin, g.HealthyWithin, g.SlowStart, g.Watch}
@@ -152,7 +154,7 @@ func (f *file) campaign(zone *time.Location) Campaign {
 			Calendar: f.Schedule.Holidays.Calendar, Always: f.Schedule.Always, Every: f.Schedule.Every,
 		},
 		Budget: Budget{int(f.Budget.Campaign), int(f.Budget.Environment), int(f.Budget.Stage)},
-		Switch: Switch(f.Switch), Verify: Verify(f.Verify), Drain: Drain(f.Record), Approve: f.Approve,
+		Switch: Switch(f.Switch), Verify: Verify(f.Verify), Replay: f.Replay.settings(zone), Drain: Drain(f.Record), Approve: f.Approve,
 		Rolling: Rolling{string(f.Rolling.Group), int(f.Rolling.LeastServing), f.Rolling.DrainWithin, f.Rolling.HealthyWithin, f.Rolling.SlowStart, f.Rolling.Watch}, Contract: Contract(f.Contract), Rehearse: f.Rehearse, SeenWithin: f.SeenWithin,
 	}
 	for _, d := range f.Schedule.Holidays.Dates {

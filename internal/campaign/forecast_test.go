@@ -67,17 +67,17 @@ func TestForecast(t *testing.T) {
 	s := world(c, "qa/a", "qa/b")
 	monday := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 	p := forecastOf(s, monday, map[string]time.Duration{"": time.Hour, "create": 30 * time.Hour})
-	// a: create Mon 09:00 to Tue 15:00, then one stage a day from Wed to Tue 1 December. b begins on Wed; its tear-down is on 3 December.
+	// a: create Mon 09:00 to Tue 15:00, then one stage a day from Wed to Tue 1 December. b begins on Thu; its tear-down is on Thu 3 December.
 	var lines []string
 	for _, e := range p.Environments {
 		lines = append(lines, fmt.Sprintf("%s %s %s..%s %d", e.Env, e.Stage, e.First.Format("01-02 15:04"), e.Last.Format("01-02 15:04"), e.Count))
 	}
-	want := []string{"qa create 11-23 09:00..11-26 15:00 2", "qa verify 11-25 09:00..11-27 10:00 2", "qa switch-storage 11-26 09:00..11-30 10:00 2",
-		"qa switch-gateway 11-27 09:00..12-01 10:00 2", "qa tear-down 11-30 09:00..12-02 10:00 2"}
+	want := []string{"qa create 11-23 09:00..11-26 15:00 2", "qa verify 11-25 09:00..11-27 10:00 2", "qa replay 11-26 09:00..11-30 10:00 2",
+		"qa switch-storage 11-27 09:00..12-01 10:00 2", "qa switch-gateway 11-30 09:00..12-02 10:00 2", "qa tear-down 12-01 09:00..12-03 10:00 2"}
 	if diff := cmp.Diff(want, lines); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if end := p.End.Format("01-02 15:04"); end != "12-02 10:00" || p.Starts != 10 || len(p.Stuck) != 0 {
+	if end := p.End.Format("01-02 15:04"); end != "12-03 10:00" || p.Starts != 12 || len(p.Stuck) != 0 {
 		t.Errorf("it ends at %s after %d starts in %d launches, stuck %v", end, p.Starts, p.Launches, p.Stuck)
 	}
 	costs := costsOf(s, monday, map[string]time.Duration{"": time.Hour, "create": 30 * time.Hour})
@@ -102,7 +102,7 @@ func TestForecastCostsOfSoaks(t *testing.T) {
 		"the soak of 2d after switch-gateway": 48 * time.Hour,
 		"the soak of 6h between environments": 6 * time.Hour,
 		"the order of the environments":       7 * time.Hour,
-		"the limit of 1 start for one launch": 3 * time.Hour,
+		"the limit of 1 start for one launch": 4 * time.Hour,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -114,7 +114,7 @@ func TestForecastStuck(t *testing.T) {
 	c := plain()
 	c.Schedule.Every = time.Minute
 	c.Approve = []string{"tear-down"}
-	s := world(c, "qa/a switch-gateway", "qa/b verify", "prod/a")
+	s := world(c, "qa/a switch-gateway", "qa/b replay", "prod/a")
 	s.cluster("qa/a").WayBack = &fleet.WayBack{Open: true}
 	s.cluster("qa/b").Failure = &Failure{Stage: "switch-storage", Message: "x"}
 	p := forecastOf(s, wednesday, map[string]time.Duration{"": time.Minute})

@@ -18,7 +18,7 @@ func placeIn(f *file, r *config.Report) {
 		at.Problem(config.CodeContradiction, fmt.Sprintf("the strategy inplace makes no cell: the nodes of %s are raised where they are", f.Cells.From), "remove it")
 	}
 	f.Cells.To = f.Cells.From
-	for path, what := range map[[2]string]string{{"cells", "nodes"}: "makes no nodes", {"verify", ""}: "compares no two cells: every node keeps its own data", {"record", ""}: "moves no DNS record"} {
+	for path, what := range map[[2]string]string{{"cells", "nodes"}: "makes no nodes", {"verify", ""}: "compares no two cells: every node keeps its own data", {"replay", ""}: "replays no queries yet: every node keeps its own data, and none is free for them", {"record", ""}: "moves no DNS record"} {
 		at := r.At(path[0])
 		if path[1] != "" {
 			at = at.At(path[1])
@@ -27,6 +27,7 @@ func placeIn(f *file, r *config.Report) {
 			at.KeyProblem(config.CodeContradiction, "the strategy inplace "+what, "remove it")
 		}
 	}
+	f.Replay = fileReplay{}
 	soaks := defaultSoaks(f.Strategy)
 	for name, d := range f.Soak.Stages {
 		if r.At("soak", "stages", name).Given() {

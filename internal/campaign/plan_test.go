@@ -73,11 +73,11 @@ func golden(t *testing.T, p Plan, name string) {
 
 func TestPlan(t *testing.T) {
 	p := PlanOf(parseFile(t, example), exampleFleet(t), planDay)
-	if p.NoReturn != "tear-down" || len(p.Stages) != 5 || !p.Stages[4].NoReturn || !p.Stages[4].Approval || p.Stages[2].Soak.Hours() != 24 || !p.Stages[2].Disruptive {
+	if p.NoReturn != "tear-down" || len(p.Stages) != 6 || !p.Stages[5].NoReturn || !p.Stages[5].Approval || p.Stages[3].Soak.Hours() != 24 || !p.Stages[3].Disruptive {
 		t.Errorf("got %+v", p.Stages)
 	}
 	prod := p.Environments[1]
-	if fmt.Sprint(prod.Clusters) != "[prod/orders prod/stock]" || prod.Limits[2] != (StageLimit{"switch-storage", 2}) || prod.Limits[0].Limit != 5 || prod.Waits == "" || p.Environments[0].Waits != "" {
+	if fmt.Sprint(prod.Clusters) != "[prod/orders prod/stock]" || prod.Limits[3] != (StageLimit{"switch-storage", 2}) || prod.Limits[0].Limit != 5 || prod.Waits == "" || p.Environments[0].Waits != "" {
 		t.Errorf("got %+v", prod)
 	}
 	if p.Environments[0].Limits[0].Limit != 20 {

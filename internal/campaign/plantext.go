@@ -56,6 +56,7 @@ func (p Plan) writeFacts(t *planText) {
 		t.fact("freeze", fmt.Sprintf("%s to %s%s: %s", f.From.Format("2006-01-02 15:04 MST"), f.To.Format("2006-01-02 15:04 MST"), where, f.Reason))
 	}
 	t.fact("budget", fmt.Sprintf("failed clusters that are borne: %s in the campaign, %s in an environment, %s in a stage of it", allowed(c.Budget.Campaign), allowed(c.Budget.Environment), allowed(c.Budget.Stage)))
+	c.replayFact(t)
 	p.writeSwitch(t)
 	if states, pairs := p.Path.Proved(); states > 0 {
 		t.fact("proof", fmt.Sprintf("%s, with %s of versions that meet in them, each allowed by a rule of the policy of %s", plural(states, "mixed state"), plural(pairs, "pair"), c.Product))

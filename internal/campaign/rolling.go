@@ -162,7 +162,7 @@ func (c Campaign) groupsOf(cl fleet.Cluster) PlanGroups {
 	return p
 }
 
-// Bound gives the steps of a rolling upgrade that take nodes out as long as the campaign's own settings may take for these many nodes. What the
+// Bound gives the steps of a rolling upgrade that take nodes out, and that of a replay, as long as the campaign's own settings may take for these many nodes. What the
 // strategy says is on top: for stopping, for waiting until enough nodes serve, and for a person. Other plans stay as they are.
 func (c Campaign) Bound(p strategy.Plan, cl fleet.Cluster) strategy.Plan {
 	nodes := 0
@@ -174,6 +174,9 @@ func (c Campaign) Bound(p strategy.Plan, cl fleet.Cluster) strategy.Plan {
 }
 
 func (c Campaign) bound(steps []strategy.Step, nodes int) []strategy.Step {
+	if c.replays() {
+		return c.boundReplay(steps)
+	}
 	if !c.Rolls() {
 		return steps
 	}

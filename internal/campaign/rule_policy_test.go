@@ -63,7 +63,7 @@ func TestAnUndoThatCouldNotGoOnIsNoDeadEnd(t *testing.T) {
 	now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 	camp := Defaults()
 	camp.Name, camp.Product, camp.From, camp.To, camp.Environments, camp.Schedule.Always = "up", "mariadb", "10.11", "11.8", []string{"qa"}, true
-	for stage, want := range map[string]string{strategy.StageVerify: strategy.StageSwitchStorage, strategy.StageCreate: ""} {
+	for stage, want := range map[string]string{strategy.StageReplay: strategy.StageSwitchStorage, strategy.StageVerify: "", strategy.StageCreate: ""} {
 		p := Progress{Ref: fleet.ClusterRef{Env: "qa", Name: "a"}, Stage: stage, Since: now.Add(-48 * time.Hour), Version: "11.8.6-MariaDB", Observed: now.Add(-time.Minute), Looked: now.Add(-time.Minute),
 			Seen: []Seen{{Role: fleet.RolePrimary, Version: "11.8.6-MariaDB"}, {Role: fleet.RoleReplica, Version: "10.11.19-MariaDB"}}}
 		d := Decide(Snapshot{Campaign: camp, Status: StatusRunning, Clusters: []Progress{p}}, now)[0]

@@ -17,7 +17,7 @@ func TestRehearsal(t *testing.T) {
 	camp.Soak = Soak{}
 	snap := Snapshot{Campaign: camp, Status: StatusRunning}
 	for _, name := range []string{"a", "b", "c"} {
-		snap.Clusters = append(snap.Clusters, Progress{Ref: fleet.ClusterRef{Env: "qa", Name: name}, Stage: strategy.StageVerify, Since: now.Add(-time.Hour), WayBack: &fleet.WayBack{Open: true}})
+		snap.Clusters = append(snap.Clusters, Progress{Ref: fleet.ClusterRef{Env: "qa", Name: name}, Stage: strategy.StageReplay, Since: now.Add(-time.Hour), WayBack: &fleet.WayBack{Open: true}})
 	}
 	say := func() string {
 		var all []string
@@ -39,6 +39,6 @@ func TestRehearsal(t *testing.T) {
 	want("at first", "a switch-storage\nb held: rehearsal: the way back of switch-storage has not been rehearsed: qa/a goes first\nc held: rehearsal: the way back of switch-storage has not been rehearsed: qa/a goes first")
 	snap.Clusters[1].Stage = strategy.StageSwitchStorage // somebody let b pass
 	want("b is past it", "a held: rehearsal: the way back of switch-storage has not been rehearsed: qa/b goes first\nb held: rehearsal: it is the one on which the way back of switch-storage is rehearsed\nc held: rehearsal: the way back of switch-storage has not been rehearsed: qa/b goes first")
-	snap.Clusters[1].Stage, snap.Clusters[1].Rehearsed = strategy.StageVerify, []string{strategy.StageSwitchStorage}
+	snap.Clusters[1].Stage, snap.Clusters[1].Rehearsed = strategy.StageReplay, []string{strategy.StageSwitchStorage}
 	want("b is back", "a switch-storage\nb switch-storage\nc switch-storage")
 }

@@ -1,6 +1,10 @@
 package campaign
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/windlass-db/windlass/internal/strategy"
+)
 
 // running is the reason of a cluster with a live action: it moves, and nothing else is started beside it.
 func (t *tick) running(c *candidate) Reason {
@@ -15,6 +19,9 @@ func (t *tick) running(c *candidate) Reason {
 	}
 	if a.Message != "" {
 		message += ": " + a.Message
+	}
+	if a.Held && a.Stage == strategy.StageReplay && a.Direction != string(strategy.Back) {
+		return Reason{Code: CodeReplay, Message: message, Release: fmt.Sprintf("a rule for each finding under replay.ignore in the campaign's file, or a person: windlass override %s --rule %s, or windlass abort %s", c.Ref, CodeReplay, c.Ref)}
 	}
 	return Reason{Code: CodeRunning, Message: message, Release: fmt.Sprintf("action %d ends", a.ID)}
 }

@@ -50,6 +50,7 @@ type ActionState struct {
 	Status    string    `json:"status"`
 	Step      string    `json:"step,omitempty"`
 	Message   string    `json:"message,omitempty"` // what it waits for
+	Held      bool      `json:"held,omitempty"`    // it waits for a person
 	StartedAt time.Time `json:"started_at"`
 }
 

@@ -54,6 +54,7 @@ func build(f *file, r *config.Report) Campaign {
 	checkFreezes(f, r, zone)
 	checkBudget(f, r)
 	checkSwitch(f, r)
+	checkReplay(f, r)
 	c := f.campaign(zone)
 	c.Policy, c.Bridges = readPolicy(f, r), readBridges(f, r)
 	return c

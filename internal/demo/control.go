@@ -34,6 +34,7 @@ soak:
   environments: 2s
 schedule: {always: true, every: 1s}
 budget: {campaign: 0, environment: 0, stage: 0}
+replay: {skip: {reason: the fleet of the demo has no store of captures yet, by: demo}}
 switch: {hold_ttl: 10s, drain: 1s, min_interval: 0s}
 record: {ttl: 1s}
 `

@@ -50,12 +50,12 @@ func (r *rollback) step(ctx context.Context, s api.CampaignStatus) error {
 	switch {
 	case !r.asked && p.Stage == strategy.StageSwitchStorage && p.Action == nil && s.At.Sub(p.Since) > onNew:
 		r.since = p.Since
-		if err := r.client.Rollback(ctx, r.campaign, api.RollbackRequest{Ref: r.ref, To: strategy.StageVerify, Why: "the demo shows the way back"}); err != nil {
+		if err := r.client.Rollback(ctx, r.campaign, api.RollbackRequest{Ref: r.ref, To: strategy.StageReplay, Why: "the demo shows the way back"}); err != nil {
 			return err
 		}
 		r.asked = true
 		fmt.Fprintf(r.out, "  %s goes back to 10.11, with the writes made on 11.8.\n", r.ref)
-	case r.asked && !r.back && p.Stage == strategy.StageVerify && p.Action == nil:
+	case r.asked && !r.back && p.Stage == strategy.StageReplay && p.Action == nil:
 		if err := r.prove(ctx); err != nil {
 			return err
 		}

@@ -60,9 +60,11 @@ type Assignment struct {
 	Cluster  fleet.Cluster     `json:"cluster"` // as the state knows it now: inventory and the cells that were made
 	Plan     strategy.Plan     `json:"plan"`
 	Steps    []StepRecord      `json:"steps"`
-	Turned   bool              `json:"turned"`           // the action has turned round
-	Abort    bool              `json:"abort"`            // a person asked it to turn round
-	Reason   string            `json:"reason,omitempty"` // why it turned
+	// Overrides are those of the campaign that are for this cluster and stage.
+	Overrides []campaign.Override `json:"overrides,omitempty"`
+	Turned    bool                `json:"turned"`           // the action has turned round
+	Abort     bool                `json:"abort"`            // a person asked it to turn round
+	Reason    string              `json:"reason,omitempty"` // why it turned
 }
 
 // StepRecord is one step's row in the journal. It is written before and after every act.
@@ -78,7 +80,7 @@ type StepRecord struct {
 	FinishedAt time.Time       `json:"finished_at,omitzero"`
 	Outputs    *Outputs        `json:"outputs,omitempty"`
 	Unbegun    bool            `json:"unbegun,omitempty"` // it waits, and no act of it has begun; absent: one may have
-	Held       bool            `json:"held,omitempty"`    // it is the gate that it waits at
+	Held       bool            `json:"held,omitempty"`    // it waits at the gate, or for a person's word on what it saw
 }
 
 // Outputs are facts that a step makes known to the rest; the state merges them in the same transaction as the record.
@@ -140,6 +142,7 @@ type Observation struct {
 	Message    string        // one line: what is there, or what is missing
 	Progress   float64       // 0 to 1 where it can be told
 	RetryAfter time.Duration // of a step that only looks, when it is not there; 0: the engine's default
+	Held       bool          // of a step that only looks, when it is not there: it waits for a person's word, and that is told
 }
 
 // Result is what an act, or its undo, came to.

@@ -239,7 +239,7 @@ func (r *run) interrupted(ctx context.Context, i int, h half) (verdict, Ending, 
 type note struct {
 	Result
 	act  bool // the act is to be tried
-	held bool // the gate holds the step before it begins
+	held bool // the gate holds the step before it begins, or it waits for a person's word
 }
 
 // look observes. It answers there, or refused, or a note of what is missing or unknown.
@@ -252,6 +252,7 @@ func (r *run) look(ctx context.Context, i int, h half) (n note, there bool, v ve
 		return note{}, false, 0, lost
 	}
 	n = note{Result: Result{Status: obs.Status, Message: obs.Message, Progress: obs.Progress, Checks: obs.Checks, Output: obs.Output, RetryAfter: obs.RetryAfter}}
+	n.held = obs.Held && !obs.There
 	var refusal *Refusal
 	switch {
 	case errors.As(oerr, &refusal):

@@ -339,7 +339,7 @@ func (l *lane) prepare(ctx context.Context, w way) error {
 			return err
 		}
 	}
-	at := map[way]string{forward: strategy.StageVerify, turning: strategy.StageVerify, back: strategy.StageSwitchStorage}[w]
+	at := map[way]string{forward: strategy.StageReplay, turning: strategy.StageReplay, back: strategy.StageSwitchStorage}[w]
 	if p.Stage == at {
 		if w == back {
 			return nil
@@ -349,7 +349,7 @@ func (l *lane) prepare(ctx context.Context, w way) error {
 		}
 	}
 	// A failed undo has left the primary in green, with the stage not completed: forward, it completes at once.
-	for _, step := range map[string][]way{strategy.StageVerify: {forward, back}, strategy.StageSwitchStorage: {back}}[p.Stage] {
+	for _, step := range map[string][]way{strategy.StageReplay: {forward, back}, strategy.StageSwitchStorage: {back}}[p.Stage] {
 		if err := l.start(ctx, step); err != nil {
 			return err
 		}
@@ -372,7 +372,7 @@ func (l *lane) prepare(ctx context.Context, w way) error {
 // start begins an action, as an operator would.
 func (l *lane) start(ctx context.Context, w way) error {
 	if w == back {
-		return l.client.Rollback(ctx, campaignName, api.RollbackRequest{Ref: ref, To: strategy.StageVerify, Why: "a case of the way back"})
+		return l.client.Rollback(ctx, campaignName, api.RollbackRequest{Ref: ref, To: strategy.StageReplay, Why: "a case of the way back"})
 	}
 	// What the watch saw last may be a node that was just being started again, and holds until the next look.
 	ctx, cancel := context.WithTimeout(ctx, patience/3)

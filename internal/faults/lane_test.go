@@ -269,7 +269,7 @@ func (l *lane) prepareState(ctx context.Context) error {
 			kinds = append(kinds, engine.KindVersion{Kind: step.Kind, Version: step.Version})
 		}
 	}
-	for _, stage := range []string{strategy.StageCreate, strategy.StageVerify} {
+	for _, stage := range []string{strategy.StageCreate, strategy.StageVerify, strategy.StageReplay} {
 		if _, err := st.Launch(ctx, campaignName, "", "test", campaign.Decide); err != nil {
 			return err
 		}

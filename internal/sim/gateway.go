@@ -30,6 +30,7 @@ type gateway struct {
 	inFlight int
 	sessions []*client
 	lastHeld map[string]float64 // by switch
+	capture  bool
 }
 
 type hold struct {
@@ -89,7 +90,7 @@ func (g *gateway) crash(back time.Duration) {
 	g.up = false
 	g.boots++
 	g.open("crashed")
-	g.inFlight, g.sessions, g.route = 0, nil, nil
+	g.inFlight, g.sessions, g.route, g.capture = 0, nil, nil, false
 	g.w.s.in(back, func() {
 		if !g.gone {
 			g.up = true

@@ -30,16 +30,22 @@ func scenarios() map[string]Config {
 		"not ours":                           func() Config { c := base; c.Owned = false; return c }(),
 		"the switch is called off":           with(Script{Lag: 1}),
 		"rolled back to the beginning":       with(Script{Hiccup: true, RollbackFrom: strategy.StageSwitchGateway}),
+		"rolled back while it captures":      with(Script{Hiccup: true, RollbackFrom: strategy.StageSwitchGateway, KeepCapture: true}),
+		"a query is answered otherwise":      with(Script{Differs: true}),
 		"rolled back, and it stays so":       with(Script{RollbackFrom: strategy.StageSwitchGateway, Stay: true}),
-		"the switch back is called off":      with(Script{RollbackFrom: strategy.StageSwitchStorage, RollbackTo: strategy.StageVerify, Lag: 2}),
+		"the switch back is called off":      with(Script{RollbackFrom: strategy.StageSwitchStorage, RollbackTo: strategy.StageReplay, Lag: 2}),
 		"the undo of a switch is called off": with(Script{Refuse: strategy.WatchWayBack, RefuseLook: 1, Lag: 2}),
 	}
 	// A comparison is broken off where it holds replicas: by its deadline, and by a person. Killed there as well, another
 	// holder finds it so (trap 35).
 	const held = "verify/forward/0-verify-data/save/after"
-	all["a comparison hangs"] = with(Script{Hang: true})
-	all["a comparison is aborted"] = with(Script{Hang: true, AbortAt: held})
-	all["a comparison is aborted, with hiccups"] = with(Script{Hang: true, AbortAt: held, Hiccup: true})
+	all["a comparison hangs"] = with(Script{Hang: strategy.VerifyData})
+	all["a comparison is aborted"] = with(Script{Hang: strategy.VerifyData, AbortAt: held})
+	all["a comparison is aborted, with hiccups"] = with(Script{Hang: strategy.VerifyData, AbortAt: held, Hiccup: true})
+	const heldByReplay = "replay/forward/2-replay-queries/save/after"
+	all["a replay hangs"] = with(Script{Hang: strategy.ReplayQueries})
+	all["a replay is aborted"] = with(Script{Hang: strategy.ReplayQueries, AbortAt: heldByReplay})
+	all["a replay is aborted, with hiccups"] = with(Script{Hang: strategy.ReplayQueries, AbortAt: heldByReplay, Hiccup: true})
 	for stage, k := range lastOf {
 		all["refused: "+stage] = with(Script{Refuse: k.kind, RefuseLook: k.look})
 		all["refused with hiccups: "+stage] = with(Script{Hiccup: true, Refuse: k.kind, RefuseLook: k.look + 1})
@@ -51,10 +57,10 @@ func scenarios() map[string]Config {
 			case st.PointOfNoReturn:
 				all["stuck: "+string(step.Kind)] = with(Script{Stuck: step.Kind})
 			case h.Release.Observe != nil:
-				all["its release is stuck: "+string(step.Kind)] = with(Script{Hang: true, Stuck: step.Kind, StuckBack: true})
+				all["its release is stuck: "+string(step.Kind)] = with(Script{Hang: step.Kind, Stuck: step.Kind, StuckBack: true})
 			case h.Back.Observe != nil:
 				all["its undo is stuck: "+string(step.Kind)] = with(Script{Refuse: lastOf[st.Name].kind, RefuseLook: lastOf[st.Name].look, Stuck: step.Kind, StuckBack: true})
-				all["the way back is stuck: "+string(step.Kind)] = with(Script{RollbackFrom: strategy.StageSwitchGateway, Stuck: step.Kind, StuckBack: true})
+				all["the way back is stuck: "+string(step.Kind)] = with(Script{RollbackFrom: strategy.StageSwitchGateway, Stuck: step.Kind, StuckBack: true, KeepCapture: step.Kind == strategy.StartCapture})
 			}
 		}
 	}
@@ -68,6 +74,7 @@ var lastOf = map[string]struct {
 }{
 	strategy.StageCreate:        {strategy.ProvisionGateway, 2},
 	strategy.StageVerify:        {strategy.VerifyData, 2},
+	strategy.StageReplay:        {strategy.EndCapture, 1},
 	strategy.StageSwitchStorage: {strategy.WatchWayBack, 1},
 	strategy.StageSwitchGateway: {strategy.DrainGateway, 1},
 }

@@ -19,7 +19,7 @@ import (
 // ports are the capabilities over the world.
 func (w *world) ports() bluegreen.Ports {
 	return bluegreen.Ports{
-		Provisioner: provisioner{w}, Storage: storage{w}, Switcher: switcher{w}, DataChecker: checker{w}, Gateways: gateways{w}, Records: records{w},
+		Provisioner: provisioner{w}, Storage: storage{w}, Switcher: switcher{w}, DataChecker: checker{w}, Capturer: capturer{w}, Replayer: replayer{w}, Gateways: gateways{w}, Records: records{w},
 		SwitchPoints: append(mysql.Points(), mysql.UndoPoints()...),
 	}
 }

@@ -145,8 +145,10 @@ func newRunner(cfg Config) (*runner, error) {
 	for _, f := range cfg.Faults {
 		r.faults[f.Edge] = append(r.faults[f.Edge], f.Victim)
 	}
-	r.w.demoted, r.w.comparing = r.demoted, r.comparing
+	r.w.demoted, r.w.differs = r.demoted, r.differs
+	r.w.comparing, r.w.replaying = r.hanging(strategy.VerifyData), r.hanging(strategy.ReplayQueries)
 	r.c = testCampaign(cfg.Envs, cfg.Limit)
+	r.c.Replay.KeepCapture = cfg.Script.KeepCapture
 	var specs []fleet.Cluster
 	for _, env := range cfg.Envs {
 		for i := range cfg.Clusters {
@@ -301,10 +303,17 @@ func (r *runner) primaryCell(ref fleet.ClusterRef) string {
 	return ""
 }
 
-// endedWhere looks, when a comparison has ended, whether every replica runs, and when a storage switch has ended, whether the primary is in the cell that its outcome says: one that went
+// endedWhere looks, when a comparison or a replay has ended, whether every replica runs and no gateway captures, and when a storage switch has ended, whether the primary is in the cell that its outcome says: one that went
 // back has left it where it was. A cluster without a primary in that moment says nothing.
 func (r *runner) endedWhere(ref fleet.ClusterRef, began string, p strategy.Plan, o engine.Outcome) {
-	if p.Stage == strategy.StageVerify {
+	if p.Stage == strategy.StageReplay && o != engine.NeedsHuman && !(r.c.Replay.KeepCapture && o == engine.Completed && p.Direction == strategy.Forward) {
+		for _, g := range r.w.cluster(fleet.Cluster{Env: ref.Env, Name: ref.Name}).gateways {
+			if g.capture && !g.gone {
+				r.s.fail("%s: %s %s ended as %s, and %s captures", ref, p.Stage, p.Direction, o, g.spec.Name)
+			}
+		}
+	}
+	if p.Stage == strategy.StageVerify || p.Stage == strategy.StageReplay {
 		for _, sv := range r.w.cluster(fleet.Cluster{Env: ref.Env, Name: ref.Name}).order {
 			switch {
 			case sv.source == "" || sv.running || sv.gone:

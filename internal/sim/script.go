@@ -28,8 +28,12 @@ type Script struct {
 	RollbackFrom, RollbackTo string
 	// Stay ends the run when the rollback has ended, with the cluster rolled back.
 	Stay bool
-	// Hang lets the first comparison hang while it holds replicas, until it is broken off.
-	Hang bool
+	// Hang lets the first comparison or replay, whichever step it names, hang while it holds replicas, until it is broken off.
+	Hang strategy.Kind
+	// Differs lets the new version answer a query otherwise, until a person rules that it does not count, some time after the verdict.
+	Differs bool
+	// KeepCapture lets the capture go on after the verdict.
+	KeepCapture bool
 	// AbortAt aborts the action when it comes to that edge, once.
 	AbortAt string
 	// AbortTold lets the supervisor stand there until its heartbeat has told it.
@@ -41,6 +45,8 @@ type scriptState struct {
 	stuck      int64 // the action that is stuck
 	demotions  int
 	hung       bool
+	ruled      bool // a person is to rule on the difference, or has
+	ruledAt    time.Time
 	aborted    bool
 	rolledBack bool
 }
@@ -70,17 +76,33 @@ func (r *runner) scripted(list []engine.Handler) []engine.Handler {
 	return list
 }
 
-// comparing hangs, once.
-func (r *runner) comparing(ctx context.Context) error {
-	if !r.cfg.Script.Hang || r.script.hung {
-		return nil
+// hanging is a step that hangs, once.
+func (r *runner) hanging(k strategy.Kind) func(ctx context.Context) error {
+	return func(ctx context.Context) error {
+		if r.cfg.Script.Hang != k || r.script.hung {
+			return nil
+		}
+		r.script.hung = true
+		return r.s.sleep(ctx, 24*time.Hour)
 	}
-	r.script.hung = true
-	return r.s.sleep(ctx, 24*time.Hour)
+}
+
+// differs is so until a quarter of a minute after it was first seen: then a person has ruled on it.
+func (r *runner) differs() bool {
+	if !r.cfg.Script.Differs {
+		return false
+	}
+	if !r.script.ruled {
+		r.script.ruled, r.script.ruledAt = true, r.s.now.Add(15*time.Second)
+	}
+	return r.s.now.Before(r.script.ruledAt)
 }
 
 // demoted lags the elect, at the n-th demotion: one write that it does not have yet is on the old primary.
 func (r *runner) demoted(elect *server) {
+	if r.w.unproved(elect.c.ref) {
+		r.s.fail("%s: a storage switch has begun without a verdict that passes", elect.c.ref)
+	}
 	if r.script.demotions++; r.script.demotions == r.cfg.Script.Lag {
 		elect.frozen = r.s.now.Add(20 * time.Second)
 		old := elect.c.servers[elect.source]

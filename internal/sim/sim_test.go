@@ -26,7 +26,7 @@ func TestACampaignArrives(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%+v", rep)
-	if rep.Outcomes[engine.Completed] != 30 || len(rep.Outcomes) != 1 || rep.Resumed != 0 || rep.Mended != 0 || rep.ClientErrs != 0 || rep.Unknown != 0 {
+	if rep.Outcomes[engine.Completed] != 36 || len(rep.Outcomes) != 1 || rep.Resumed != 0 || rep.Mended != 0 || rep.ClientErrs != 0 || rep.Unknown != 0 {
 		t.Errorf("an undisturbed campaign came to %+v", rep)
 	}
 }

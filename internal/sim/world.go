@@ -31,8 +31,12 @@ type world struct {
 	demoted  func(elect *server) // when a server was made read-only for a switch
 	// comparing is called while a comparison holds replicas; its error breaks the comparison off there.
 	comparing func(ctx context.Context) error
-	busy      time.Time // an action came to an edge
-	hurt      bool      // something was killed in this run
+	replaying func(ctx context.Context) error // the same of a replay
+	differs   func() bool                     // whether the new version answers otherwise, and nobody has ruled on it
+	replays   map[string]*keptReplay          // what is counted of each replay
+	passed    map[fleet.ClusterRef]bool       // a verdict has passed
+	busy      time.Time                       // an action came to an edge
+	hurt      bool                            // something was killed in this run
 	trace     func(format string, args ...any)
 
 	strides, undoStrides []stride // a switch's
@@ -66,7 +70,8 @@ type resource struct {
 }
 
 func newWorld(s *sched) *world {
-	w := &world{s: s, things: map[string]*resource{}, terms: map[string]int64{}, records: map[string]*record{}, trace: func(string, ...any) {}, demoted: func(*server) {}, comparing: func(context.Context) error { return nil }, strides: strides, undoStrides: undoStrides, busy: s.now}
+	w := &world{s: s, things: map[string]*resource{}, terms: map[string]int64{}, records: map[string]*record{}, trace: func(string, ...any) {}, demoted: func(*server) {}, comparing: func(context.Context) error { return nil }, replaying: func(context.Context) error { return nil }, differs: func() bool { return false },
+		replays: map[string]*keptReplay{}, passed: map[fleet.ClusterRef]bool{}, strides: strides, undoStrides: undoStrides, busy: s.now}
 	s.probe = w.probe
 	return w
 }

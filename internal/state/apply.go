@@ -224,7 +224,11 @@ func (s *Store) applyCampaign(ctx context.Context, tx *sql.Tx, c campaign.Campai
 		}
 		out.What = "changed" // its file is the same, and the fleet has other clusters
 	}
-	return out, s.event(ctx, tx, Event{Kind: "campaign-applied", Campaign: c.Name, Who: who, Message: fmt.Sprintf("%s %s → %s by %s, %d clusters", c.Product, c.From, c.To, c.Strategy, len(selected))})
+	e := Event{Kind: "campaign-applied", Campaign: c.Name, Who: who, Message: fmt.Sprintf("%s %s → %s by %s, %d clusters", c.Product, c.From, c.To, c.Strategy, len(selected))}
+	if skip, skipped := c.ReplaySkipped(); skipped {
+		e.Loud, e.Message = true, e.Message+"; "+skip.String()
+	}
+	return out, s.event(ctx, tx, e)
 }
 
 // leave takes those clusters out of a campaign that it does not select any more. One that has moved stays in it: half of

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/strategy"
@@ -97,6 +98,11 @@ func (s *Store) lease(ctx context.Context, tx *sql.Tx, c candidate, holder strin
 	if a.Steps, err = steps(ctx, tx, c.id); err != nil {
 		return nil, err
 	}
+	overrides, err := rules[campaign.Override](ctx, tx, c.campaign, "override", func(o *campaign.Override, id int64) { o.ID = id })
+	if err != nil {
+		return nil, err
+	}
+	a.Overrides = campaign.OverridesOf(overrides, c.ref, c.plan.Stage, now)
 	if c.status != "waiting" { // taking up a waiting action again, every few seconds, is no transition
 		kind, msg := "action-leased", "leased by "+holder
 		if c.status == "leased" {
@@ -202,7 +208,7 @@ func (s *Store) Record(ctx context.Context, action, term int64, rec engine.StepR
 		if rec.Phase == engine.Waiting {
 			message = fmt.Sprintf("%s: %s", rec.Kind, rec.Message)
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE actions SET message = $1 WHERE id = $2`, message, action); err != nil {
+		if _, err := tx.ExecContext(ctx, `UPDATE actions SET message = $1, held = $2 WHERE id = $3`, message, b2i(rec.Held), action); err != nil {
 			return err
 		}
 		old := before[rec.Index]

@@ -131,7 +131,7 @@ func TestNoPrimaryIsLoudOnce(t *testing.T) {
 	see(fleet.RolePrimary, fleet.RoleReplica)
 	expect("no-primary primary-seen")
 
-	for _, stage := range []string{"create", "verify", "switch-storage"} {
+	for _, stage := range []string{"create", "verify", "replay", "switch-storage"} {
 		_, err := s.Launch(ctx, "c", "", "me", next(1))
 		must(t, err)
 		a := lease(t, s, "h")

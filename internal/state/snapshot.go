@@ -28,7 +28,7 @@ func (s *Store) snapshot(ctx context.Context, tx *sql.Tx, name string) (campaign
 	}
 	snap := campaign.Snapshot{Campaign: c, Status: status}
 	if snap.Clusters, err = rows(ctx, tx, scanProgress, `SELECT p.env, p.cluster, p.stage, p.since, p.done, p.failure, p.attention, p.way_back, o.at, o.version, o.version_at, o.unknown, o.seen, o.received_at,
-			a.id, a.stage, a.direction, a.status, a.message, a.created_at
+			a.id, a.stage, a.direction, a.status, a.message, a.held, a.created_at
 		FROM progress p
 		LEFT JOIN actions a ON a.env = p.env AND a.cluster = p.cluster AND a.campaign = p.campaign AND a.ended_at = 0
 		LEFT JOIN observations o ON o.env = p.env AND o.cluster = p.cluster
@@ -53,9 +53,9 @@ func scanProgress(r *sql.Rows) (campaign.Progress, error) {
 	var since int64
 	var done, failure, wayBack, version, unknown, together sql.NullString
 	var looked, seen, received sql.NullInt64
-	var id, created sql.NullInt64
+	var id, created, held sql.NullInt64
 	var stage, direction, status, message sql.NullString
-	if err := r.Scan(&p.Ref.Env, &p.Ref.Name, &p.Stage, &since, &done, &failure, &p.Attention, &wayBack, &looked, &version, &seen, &unknown, &together, &received, &id, &stage, &direction, &status, &message, &created); err != nil {
+	if err := r.Scan(&p.Ref.Env, &p.Ref.Name, &p.Stage, &since, &done, &failure, &p.Attention, &wayBack, &looked, &version, &seen, &unknown, &together, &received, &id, &stage, &direction, &status, &message, &held, &created); err != nil {
 		return p, err
 	}
 	p.Since = fromMicros(since)
@@ -82,7 +82,7 @@ func scanProgress(r *sql.Rows) (campaign.Progress, error) {
 	p.Version, p.Unknown = version.String, unknown.String
 	p.Observed, p.Looked, p.Received = fromMicros(seen.Int64), fromMicros(looked.Int64), fromMicros(received.Int64)
 	if id.Valid {
-		p.Action = &campaign.ActionState{ID: id.Int64, Stage: stage.String, Direction: direction.String, Status: status.String, Message: message.String, StartedAt: fromMicros(created.Int64)}
+		p.Action = &campaign.ActionState{ID: id.Int64, Stage: stage.String, Direction: direction.String, Status: status.String, Message: message.String, Held: held.Int64 != 0, StartedAt: fromMicros(created.Int64)}
 	}
 	return p, nil
 }

@@ -261,7 +261,7 @@ func TestRollbackGoesStageByStageAndStays(t *testing.T) {
 	s, _, _ := world(t, 1)
 	ref := fleet.ClusterRef{Env: "qa", Name: "c00"}
 	forwardTo(t, s, strategy.StageSwitchGateway)
-	must(t, s.Rollback(ctx, "c", ref, strategy.StageVerify, "me", "slow"))
+	must(t, s.Rollback(ctx, "c", ref, strategy.StageReplay, "me", "slow"))
 	for _, want := range []string{strategy.StageSwitchGateway, strategy.StageSwitchStorage} {
 		if a := progress(t, s).Action; a == nil || a.Stage != want || a.Direction != "back" {
 			t.Fatalf("action %+v, want %s back", a, want)
@@ -269,7 +269,7 @@ func TestRollbackGoesStageByStageAndStays(t *testing.T) {
 		through(t, s, engine.Completed)
 	}
 	p := progress(t, s)
-	if p.Stage != strategy.StageVerify || p.Action != nil || !strings.Contains(p.Attention, "resume") {
+	if p.Stage != strategy.StageReplay || p.Action != nil || !strings.Contains(p.Attention, "resume") {
 		t.Errorf("after the rollback: %+v", p)
 	}
 	must(t, s.Resume(ctx, "c", campaign.Pause{Env: "qa", Cluster: "c00", Who: "me", Why: "mended"}))
@@ -459,7 +459,7 @@ func TestProgressTellsWhenEachStageEnded(t *testing.T) {
 	s, c, _ := world(t, 1)
 	ref := fleet.ClusterRef{Env: "qa", Name: "c00"}
 	began := c.Now()
-	for _, stage := range []string{strategy.StageCreate, strategy.StageVerify, strategy.StageSwitchStorage} {
+	for _, stage := range []string{strategy.StageCreate, strategy.StageVerify, strategy.StageReplay, strategy.StageSwitchStorage} {
 		c.add(time.Hour)
 		forwardTo(t, s, stage)
 	}
@@ -470,12 +470,12 @@ func TestProgressTellsWhenEachStageEnded(t *testing.T) {
 		}
 		return strings.Join(all, " ")
 	}
-	if got, want := ends(), "create+1h0m0s verify+2h0m0s switch-storage+3h0m0s"; got != want {
+	if got, want := ends(), "create+1h0m0s verify+2h0m0s replay+3h0m0s switch-storage+4h0m0s"; got != want {
 		t.Errorf("stage ends %q, want %q", got, want)
 	}
-	must(t, s.Rollback(ctx, "c", ref, strategy.StageVerify, "mira", "to try it"))
+	must(t, s.Rollback(ctx, "c", ref, strategy.StageReplay, "mira", "to try it"))
 	through(t, s, engine.Completed)
-	if got, want := ends(), "create+1h0m0s verify+2h0m0s"; got != want {
+	if got, want := ends(), "create+1h0m0s verify+2h0m0s replay+3h0m0s"; got != want {
 		t.Errorf("after the rollback: stage ends %q, want %q", got, want)
 	}
 	c.add(time.Minute)
@@ -538,7 +538,7 @@ func TestARollbackIsARehearsal(t *testing.T) {
 	c.Rehearse = strategy.StageSwitchStorage
 	must(t, s.ApplyCampaign(ctx, c, []fleet.ClusterRef{ref}, "me"))
 	forwardTo(t, s, strategy.StageSwitchStorage)
-	must(t, s.Rollback(ctx, "c", ref, strategy.StageVerify, "me", "rehearsal"))
+	must(t, s.Rollback(ctx, "c", ref, strategy.StageReplay, "me", "rehearsal"))
 	if p := progress(t, s); len(p.Rehearsed) != 0 {
 		t.Errorf("rehearsed before it is back: %v", p.Rehearsed)
 	}

@@ -6,6 +6,7 @@ import "time"
 const (
 	StageCreate        = "create"
 	StageVerify        = "verify"
+	StageReplay        = "replay"
 	StageSwitchStorage = "switch-storage"
 	StageSwitchGateway = "switch-gateway"
 	StageTearDown      = "tear-down"
@@ -19,6 +20,11 @@ const (
 	CatchUp          Kind = "catch-up"
 	ProvisionGateway Kind = "provision-gateway"
 	VerifyData       Kind = "verify-data"
+	CheckReplay      Kind = "check-replay"
+	StartCapture     Kind = "start-capture"
+	ReplayQueries    Kind = "replay-queries"
+	JudgeReplay      Kind = "judge-replay"
+	EndCapture       Kind = "end-capture"
 	Preflight        Kind = "preflight"
 	SwitchStorage    Kind = "switch-storage"
 	ProveWrites      Kind = "prove-writes"
@@ -32,7 +38,7 @@ const (
 	RemoveNodes      Kind = "remove-nodes"
 )
 
-// BlueGreen is the path of H6 to H12: a whole new cell beside the old one, verified, then storage and
+// BlueGreen is the path of H6 to H12: a whole new cell beside the old one, verified, tried with production's queries, then storage and
 // gateways switched one after the other, never in one step, and the old cell torn down last.
 func BlueGreen() Strategy {
 	return Strategy{Name: "bluegreen", Stages: []Stage{
@@ -50,6 +56,16 @@ func BlueGreen() Strategy {
 			Name: StageVerify, Summary: "Compare every row of blue and green at one and the same position.",
 			Steps: []Step{
 				{VerifyData, 1, "checksum the rows in chunks at one GTID", "no chunk differs", "", 24 * time.Hour},
+			},
+		},
+		{
+			Name: StageReplay, Summary: "Replay production's queries on the new version, and let the switch begin only if their verdict passes.",
+			Steps: []Step{
+				{CheckReplay, 1, "nothing: looks at what a replay needs", "a green node that nobody uses can be asked, and what the gateway captures can be kept and read", "", 10 * time.Minute},
+				{StartCapture, 1, "let the blue gateway capture its clients' statements", "it says that it captures", "stop capturing", 10 * time.Minute},
+				{ReplayQueries, 1, "run them on a green node, some time later and at the same cadence, and compare answers and times", "they are enough, by time and by share", "", 14 * 24 * time.Hour},
+				{JudgeReplay, 1, "nothing: judges by the campaign's rules what was counted", "the verdict passes, or a person has overridden it", "", 30 * 24 * time.Hour},
+				{EndCapture, 1, "stop capturing", "the blue gateway says that it does not capture", "", 10 * time.Minute},
 			},
 		},
 		{

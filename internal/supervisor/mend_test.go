@@ -184,6 +184,8 @@ func TestARestartedPrimaryIsOpenedInTheMiddleOfAnAct_trap2(t *testing.T) {
 	start()
 	eventually(t, "verify has ended", at("verify"))
 	start()
+	eventually(t, "replay has ended", at("replay"))
+	start()
 	<-in
 	before := d.tried()
 	d.restart()

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/windlass-db/windlass/internal/api"
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/strategy"
 )
 
 // Server is what the supervisor asks of the server; *api.Agent gives it.
@@ -52,6 +54,7 @@ type Config struct {
 	Covers func(c fleet.Cluster) bool
 
 	Slots      int           // actions at once; 0: 4
+	Replays    int           // beside them, actions that replay queries, which take days; 0: 16
 	Poll       time.Duration // between two questions for work; 0: 1 s
 	WatchEvery time.Duration // between two looks at a cluster; 0: 10 s
 	// NoReopen leaves a restarted primary to somebody else: a failover tool that promotes another node in the same moment would make two.
@@ -75,6 +78,9 @@ func New(cfg Config) *Supervisor {
 	if cfg.Slots == 0 {
 		cfg.Slots = 4
 	}
+	if cfg.Replays == 0 {
+		cfg.Replays = 16
+	}
 	if cfg.Poll == 0 {
 		cfg.Poll = time.Second
 	}
@@ -90,21 +96,39 @@ func New(cfg Config) *Supervisor {
 // Run works until the context ends, then gives back what it holds.
 func (s *Supervisor) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
+	others, replays := apart(s.cfg.Handlers.Kinds())
 	for slot := range s.cfg.Slots {
-		g.Go(func() error { s.work(ctx, slot); return nil })
+		g.Go(func() error { s.work(ctx, slot, others); return nil })
+	}
+	if len(replays) > 0 {
+		g.Go(func() error { s.workBeside(ctx, replays); return nil })
 	}
 	g.Go(func() error { s.watch(ctx); return nil })
 	return g.Wait()
+}
+
+// apart divides the kinds of steps into those of a replay, which takes days and has slots of its own, and all others: a slot is given what it
+// asks for, and a switch never waits for a replay to end.
+func apart(kinds []engine.KindVersion) (others, replays []engine.KindVersion) {
+	stage, _ := strategy.BlueGreen().Stage(strategy.StageReplay)
+	for _, k := range kinds {
+		if slices.ContainsFunc(stage.Steps, func(s strategy.Step) bool { return s.Kind == k.Kind }) {
+			replays = append(replays, k)
+		} else {
+			others = append(others, k)
+		}
+	}
+	return others, replays
 }
 
 // mostBackoff bounds the wait while the server is away.
 const mostBackoff = 30 * time.Second
 
 // work is one slot: lease, run, again.
-func (s *Supervisor) work(ctx context.Context, slot int) {
+func (s *Supervisor) work(ctx context.Context, slot int, kinds []engine.KindVersion) {
 	pause := s.cfg.Poll
 	for ctx.Err() == nil {
-		busy, err := s.once(ctx)
+		busy, err := s.once(ctx, kinds)
 		switch {
 		case err != nil && ctx.Err() == nil:
 			s.cfg.Log.Warn("no work could be had or done", "env", s.cfg.Env, "slot", slot, "err", err)
@@ -121,32 +145,85 @@ func (s *Supervisor) work(ctx context.Context, slot int) {
 	}
 }
 
-// once leases an action and runs it as far as it goes.
-func (s *Supervisor) once(ctx context.Context) (bool, error) {
-	var clock engine.Clock = engine.SystemClock{}
-	if s.cfg.Engine.Clock != nil {
-		clock = s.cfg.Engine.Clock
+// workBeside runs up to Config.Replays actions of those kinds at once. One asks for all of them: what takes days is not asked for by sixteen each second.
+func (s *Supervisor) workBeside(ctx context.Context, kinds []engine.KindVersion) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	slots := make(chan struct{}, s.cfg.Replays)
+	pause := s.cfg.Poll
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case slots <- struct{}{}: // before it asks: what is leased is run at once
+		}
+		a, asked, err := s.lease(ctx, kinds)
+		if a != nil {
+			pause = s.cfg.Poll
+			running.Go(func() {
+				defer func() { <-slots }()
+				if err := s.run(ctx, a, asked); err != nil && ctx.Err() == nil {
+					s.cfg.Log.Warn("a replay was not done", "env", s.cfg.Env, "err", err)
+				}
+			})
+			continue
+		}
+		<-slots
+		switch {
+		case err != nil && ctx.Err() == nil:
+			s.cfg.Log.Warn("no replay could be had", "env", s.cfg.Env, "err", err)
+			pause = min(2*pause, mostBackoff)
+		default:
+			pause = s.cfg.Poll
+		}
+		if sleep(ctx, pause) != nil {
+			return
+		}
 	}
-	asked := clock.Now() // the lease counts from before the request (trap 6)
-	request, cancel := lingering(ctx, 30*time.Second)
-	a, err := s.cfg.Server.Lease(request, s.cfg.Name, s.cfg.Handlers.Kinds())
-	cancel()
+}
+
+// once leases an action and runs it as far as it goes.
+func (s *Supervisor) once(ctx context.Context, kinds []engine.KindVersion) (bool, error) {
+	a, asked, err := s.lease(ctx, kinds)
 	if err != nil || a == nil {
 		return false, err
 	}
+	if err := s.run(ctx, a, asked); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+func (s *Supervisor) clock() engine.Clock {
+	if s.cfg.Engine.Clock != nil {
+		return s.cfg.Engine.Clock
+	}
+	return engine.SystemClock{}
+}
+
+// lease asks for an action; nil if there is none. The lease counts from before the request (trap 6).
+func (s *Supervisor) lease(ctx context.Context, kinds []engine.KindVersion) (*engine.Assignment, time.Time, error) {
+	asked := s.clock().Now()
+	request, cancel := lingering(ctx, 30*time.Second)
+	defer cancel()
+	a, err := s.cfg.Server.Lease(request, s.cfg.Name, kinds)
+	return a, asked, err
+}
+
+func (s *Supervisor) run(ctx context.Context, a *engine.Assignment, asked time.Time) error {
 	o := s.cfg.Engine
 	o.LeasedAt, o.Log = asked, s.cfg.Log
 	s.leases.add(*a)
 	defer s.leases.remove(*a)
-	_, err = engine.Run(ctx, s.cfg.Server, s.cfg.Handlers, *a, o)
+	_, err := engine.Run(ctx, s.cfg.Server, s.cfg.Handlers, *a, o)
 	if errors.Is(err, engine.ErrFenced) || errors.Is(err, engine.ErrLeaseLost) {
 		s.cfg.Log.Warn("somebody else may have the action now", "env", s.cfg.Env, "cluster", a.Cluster.Name, "action", a.ActionID, "term", a.Term, "err", err)
-		return true, nil
+		return nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("action %d of %s: %w", a.ActionID, a.Cluster.Ref(), err)
+		return fmt.Errorf("action %d of %s: %w", a.ActionID, a.Cluster.Ref(), err)
 	}
-	return true, nil
+	return nil
 }
 
 // watch looks at every cluster of the environment, a few at a time, and tells the server.

@@ -68,6 +68,11 @@ func (f File) from(dir string) File {
 	for i := range f.Engines {
 		f.Engines[i] = f.Engines[i].from(abs, program)
 	}
+	if f.Replay != nil {
+		one := *f.Replay
+		one.KeyFile, one.Account.PasswordFile = abs(one.KeyFile), abs(one.Account.PasswordFile)
+		f.Replay = &one
+	}
 	if f.Local != nil {
 		l := *f.Local
 		for _, p := range []*string{&l.Root, &l.InitSQLFile, &l.GatewayAccountsFile, &l.MonitorPasswordFile} {
@@ -110,6 +115,12 @@ func (f File) secrets() []secretFile {
 	if f.Local != nil {
 		all = append(all, secretFile{"local.init_sql_file", f.Local.InitSQLFile}, secretFile{"local.gateway_accounts_file", f.Local.GatewayAccountsFile},
 			secretFile{"local.monitor_password_file", f.Local.MonitorPasswordFile})
+	}
+	if p := f.Replay; p != nil {
+		all = append(all, secretFile{"replay.account.password_file", p.Account.PasswordFile})
+		if p.KeyFile != "" {
+			all = append(all, secretFile{"replay.key_file", p.KeyFile})
+		}
 	}
 	if f.Exec != nil {
 		for name, path := range f.Exec.SecretEnv {

@@ -27,6 +27,7 @@ type File struct {
 	MySQL       MySQL         `yaml:"mysql" doc:"how the nodes of databases are reached"`
 	Gateways    Gateways      `yaml:"gateways" doc:"how the gateways of databases are reached"`
 	DNS         DNS           `yaml:"dns" doc:"where the databases' records are kept"`
+	Replay      *Replay       `yaml:"replay" doc:"where captured queries are kept, and how they are replayed; absent: nothing can be replayed"`
 	Seed        Seed          `yaml:"seed" doc:"how a new node gets its data"`
 	Local       *Local        `yaml:"local" doc:"makes nodes and gateways on this machine; this or exec is needed"`
 	Exec        *Exec         `yaml:"exec" doc:"a program of your own makes nodes and gateways; this or local is needed"`
@@ -125,7 +126,7 @@ func build(f *File, r *config.Report) File {
 	buildEngines(f.Engines, r.At("engines"))
 	local, exec := r.At("local").Given(), r.At("exec").Given()
 	if f.Databases = local || exec || !r.At("engines").Given(); !f.Databases {
-		for _, key := range []string{"mysql", "gateways", "dns", "seed"} {
+		for _, key := range []string{"mysql", "gateways", "dns", "seed", "replay"} {
 			f.Databases = f.Databases || r.At(key).Given()
 		}
 	}
@@ -154,6 +155,9 @@ func build(f *File, r *config.Report) File {
 	}
 	if f.Exec != nil {
 		f.Exec.build(r.At("exec"))
+	}
+	if f.Replay != nil {
+		f.Replay.build(r.At("replay"))
 	}
 	return *f
 }
