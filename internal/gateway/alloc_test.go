@@ -3,16 +3,34 @@ package gateway
 import (
 	"context"
 	"io"
+	"log/slog"
 	"testing"
 	"time"
 
+	"github.com/windlass-db/windlass/internal/capture/tap"
 	"github.com/windlass-db/windlass/internal/wire"
 )
 
-// A query on its way through allocates nothing.
+// A query on its way through allocates nothing, captured or not. (What is done beside it, in the capture's own goroutine, is not every query's.)
 func TestQueryAllocatesNothing(t *testing.T) {
+	t.Run("plain", func(t *testing.T) { queryAllocatesNothing(t, nil) })
+	t.Run("captured", func(t *testing.T) {
+		held, err := tap.New(tap.Config{Gateway: "fake", Folder: t.TempDir(), Statements: tap.All, Sample: 1, Rotate: 1 << 26, Every: time.Hour, Quota: 1 << 30, Ring: 64 << 20, Flush: time.Hour, Started: time.Now(),
+			Server: func() (string, string) { return "", "" }}, slog.New(slog.DiscardHandler)) // nobody runs it: all stays in its memory
+		if err != nil {
+			t.Fatal(err)
+		}
+		queryAllocatesNothing(t, held)
+		if st := held.Status(); st.Started < 1000 || st.Waiting != st.Started {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+func queryAllocatesNothing(t *testing.T, held *tap.Tap) {
 	answer := answerOK([]byte{byte(wire.ComQuery)})
 	g := fakeGateway(t, &fakeServer{answer: func([]byte) []byte { return answer }})
+	g.capturing.tap.Store(held)
 	client, served, err := pair()
 	if err != nil {
 		t.Fatal(err)

@@ -120,6 +120,9 @@ func (c *ColumnsHash) Result(columns int) { c.h = chain(c.h, uint64(columns)+pri
 // Column adds a column's definition as it is in its packet.
 func (c *ColumnsHash) Column(definition []byte) {
 	name, kind, unsigned := Definition(definition)
+	if kind == typeTimestamp {
+		kind = typeDatetime
+	}
 	h := xxh3.Hash(name) + uint64(kind)<<1
 	if unsigned {
 		h++
@@ -135,6 +138,10 @@ const (
 	fixed        = 13
 	typeAt       = 1 + 2 + 4
 	flagUnsigned = 0x20
+
+	// Versions differ in which of the two NOW() is; values look alike in both, as text and as binary.
+	typeTimestamp = 7
+	typeDatetime  = 12
 )
 
 // Definition reads a column's name, which points into the definition, its type and whether it is unsigned. Of one that is not understood nothing is known,

@@ -133,6 +133,9 @@ func TestColumns(t *testing.T) {
 	if sum(same) != sum(a) || sum(definition("id", 3, 0x20, []byte("0123456789ab"))) != sum(a) {
 		t.Error("what versions differ in counts")
 	}
+	if sum(definition("now()", 7, 0, nil)) != sum(definition("now()", 12, 0, nil)) {
+		t.Error("a timestamp is no datetime")
+	}
 	for _, other := range [][]byte{definition("ID", 3, 0x20, nil), definition("id", 8, 0x20, nil), definition("id", 3, 0, nil), nil, {1}, a[:5]} {
 		if sum(other) == sum(a) {
 			t.Errorf("% x counts as % x", other, a)

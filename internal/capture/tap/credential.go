@@ -24,9 +24,9 @@ var isSuspect = func() (t [256]bool) {
 	return t
 }()
 
-// credential reports whether a text holds, or may hold, a password of a server's account, a hash of one, or a key. It looks at words alone, wherever
+// Credential reports whether a text holds, or may hold, a password of a server's account, a hash of one, or a key. It looks at words alone, wherever
 // they stand, and rather drops a text too many; what applications keep in their own tables is none of it (masking is for that).
-func credential(text []byte) bool {
+func Credential(text []byte) bool {
 	for i, c := range text {
 		if !isSuspect[c] {
 			continue

@@ -72,7 +72,7 @@ func (s *Session) Set(text []byte, parameters bool) {
 		return
 	}
 	s.epoch++
-	if parameters || len(text) > mostSettingText || credential(text) {
+	if parameters || len(text) > mostSettingText || Credential(text) {
 		s.partial = true
 		return
 	}
@@ -139,7 +139,7 @@ func (s *Session) Start(t *Tap, st *Statement) bool {
 	}
 	if k := st.Prepared; k != nil {
 		if !k.judged {
-			k.judged, k.secret = true, credential(st.Text)
+			k.judged, k.secret = true, Credential(st.Text)
 		}
 		if k.secret {
 			withheld = capture.WithheldCredential

@@ -159,7 +159,7 @@ func (w *spooler) decode(c *chunk, r *record) *capture.Event {
 			e.Payload = c.bytes(r.payload)
 		}
 		e.Types = c.bytes(r.types)
-		if hasText(r) && credential(e.Payload) {
+		if hasText(r) && Credential(e.Payload) {
 			e.Payload, e.Withheld, e.Cut = nil, capture.WithheldCredential, 0
 		}
 	case capture.End:
