@@ -37,8 +37,9 @@ Exits 0 if old nodes can work on it, 3 if something is found, 2 if what was give
 			if s.Dialect, err = schema.ParseDialect(dialect); err != nil {
 				return schemaError(err)
 			}
+			s.Fetched = func(what string) { fmt.Fprintln(cmd.ErrOrStderr(), what) } // once for each server, and it takes its time
 			if verbose {
-				s.Progress = func(what string) { fmt.Fprintln(cmd.ErrOrStderr(), what) }
+				s.Progress = s.Fetched
 			}
 			report, err := schema.Check(cmd.Context(), s)
 			if err != nil {

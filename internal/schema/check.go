@@ -22,6 +22,7 @@ type Options struct {
 	Measure    bool   // time samples of the live tables
 	Contract   bool   // judge the contract step of the folder To: From is the same folder
 	Progress   func(string)
+	Fetched    func(string) // told what it takes to fetch a development server, which is megabytes; nil: Progress is
 }
 
 // End is one end of a check, as it is shown.
@@ -70,6 +71,9 @@ func Check(ctx context.Context, o Options) (*Report, error) {
 	c := &checker{Options: o, report: &Report{Dialect: o.Dialect, Findings: []Finding{}, Unfit: []Statement{}, At: time.Now().UTC()}}
 	if c.Progress == nil {
 		c.Progress = func(string) {}
+	}
+	if c.Fetched == nil {
+		c.Fetched = c.Progress
 	}
 	for _, a := range o.Allow {
 		if _, ok := ruleByID[a]; !ok {

@@ -88,7 +88,7 @@ func TestOldStatements(t *testing.T) {
 		{"mariadb", MySQL, append([]string{"old-statement-fails: \"INSERT INTO t VALUES (7, 'x')\""}, want...), "mariadb-11.8"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s, err := startThrowaway(ctx, c.d, c.build, nil, func(string) {})
+			s, err := startThrowaway(ctx, c.d, c.build, nil, func(string) {}, func(string) {})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -24,8 +24,8 @@ const (
 )
 
 // The real time is taken to lie between these parts of the fastest sample's and the slowest one's: sorts and logs grow faster than rows,
-// checkpoints and other load come and go.
-const sampleBelow, sampleAbove = 0.6, 2.0
+// checkpoints and other load come and go. What samples differ by is more of it on top, up to so many times.
+const sampleBelow, sampleAbove, sampleSpread = 0.6, 2.0, 3.0
 
 // samplePrefix begins the names of the tables that samples are written to. On PostgreSQL they are rolled back; on MySQL a session lock of
 // their name says that a check works on them, and the next check drops those that have none.
@@ -143,8 +143,11 @@ func (c *checker) samples(ctx context.Context, table string, w work, e *Estimate
 		return errors.New("samples were empty")
 	}
 	all := float64(e.Rows)
-	e.Seconds, e.Low, e.High = seconds/float64(rows)*all, sampleBelow*slices.Min(rates)*all, sampleAbove*slices.Max(rates)*all
-	e.Basis = fmt.Sprintf("from %s %d rows in %d samples, from %g of the fastest to %g times the slowest; waiting for locks, a cold cache and other load come on top", w, rows, len(rates), sampleBelow, sampleAbove)
+	fastest, slowest := slices.Min(rates), slices.Max(rates)
+	spread := min(slowest/fastest, sampleSpread) // how much the server's other work did to three samples it may do again to all rows
+	e.Seconds, e.Low, e.High = seconds/float64(rows)*all, sampleBelow*fastest*all, sampleAbove*spread*slowest*all
+	e.Basis = fmt.Sprintf("from %s %d rows in %d samples, of which the slowest took %.1f times as long as the fastest: from %g of the fastest to %.1f times the slowest; waiting for locks, a cold cache and more load than now come on top",
+		w, rows, len(rates), slowest/fastest, sampleBelow, sampleAbove*spread)
 	if s.temporary {
 		w.more = true
 		e.Basis = fmt.Sprintf("from %s %d rows in %d samples in a temporary table, since the account may make no other one: without what the server writes to its log", w, rows, len(rates))

@@ -76,7 +76,7 @@ func (c *checker) devServer(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	if c.thrown, err = startThrowaway(ctx, c.Dialect, build, options, c.Progress); err != nil {
+	if c.thrown, err = startThrowaway(ctx, c.Dialect, build, options, c.Fetched, c.Progress); err != nil {
 		return "", err
 	}
 	c.report.Started = build

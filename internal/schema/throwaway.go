@@ -64,12 +64,12 @@ func isBuild(d Dialect, s string) (bool, error) {
 	return false, &Error{Where: "--dev", What: fmt.Sprintf("%q is neither a data source name nor a server that can be started", s), Hint: "give a DSN, or one of " + strings.Join(fit, ", "), Usage: true}
 }
 
-// startThrowaway fetches the build, and starts a server of it with those options; say tells what it does.
-func startThrowaway(ctx context.Context, d Dialect, build string, options []string, say func(string)) (_ *throwaway, err error) {
+// startThrowaway fetches the build, and starts a server of it with those options; fetch and say tell what it does.
+func startThrowaway(ctx context.Context, d Dialect, build string, options []string, fetch, say func(string)) (_ *throwaway, err error) {
 	wrong := func(err error) error {
 		return &Error{Where: "--dev", What: "no server " + build + " could be started for the check", Hint: "give --dev DSN of a server of production's version that holds nothing of worth", Err: err}
 	}
-	b, err := builds.Fetch(ctx, build, builds.Options{Progress: say})
+	b, err := builds.Fetch(ctx, build, builds.Options{Progress: fetch})
 	if err != nil {
 		return nil, wrong(err)
 	}

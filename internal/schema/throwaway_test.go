@@ -17,7 +17,7 @@ import (
 
 // startAndStay is the program that TestThrowawayEndsWithUs kills: it starts a server, says where, and stays.
 func startAndStay(build string) {
-	s, err := startThrowaway(context.Background(), MySQL, build, nil, func(string) {})
+	s, err := startThrowaway(context.Background(), MySQL, build, nil, func(string) {}, func(string) {})
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -81,7 +81,7 @@ func TestThrowawayEndsWithUs(t *testing.T) {
 // TestMySQLLive: a live MySQL 9.7, with no development server given: one of its version and its settings is started. The times are of its
 // real rows.
 func TestMySQLLive(t *testing.T) {
-	s, err := startThrowaway(t.Context(), MySQL, "mysql-9.7", []string{"sql-mode=NO_ENGINE_SUBSTITUTION", "collation-server=utf8mb4_bin"}, func(string) {})
+	s, err := startThrowaway(t.Context(), MySQL, "mysql-9.7", []string{"sql-mode=NO_ENGINE_SUBSTITUTION", "collation-server=utf8mb4_bin"}, func(string) {}, func(string) {})
 	if err != nil {
 		t.Fatal(err)
 	}
