@@ -174,7 +174,7 @@ func TestTheWholeWayOverTheAPI(t *testing.T) {
 		t.Errorf("cluster: %+v, %v", cs, err)
 	}
 	status, err := f.client("viewer").Campaign(ctx, "c")
-	if err != nil || len(status.Decisions) != 4 || len(status.Stages) != 5 {
+	if err != nil || len(status.Decisions) != 4 || len(status.Stages) != 6 {
 		t.Errorf("campaign: %+v, %v", status, err)
 	}
 	for _, d := range status.Decisions {
