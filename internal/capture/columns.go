@@ -77,15 +77,37 @@ const (
 // column is one while it is written.
 type column struct {
 	low, high, text []byte
-	some, above     bool // a number is not 0; a number is above 255
+	zeros           int  // numbers that are 0, after those in low: most columns have no others
+	above           bool // a number is above 255; else high is not written
 	random          bool // the text are hashes: nothing makes it smaller
 }
 
 func (c *column) number(v uint64) {
+	if v == 0 {
+		c.zeros++
+		return
+	}
+	if c.zeros > 0 {
+		c.settle()
+	}
+	if v > 0xff && !c.above {
+		c.above = true
+		c.high = append(c.high, make([]byte, len(c.low))...)
+	}
 	c.low = append(c.low, byte(v))
-	c.some = c.some || v != 0
-	c.above = c.above || v > 0xff
-	c.high = binary.AppendUvarint(c.high, v>>8)
+	if c.above {
+		c.high = binary.AppendUvarint(c.high, v>>8)
+	}
+}
+
+// settle writes the zeros that were counted.
+func (c *column) settle() {
+	for ; c.zeros > 0; c.zeros-- {
+		c.low = append(c.low, 0)
+		if c.above {
+			c.high = append(c.high, 0)
+		}
+	}
 }
 
 func (c *column) signed(v int64) { c.number(uint64(v)<<1 ^ uint64(v>>63)) }
@@ -94,11 +116,15 @@ func (c *column) flag(v bool) {
 	if v {
 		c.number(1)
 	} else {
-		c.number(0)
+		c.zeros++
 	}
 }
 
 func put[T string | []byte](c *column, v T) {
+	if len(v) == 0 {
+		c.zeros++
+		return
+	}
 	c.number(uint64(len(v)))
 	c.text = append(c.text, v...)
 }
@@ -312,7 +338,8 @@ func (e *encoder) pack(out, head []byte, z *zstd.Encoder) []byte {
 	out = section(out, colHead, partText, head, z)
 	for i := range e.cols {
 		c := &e.cols[i]
-		if c.some {
+		if len(c.low) > 0 { // else all are 0
+			c.settle()
 			out = section(out, i, partLow, c.low, z)
 		}
 		if c.above {

@@ -4,13 +4,13 @@ import "bytes"
 
 // suspects are words, or parts of them, without which no text holds a credential of a server, each under its last letter.
 var suspects = [256][]string{
-	'W': {"PASSW"},                 // PASSWORD, PASSWD, MASTER_PASSWORD, …
-	'F': {"IDENTIF"},               // IDENTIFIED BY, VIA, WITH
-	'V': {"GLOBAL_PRIV"},           // where MariaDB keeps accounts
-	'H': {"_AUTH", "SST_AUTH"},     // wsrep_sst_auth
-	'G': {"AUTHENTICATION_STRING"}, // where MySQL does
-	'T': {"CRYPT"},                 // keys of AES_ENCRYPT and the like
-	'/': {"://"},                   // CONNECTION='mysql://user:password@…'
+	'W': {"PASSW"},       // PASSWORD, PASSWD, MASTER_PASSWORD, …
+	'F': {"IDENTIF"},     // IDENTIFIED BY, VIA, WITH
+	'V': {"GLOBAL_PRIV"}, // where MariaDB keeps accounts
+	'U': {"SST_AU"},      // wsrep_sst_auth
+	'G': {"N_STRING"},    // authentication_string, where MySQL does
+	'Y': {"CRY"},         // keys of AES_ENCRYPT and the like
+	'/': {"://"},         // CONNECTION='mysql://user:password@…'
 }
 
 var isSuspect = func() (t [256]bool) {

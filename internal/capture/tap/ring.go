@@ -109,7 +109,7 @@ func (r *ring) chunk() *chunk {
 		c.file = r.file
 		return c
 	}
-	return &chunk{file: r.file}
+	return &chunk{file: r.file, records: make([]record, 0, chunkSize/recordSize+8), data: make([]byte, 0, chunkSize/2)}
 }
 
 // room reports whether so much can come, and something can be set aside for later. mu is held.

@@ -231,15 +231,32 @@ func (s *Session) number(st *Statement) {
 	}
 	if !st.Autocommit {
 		s.trans = true
-	} else if len(st.Text) > 0 {
-		switch firstWord(st.Text) {
-		case "BEGIN", "START", "XA":
-			s.trans = true
-		}
+	} else {
+		s.trans = begins(st.Text)
 	}
 	if s.trans {
 		s.txn++
 	}
+}
+
+// begins reports whether a text may begin a transaction. It is asked for nearly every statement, and nearly none does.
+func begins(text []byte) bool {
+	if len(text) > 1 && isLetter(text[0]) {
+		switch text[0] | 0x20 {
+		case 'b', 'x':
+		case 's':
+			if text[1]|0x20 != 't' {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	switch firstWord(text) {
+	case "BEGIN", "START", "XA":
+		return true
+	}
+	return false
 }
 
 func (s *Session) txnOf(st *Statement) uint64 {
