@@ -3,7 +3,6 @@ package jobs
 import (
 	"context"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -184,8 +183,8 @@ func TestRestartsInTheMiddle(t *testing.T) {
 // allEnv makes the matrix whole: a kill at every edge, forward and back.
 const allEnv = "WINDLASS_FAULTS"
 
-// The supervisor is killed at edges of the whole upgrade, one after the other within one run: each of the chosen edges once, when it is
-// met first. Whoever takes over goes on, and nobody notices.
+// The supervisor, which is a process of its own, is killed with SIGKILL at edges of the whole upgrade, one after the other within one run: each of the
+// chosen edges once, when it is met first. Whoever takes over goes on, and nobody notices.
 func TestTheSupervisorIsKilled(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, MariaDB, 6)
@@ -222,12 +221,13 @@ func TestTheSupervisorIsKilled(t *testing.T) {
 	}
 	kills := 0
 	for _, l := range legs {
-		o, message := w.run(w.add(l.stage, l.dir), func(e engine.Edge) {
-			if name := e.String(); chosen[name] {
-				chosen[name] = false
+		o, message := w.runProcesses(w.add(l.stage, l.dir), func(edge string) bool {
+			dies := chosen[edge]
+			if dies {
+				chosen[edge] = false
 				kills++
-				runtime.Goexit()
 			}
+			return dies
 		})
 		if o != engine.Completed {
 			t.Fatalf("%s %s: %s: %s", l.stage, l.dir, o, message)

@@ -25,10 +25,16 @@ import (
 const asNode = "jobs-node"
 
 func TestMain(m *testing.M) {
-	if len(os.Args) < 2 || os.Args[1] != asNode {
+	var err error
+	switch {
+	case len(os.Args) > 2 && os.Args[1] == asNode:
+		err = workflow.Main(os.Args[2:], Old, os.Stderr)
+	case len(os.Args) > 2 && os.Args[1] == asSupervisor:
+		err = supervisorMain(os.Args[2])
+	default:
 		os.Exit(m.Run())
 	}
-	if err := workflow.Main(os.Args[2:], Old, os.Stderr); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
