@@ -209,6 +209,37 @@ func TestAReloadHidesSessions(t *testing.T) {
 	}
 }
 
+// While HAProxy is young a connection of this process to a drained node is none of an HAProxy from before, and one of another is taken for it, with
+// the reason. The process that answers is known by its socket, whatever its age is said to be.
+func TestAYoungHAProxy(t *testing.T) {
+	p := newPlace(t)
+	for i := range 2 {
+		p.Drain(i, 1)
+	}
+	own, err := net.Dial("tcp", p.Node(0).Address)
+	must(t, err)
+	defer own.Close()
+	host, port, err := net.SplitHostPort(p.Node(1).Address)
+	must(t, err)
+	other := exec.Command("bash", "-c", `exec 3<>/dev/tcp/$0/$1; read -r x`, host, port)
+	stdin, err := other.StdinPipe()
+	must(t, err)
+	must(t, other.Start())
+	defer func() { stdin.Close(); _ = other.Wait() }()
+	p.Until("another's connection is seen, and why it counts", func() bool {
+		b := p.See(1)
+		return b.Sessions == 1 && strings.Contains(b.Detail, "1 connections to it of other processes")
+	})
+	p.Until("ours counts nothing", func() bool { b := p.See(0); return b.Sessions == 0 && b.Detail == "" })
+	is, err := p.d.process(ctx)
+	must(t, err)
+	for what, got := range map[string]bool{"its own": p.d.listens(is.pid), "with an age that can't be": p.d.here(process{is.pid, time.Hour}), "not another's": !p.d.listens(os.Getpid()), "not another's age": !p.d.here(process{os.Getpid(), 1000 * time.Hour})} {
+		if !got {
+			t.Errorf("%s: the process that has the socket is not known", what)
+		}
+	}
+}
+
 // A server that HAProxy has no numbers of is not empty: that is not known.
 func TestAServerWithoutNumbers(t *testing.T) {
 	dir, err := os.MkdirTemp("", "wl")
