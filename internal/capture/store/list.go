@@ -45,7 +45,7 @@ func (b *Bucket) gateways(ctx context.Context, only []string) ([]string, error) 
 	if len(only) > 0 {
 		return only, nil
 	}
-	folders, _, err := b.list.under(ctx, "")
+	folders, _, err := b.under(ctx, "")
 	var found []string
 	for _, f := range folders {
 		if g, ok := name.Gateway(f); ok {
@@ -61,13 +61,13 @@ func (b *Bucket) of(ctx context.Context, gateway string, r Range) ([]Segment, er
 	if !r.From.IsZero() {
 		wide.From = r.From.Add(-longest)
 	}
-	folders, _, err := b.list.under(ctx, gateway+"/")
+	folders, _, err := b.under(ctx, gateway+"/")
 	if err != nil {
 		return nil, err
 	}
 	var all []Segment
 	add := func(prefix string) error {
-		_, files, err := b.list.under(ctx, prefix)
+		_, files, err := b.under(ctx, prefix)
 		for _, e := range files {
 			if s, ok := e.segment(); ok && wide.touches(s.Began, 0) {
 				all = append(all, s)
@@ -112,7 +112,7 @@ func (b *Bucket) hours(ctx context.Context, prefix string, day time.Time, r Rang
 	if len(touched) <= 2 {
 		return touched, nil
 	}
-	there, _, err := b.list.under(ctx, prefix)
+	there, _, err := b.under(ctx, prefix)
 	return slices.DeleteFunc(touched, func(h string) bool { return !slices.Contains(there, h) }), err
 }
 

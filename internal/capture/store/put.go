@@ -23,15 +23,15 @@ func checksum(content []byte) []byte {
 // stalled is how long an upload may go on without a byte before it is given up.
 const stalled = time.Minute
 
-var errStalled = errors.New("nothing moved for a minute")
+var errStalled = errors.New("the bucket did not take another byte for too long")
 
 // put uploads in one request.
 func (b *Bucket) put(ctx context.Context, key string, content []byte) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	watch := time.AfterFunc(stalled, func() { cancel(errStalled) })
+	watch := time.AfterFunc(b.stalled, func() { cancel(errStalled) })
 	defer watch.Stop()
-	in := &moving{Reader: bytes.NewReader(content), moved: func() { watch.Reset(stalled) }}
+	in := &moving{Reader: bytes.NewReader(content), moved: func() { watch.Reset(b.stalled) }}
 	err := b.blob.Upload(ctx, key, in, &blob.WriterOptions{ContentType: "application/x-windlass-capture", BufferSize: max(len(content)+1, 5<<20)})
 	if err != nil {
 		return fmt.Errorf("upload %s: %w", key, errors.Join(context.Cause(ctx), err))
@@ -73,7 +73,9 @@ var errDiffers = errors.New("the bucket has other bytes than were sent")
 
 // seen looks whether the bucket has a file whole: its size, and its checksum, for which it is read again if the bucket does not tell one.
 func (b *Bucket) seen(ctx context.Context, key string, size int64, sum []byte) error {
-	a, err := b.blob.Attributes(ctx, key)
+	within, cancel := context.WithTimeoutCause(ctx, b.stalled, errStalled)
+	a, err := b.blob.Attributes(within, key)
+	cancel()
 	if err != nil {
 		return fmt.Errorf("look at %s: %w", key, err)
 	}

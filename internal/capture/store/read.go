@@ -14,16 +14,42 @@ import (
 // more. The reader is bound to the context.
 func (b *Bucket) Read(ctx context.Context, s Segment) (io.ReadCloser, error) {
 	r := &reader{size: s.Size, open: func(from int64) (io.ReadCloser, error) {
-		in, err := b.blob.NewRangeReader(ctx, s.Name, from, -1, nil)
+		within, cancel := context.WithCancelCause(ctx)
+		watch := time.AfterFunc(b.stalled, func() { cancel(errStalled) })
+		in, err := b.blob.NewRangeReader(within, s.Name, from, -1, nil)
 		if err != nil {
+			watch.Stop()
+			err = errors.Join(err, context.Cause(within))
+			cancel(nil)
 			return nil, err // not a nil pointer in an interface
 		}
-		return in, nil
-	}, pause: func(n int) error { return pause(ctx, backoff(n)) }, name: s.Name}
+		watch.Stop()
+		return &watched{in, watch, b.stalled, func() { cancel(nil) }}, nil
+	}, pause: func(n int) error { return pause(ctx, b.pauses(n)) }, name: s.Name}
 	if err := r.reopen(); err != nil {
 		return nil, err
 	}
 	return r, nil
+}
+
+// watched ends a connection at which nothing moves.
+type watched struct {
+	io.ReadCloser
+	watch *time.Timer
+	most  time.Duration
+	free  func()
+}
+
+func (w *watched) Read(to []byte) (int, error) {
+	w.watch.Reset(w.most)
+	defer w.watch.Stop()
+	return w.ReadCloser.Read(to)
+}
+
+func (w *watched) Close() error {
+	w.watch.Stop()
+	defer w.free()
+	return w.ReadCloser.Close()
 }
 
 // again is how often a read is tried that gets nowhere.

@@ -82,7 +82,7 @@ func Ship(ctx context.Context, c ShipConfig) error {
 		}
 		wait := c.Every
 		if s.fails > 0 {
-			wait = backoff(s.fails)
+			wait = s.To.pauses(s.fails)
 			wait = wait/2 + rand.N(wait) // not all shippers of a bucket at once
 		} else if left > 0 {
 			wait = 0

@@ -28,6 +28,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/fileblob"
 	"gocloud.dev/blob/s3blob"
@@ -45,6 +47,9 @@ type Bucket struct {
 	list  lister
 	dir   string // of a folder; else empty
 	where string // the URL without its parameters
+
+	stalled time.Duration           // how long an upload may go on without a byte
+	pauses  func(int) time.Duration // after so many failures in a row
 }
 
 // Segment is one file of captured statements that has ended.
@@ -128,7 +133,7 @@ func folder(dir string, create bool) (*Bucket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the bucket's folder: %w", err)
 	}
-	return &Bucket{blob: b, list: disk(dir), dir: dir, where: "file://" + dir}, nil
+	return &Bucket{blob: b, list: disk(dir), dir: dir, where: "file://" + dir, stalled: stalled, pauses: backoff}, nil
 }
 
 func s3(ctx context.Context, u *url.URL) (*Bucket, error) {
@@ -147,15 +152,27 @@ func s3(ctx context.Context, u *url.URL) (*Bucket, error) {
 	}
 	q.Del("prefix")
 	bare := url.URL{Scheme: u.Scheme, Host: u.Host, RawQuery: q.Encode()}
-	b, err := new(s3blob.URLOpener).OpenBucketURL(ctx, &bare)
+	opener := &s3blob.URLOpener{}
+	b, err := opener.OpenBucketURL(ctx, &bare)
 	if err != nil {
+		return nil, fmt.Errorf("open the bucket %s: %w", u.Host, err)
+	}
+	// The client's own tries, each after seconds, would be multiplied with ours.
+	var client *awss3.Client
+	if !b.As(&client) {
+		return nil, fmt.Errorf("open the bucket %s: the library has another client", u.Host)
+	}
+	o := client.Options()
+	o.Retryer = aws.NopRetryer{}
+	o.DisableLogOutputChecksumValidationSkipped = true // stores of other makers have none
+	if b, err = s3blob.OpenBucket(ctx, awss3.New(o), u.Host, &opener.Options); err != nil {
 		return nil, fmt.Errorf("open the bucket %s: %w", u.Host, err)
 	}
 	where := "s3://" + u.Host
 	if prefix != "" {
 		b, where = blob.PrefixedBucket(b, prefix+"/"), where+"/"+prefix
 	}
-	return &Bucket{blob: b, list: remote{b}, where: where}, nil
+	return &Bucket{blob: b, list: remote{b}, where: where, stalled: stalled, pauses: backoff}, nil
 }
 
 // Close gives back what the bucket holds.
@@ -163,6 +180,21 @@ func (b *Bucket) Close() error { return b.blob.Close() }
 
 // String is the bucket's URL without parameters.
 func (b *Bucket) String() string { return b.where }
+
+// under lists one level, a few times if that fails, each within its time.
+func (b *Bucket) under(ctx context.Context, prefix string) (folders []string, files []entry, err error) {
+	for n := 1; ; n++ {
+		within, cancel := context.WithTimeoutCause(ctx, b.stalled, errStalled)
+		folders, files, err = b.list.under(within, prefix)
+		cancel()
+		if err == nil || b.dir != "" || ctx.Err() != nil || n >= again {
+			return folders, files, err
+		}
+		if waited := pause(ctx, b.pauses(n)); waited != nil {
+			return nil, nil, errors.Join(waited, err)
+		}
+	}
+}
 
 // remote lists a bucket over its API.
 type remote struct{ b *blob.Bucket }

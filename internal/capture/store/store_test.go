@@ -64,14 +64,14 @@ func TestRanges(t *testing.T) {
 func TestAMinuteIsFoundWithoutListingYears(t *testing.T) {
 	a := s3api(t)
 	b := open1(t, a.url)
-	for i := range 800 {
+	for i := range 300 {
 		f := file("a", 1, uint64(i+1), noon.Add(time.Duration(i)*12*time.Hour))
 		if _, err := b.Put(context.Background(), f, []byte("x")); err != nil {
 			t.Fatal(err)
 		}
 	}
 	before := a.lists.Load()
-	from := noon.Add(300 * 24 * time.Hour)
+	from := noon.Add(100 * 24 * time.Hour)
 	if got := list(t, b, Range{From: from, To: from.Add(time.Minute)}); len(got) != 1 {
 		t.Errorf("found %s", short(got))
 	}
