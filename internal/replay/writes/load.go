@@ -59,15 +59,22 @@ type loader struct {
 	open    map[conns.Key]*pending
 	txns    map[conns.Key]*txn
 	done    []*txn
+	long    map[prepared]bool // statements of which a parameter was sent apart
 	held    int64
 	most    int64
 	masked  bool
 	dropped map[[2]any]map[string]uint64 // by gateway and run, the last that was told
 }
 
+// prepared names a prepared statement.
+type prepared struct {
+	conn   conns.Key
+	number uint32
+}
+
 // load reads the capture and gives the steps in the order in which they are run.
 func (r *run) load(ctx context.Context) ([]*step, error) {
-	l := &loader{t: r.out.Tally, open: map[conns.Key]*pending{}, txns: map[conns.Key]*txn{}, most: r.Most, dropped: map[[2]any]map[string]uint64{}}
+	l := &loader{t: r.out.Tally, open: map[conns.Key]*pending{}, txns: map[conns.Key]*txn{}, long: map[prepared]bool{}, most: r.Most, dropped: map[[2]any]map[string]uint64{}}
 	for b, err := range r.Events(ctx) {
 		if err != nil {
 			return nil, fmt.Errorf("read the capture: %w", err)
@@ -121,8 +128,13 @@ func (l *loader) started(c *conns.Conn, e *capture.Event) {
 	switch cmd {
 	case wire.ComStmtPrepare, wire.ComStmtClose, wire.ComStmtReset, wire.ComStmtLongData, wire.ComInitDB, wire.ComSetOption, wire.ComResetConnection, wire.ComChangeUser, wire.ComFieldList, wire.ComStmtFetch:
 		l.t.AddSkipped(s.fp, tally.SkipCommand)
-		if cmd == wire.ComStmtLongData && e.Txn > 0 {
-			l.within(c.Key, e.Txn).bad = BadTxn // the value is not in the EXECUTE
+		switch at := (prepared{c.Key, e.Statement}); cmd {
+		case wire.ComStmtLongData:
+			l.long[at] = true // its value is not in the EXECUTE
+		case wire.ComStmtClose, wire.ComStmtReset:
+			delete(l.long, at)
+		case wire.ComResetConnection, wire.ComChangeUser:
+			l.over(c.Key, "ROLLBACK", e.At)
 		}
 		return
 	}
@@ -131,6 +143,10 @@ func (l *loader) started(c *conns.Conn, e *capture.Event) {
 		p.reason, p.skip = reason, true
 	} else if p.reason = reason; reason == "" && l.masked {
 		p.reason = tally.UnreplayableMasked
+	}
+	if at := (prepared{c.Key, e.Statement}); cmd == wire.ComStmtExecute && l.long[at] {
+		p.reason = tally.UnreplayablePart
+		delete(l.long, at)
 	}
 	s.stmt.Settings = withoutAutocommit(s.stmt.Settings)
 	l.open[c.Key] = p
@@ -164,24 +180,43 @@ func (l *loader) ended(c *conns.Conn, p *pending, e *capture.Event) {
 		}
 	}
 	t := s.traits
+	switch e.Errno {
+	case 1213, 1205: // it changed nothing, and would do so again only if everything ran at once
+		l.t.AddUnreplayable(s.fp, tally.UnreplayableEnvironment)
+		if e.Errno == 1213 { // the server has rolled the transaction back
+			l.over(c.Key, "ROLLBACK", s.end)
+		}
+		return
+	}
 	current := l.txns[c.Key]
 	if p.event.Lost > 0 && current != nil {
-		current.bad = BadTxn
+		current.bad = tally.UnreplayablePart
 	}
 	in := p.event.Txn
 	switch {
 	case p.reason == "" && t.Has(query.Begins) && !t.Has(query.Ends):
 		l.over(c.Key, "COMMIT", s.start)
 		l.add(&txn{number: in}, c.Key, s, true)
-	case in > 0 || current != nil && current.number == 0 && len(current.steps) > 0 && inTransaction(e):
+	case in > 0 && t.Has(query.Defines) && !t.Has(query.OwnSession): // it commits what is open before it begins
+		l.over(c.Key, "COMMIT", s.start)
+		l.alone(s, p)
+		return
+	case in > 0 || inTransaction(e): // the first of a transaction that no BEGIN began has no number yet
+		if in == 0 && current != nil && current.number > 0 {
+			l.over(c.Key, "COMMIT", s.start)
+		}
 		x := l.within(c.Key, in)
 		if p.reason != "" {
-			x.bad = BadTxn
+			x.bad = tally.UnreplayablePart
 		}
 		l.add(x, c.Key, s, true)
 	default:
 		l.over(c.Key, "COMMIT", s.start)
 		l.alone(s, p)
+		return
+	}
+	if e.Errno == 1020 { // the server has rolled it back
+		l.over(c.Key, "ROLLBACK", s.end)
 		return
 	}
 	if x := l.txns[c.Key]; x != nil && (t.Has(query.Ends) && e.Errno == 0 || e.Errno == 0 && e.Status != 0 && !inTransaction(e)) {
@@ -218,7 +253,7 @@ func (l *loader) add(x *txn, k conns.Key, s *step, counted bool) {
 	t := s.traits
 	switch {
 	case t.Any(query.Multi | query.Files):
-		x.bad = BadTxn
+		x.bad = tally.UnreplayablePart
 	case t.Any(query.Writes | query.Defines):
 		x.writes = true
 	}
@@ -246,7 +281,7 @@ func (l *loader) alone(s *step, p *pending) {
 	case t.Any(query.Locks):
 		l.t.AddSkipped(s.fp, tally.SkipLocks)
 	case t.Has(query.Reads):
-		l.t.AddSkipped(s.fp, SkipRead)
+		l.t.AddSkipped(s.fp, tally.SkipRead)
 	case t.Any(query.Ends | query.Begins):
 		l.t.AddSkipped(s.fp, tally.SkipTransaction)
 	default:
@@ -265,7 +300,7 @@ func (l *loader) unanswered(k conns.Key) {
 	delete(l.open, k)
 	l.t.AddUnreplayable(p.step.fp, tally.UnreplayableCut)
 	if x := l.txns[k]; x != nil {
-		x.bad = BadTxn
+		x.bad = tally.UnreplayablePart
 	}
 }
 
@@ -309,14 +344,14 @@ func (l *loader) close(x *txn) {
 func leave(t *tally.Tally, s *step, bad string) {
 	switch {
 	case s.made:
-	case bad == SkipBefore:
+	case bad == tally.SkipBefore:
 		t.AddSkipped(s.fp, bad)
 	case bad != "":
 		t.AddUnreplayable(s.fp, bad)
 	case s.traits.Any(query.Begins | query.Ends):
 		t.AddSkipped(s.fp, tally.SkipTransaction)
 	case s.traits.Has(query.Reads):
-		t.AddSkipped(s.fp, SkipRead)
+		t.AddSkipped(s.fp, tally.SkipRead)
 	default:
 		t.AddSkipped(s.fp, tally.SkipSession)
 	}
@@ -330,7 +365,7 @@ func (l *loader) finish() {
 	for k, x := range l.txns {
 		delete(l.txns, k)
 		if x.writes && x.bad == "" {
-			x.bad = BadEnd
+			x.bad = tally.UnreplayableUnended
 		}
 		l.close(x)
 	}

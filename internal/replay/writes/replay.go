@@ -20,7 +20,6 @@ type lane struct {
 	p    [2]*probe.Session
 	base [2]int64 // reads that asking for the counters costs by itself
 	txn  []*step  // of the open transaction, run so far
-	left int      // steps to come
 }
 
 func (l *lane) close() {
@@ -31,36 +30,85 @@ func (l *lane) close() {
 // seconds between two words on the progress.
 const told = 5 * time.Second
 
-// replay runs all steps on both sides.
+// replay runs all steps on both sides. One that waits for a lock on both stood before what it had waited for, in an order that is told by when answers were seen: it and what follows
+// on its connection are run after the next end of a transaction.
 func (r *run) replay(ctx context.Context, steps []*step) error {
 	left := map[conns.Key]int{}
 	for _, s := range steps {
 		left[s.conn]++
 	}
+	var waiting []*step
+	blocked := map[conns.Key]bool{}
 	last := r.Now()
 	for i, s := range steps {
-		l := r.lanes[s.conn]
-		if l == nil {
-			var err error
-			if l, err = r.lane(ctx); err != nil {
-				return err
-			}
-			l.left = left[s.conn]
-			r.lanes[s.conn] = l
+		if blocked[s.conn] {
+			waiting = append(waiting, s)
+			continue
 		}
-		if err := r.step(ctx, l, s); err != nil {
+		ran, err := r.one(ctx, s, left, false)
+		if err != nil {
 			return fmt.Errorf("statement %d of %d: %w", i+1, len(steps), err)
 		}
-		if l.left--; l.left == 0 {
-			l.close()
-			delete(r.lanes, s.conn)
+		if !ran {
+			blocked[s.conn] = true
+			waiting = append(waiting, s)
+			continue
+		}
+		for freed := s.traits.Has(query.Ends); freed && len(waiting) > 0; {
+			if waiting, blocked, freed, err = r.again(ctx, waiting, left); err != nil {
+				return err
+			}
 		}
 		if now := r.Now(); now.Sub(last) >= told {
 			last = now
 			r.Progress(fmt.Sprintf("%d of %d statements", i+1, len(steps)))
 		}
 	}
+	for _, s := range waiting { // nobody is left to wait for
+		if _, err := r.one(ctx, s, left, true); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// again tries those that wait, in their order, and tells who still does and whether a transaction has ended.
+func (r *run) again(ctx context.Context, waiting []*step, left map[conns.Key]int) (still []*step, blocked map[conns.Key]bool, freed bool, err error) {
+	blocked = map[conns.Key]bool{}
+	for _, s := range waiting {
+		ran := false
+		if !blocked[s.conn] {
+			if ran, err = r.one(ctx, s, left, false); err != nil {
+				return nil, nil, false, err
+			}
+		}
+		if !ran {
+			blocked[s.conn] = true
+			still = append(still, s)
+		}
+		freed = freed || ran && s.traits.Has(query.Ends)
+	}
+	return still, blocked, freed, nil
+}
+
+// one runs a step on its connection; false if it waits for a lock, and last does not say that this is the last try.
+func (r *run) one(ctx context.Context, s *step, left map[conns.Key]int, last bool) (bool, error) {
+	l := r.lanes[s.conn]
+	if l == nil {
+		var err error
+		if l, err = r.lane(ctx); err != nil {
+			return false, err
+		}
+		r.lanes[s.conn] = l
+	}
+	if ran, err := r.step(ctx, l, s, last); err != nil || !ran {
+		return false, err
+	}
+	if left[s.conn]--; left[s.conn] == 0 {
+		l.close()
+		delete(r.lanes, s.conn)
+	}
+	return true, nil
 }
 
 // lane opens the connections that stand for a captured one.
@@ -97,8 +145,11 @@ var (
 	unique = regexp.MustCompile(`(?:^|[^\w])(?:uuid|uuid_short|sys_guid|random_bytes|uuid_v[47])\(`)
 )
 
-// step runs one statement on both sides and counts what came of it.
-func (r *run) step(ctx context.Context, l *lane, s *step) error {
+// errLockWait is that of a statement that has waited for a lock too long: it alone is rolled back.
+const errLockWait = 1205
+
+// step runs one statement on both sides and counts what came of it. It is false, and nothing is counted, if both waited for a lock for too long, unless that is its last try.
+func (r *run) step(ctx context.Context, l *lane, s *step, last bool) (bool, error) {
 	t := s.traits
 	if s.txn != nil && t.Has(query.Begins) {
 		l.txn = nil
@@ -108,15 +159,18 @@ func (r *run) step(ctx context.Context, l *lane, s *step) error {
 	}
 	tr, err := r.before(ctx, s)
 	if err != nil {
-		return err
+		return false, err
 	}
 	var res [2]probe.Result
 	var reads [2]int64
 	first := int(s.id & 1) // by chance, as in all pairs of times
 	for _, side := range []int{first, 1 - first} {
 		if res[side], reads[side], err = r.once(ctx, l, side, s, tr); err != nil {
-			return err
+			return false, err
 		}
+	}
+	if !last && res[0].Answer.Errno == errLockWait && res[1].Answer.Errno == errLockWait {
+		return false, nil
 	}
 	kind := r.count(s, res)
 	if tr != nil {
@@ -126,7 +180,7 @@ func (r *run) step(ctx context.Context, l *lane, s *step) error {
 		if again(res[side].Answer) && !again(res[1-side].Answer) {
 			r.out.Retried[side]++
 			if res[side], err = r.retry(ctx, l, side, s); err != nil {
-				return err
+				return false, err
 			}
 		}
 	}
@@ -134,12 +188,12 @@ func (r *run) step(ctx context.Context, l *lane, s *step) error {
 		r.Log.Info("a statement differs", "kind", kind, "old", res[0].Answer.Errno, "new", res[1].Answer.Errno)
 	}
 	switch {
-	case len(s.txn.steps) == 1, t.Has(query.Ends), t.Any(query.Defines) && !t.Has(query.OwnSession):
+	case s.alone(), t.Has(query.Ends), t.Any(query.Defines) && !t.Has(query.OwnSession):
 		l.txn = nil
 	default:
 		l.txn = append(l.txn, s)
 	}
-	return nil
+	return true, nil
 }
 
 // once runs the statement on one side.
@@ -182,7 +236,9 @@ func (r *run) once(ctx context.Context, l *lane, side int, s *step, tr *tried) (
 }
 
 // again reports whether a client would run its transaction again after that answer: a conflict of snapshots, a deadlock, a wait for a lock.
-func again(a compare.Answer) bool { return a.Errno == 1020 || a.Errno == 1213 || a.Errno == 1205 }
+func again(a compare.Answer) bool {
+	return a.Errno == 1020 || a.Errno == 1213 || a.Errno == errLockWait
+}
 
 // retry runs the transaction so far once more on one side, so that what follows is compared on equal data.
 func (r *run) retry(ctx context.Context, l *lane, side int, s *step) (probe.Result, error) {

@@ -7,7 +7,9 @@
 // each captured connection on a connection of its own. So transactions interleave as they did in production: one that read a row before another changed it does so here, too, and a version that refuses
 // such an update (1020) is seen. Nothing runs at once, so that neither clone waits for a lock that the order does not explain: a lock wait on one side alone is a finding.
 //
-// The order is that of the binary log where the capture has the servers' GTIDs; else, and between commits, that in which statements were answered. Result.Order says which it was.
+// The order is that of the binary log where the capture has the servers' GTIDs; else, and between commits, that in which statements were answered and commits were sent. Result.Order says which it was.
+//
+// Where answers were seen in another order than the server gave them, a statement may stand before the end of what it waited for: both sides tell so by waiting for a lock, and it is tried again later.
 //
 // A transaction that fails on one side alone for a conflict, a deadlock or a lock is rolled back there and run again, as its client would: it is counted, and what follows is compared on equal data again.
 //
@@ -40,12 +42,8 @@ import (
 	"github.com/windlass-db/windlass/internal/replay/tally"
 )
 
-// Reasons why statements are not replayed, beside the tally's own.
+// Notes of the tally.
 const (
-	SkipRead   = "read"                    // a read outside of a transaction that writes
-	SkipBefore = "before-snapshot"         // the clones have it already
-	BadTxn     = "transaction-not-whole"   // a part of its transaction is not in the capture, or can't be run
-	BadEnd     = "transaction-without-end" // the capture ends before the transaction does
 	NoteUUID   = "writes of values that no two runs share (UUID): the clones differ by them"
 	NoteInsert = "INSERTs that got another AUTO_INCREMENT number than in production, on both versions"
 	NoteError  = "statements that failed on both versions and not in production, or the other way round"
@@ -71,7 +69,7 @@ type Config struct {
 // Defaults of what is zero.
 const (
 	DefaultStatement = 10 * time.Minute
-	DefaultLock      = 3 * time.Second
+	DefaultLock      = 2 * time.Second
 	DefaultMeasure   = 15
 	DefaultMost      = 1 << 30
 )

@@ -144,7 +144,7 @@ func TestWrites(t *testing.T) {
 		name string
 		run  func(*testing.T, *clones)
 	}{
-		{"equal", equal}, {"a conflict that only concurrency shows", conflict}, {"the DELETE that became slow", slowDelete}, {"a syntax error and a table that differs", differs}, {"guards", guards},
+		{"equal", equal}, {"recorded", recorded}, {"a conflict that only concurrency shows", conflict}, {"answers that were seen in another order", waits}, {"the DELETE that became slow", slowDelete}, {"a syntax error and a table that differs", differs}, {"guards", guards},
 	} {
 		t.Run(x.name, func(t *testing.T) { x.run(t, c) })
 	}
@@ -157,7 +157,7 @@ func equal(t *testing.T, c *clones) {
 	for i := range 20 {
 		gtid := 101 + 3*i
 		r.do(1, 0, fmt.Sprintf("INSERT INTO log (at, r, t) VALUES (NOW(6), RAND(), CONCAT(LAST_INSERT_ID(), ' %d'))", i), gtid)
-		r.do(2, uint64(i+1), "BEGIN", 0)
+		r.do(2, 0, "BEGIN", 0)
 		r.do(2, uint64(i+1), "SELECT v FROM acc WHERE id = 3 FOR UPDATE", 0)
 		a := r.start(1, 0, "UPDATE acc SET v = v + 3 WHERE id = 3 AND v % 4 = 0") // it waits for the other's commit
 		r.do(2, uint64(i+1), "UPDATE acc SET v = v + 1 WHERE id = 3", 0)
@@ -184,7 +184,7 @@ func equal(t *testing.T, c *clones) {
 	if !strings.HasPrefix(res.Order, "commits as in the binary log") || res.Position != position || res.Rows < 40000 || res.Retried != [2]int{} {
 		t.Errorf("%+v", res)
 	}
-	if res.Tally.Skipped[writes.SkipBefore] != 1 || res.Tally.Unreplayable[writes.BadEnd] != 2 || res.Tally.Skipped[writes.SkipRead] != 20 {
+	if res.Tally.Skipped[tally.SkipBefore] != 1 || res.Tally.Unreplayable[tally.UnreplayableUnended] != 2 || res.Tally.Skipped[tally.SkipRead] != 20 {
 		t.Errorf("%v %v", res.Tally.Skipped, res.Tally.Unreplayable)
 	}
 	for _, s := range []*processtest.Server{c.old, c.new} {
@@ -215,6 +215,31 @@ func conflict(t *testing.T, c *clones) {
 	}
 	if res.Retried != [2]int{0, 1} || res.Order != writes.OrderAnswered {
 		t.Errorf("%+v", res)
+	}
+}
+
+// waits: a statement stands before the commit that it had waited for. Both sides wait, it is tried again after the commit, and nothing is found.
+func waits(t *testing.T, c *clones) {
+	r := record()
+	r.do(1, 0, "BEGIN", 0)
+	r.do(1, 1, "UPDATE acc SET v = 5 WHERE id = 9", 0)
+	r.do(2, 0, "BEGIN", 0)
+	r.do(2, 1, "UPDATE acc SET v = v + 1 WHERE id = 9", 0)
+	r.do(2, 1, "COMMIT", 0)
+	r.do(1, 1, "COMMIT", 0)
+	cfg := c.config(t, r)
+	cfg.Measure, cfg.Lock = -1, time.Second
+	res, err := writes.Run(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ledger(t, res)
+	if f := findings(res.Tally); len(f) > 0 || res.Tally.Replayed != 6 || len(res.Tally.Failures) > 0 {
+		t.Errorf("found: %v, %d replayed, %v", f, res.Tally.Replayed, res.Tally.Failures)
+	}
+	var v int
+	if err := c.new.Admin.QueryRow("SELECT v FROM shop.acc WHERE id = 9").Scan(&v); err != nil || v != 6 {
+		t.Errorf("%d, %v", v, err)
 	}
 }
 
