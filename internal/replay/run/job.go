@@ -42,6 +42,10 @@ type job struct {
 	due    time.Time // zero: at once
 	handed time.Time // by the pacer
 
+	first   bool // it was sent by who handed it over
+	sent    session.Sent
+	sendErr error
+
 	// The two halves. Each side writes its own before it arrives.
 	halves   atomic.Int32
 	took     atomic.Int64 // what the captured answer took, plus one; 0: not known yet

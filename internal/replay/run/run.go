@@ -274,7 +274,7 @@ func pacer(ctx context.Context, due <-chan errand) {
 	for e := range due {
 		pace.Until(ctx, e.j.due)
 		e.j.handed = time.Now()
-		e.w.push(e.j)
+		e.w.pushDue(e.j)
 	}
 }
 

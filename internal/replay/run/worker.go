@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/windlass-db/windlass/internal/replay/compare"
 	"github.com/windlass-db/windlass/internal/replay/session"
 	"github.com/windlass-db/windlass/internal/replay/tally"
 	"github.com/windlass-db/windlass/internal/wire"
@@ -23,6 +24,7 @@ type worker struct {
 	idle  bool
 	wake  chan struct{}
 
+	few   []*job    // of a batch
 	lost  uint64    // the transaction that a lost connection took along
 	free  time.Time // when it was done with the statement before
 	slow  bool      // which took longer than in production
@@ -54,12 +56,23 @@ func (r *replay) newWorker(ctx context.Context) *worker {
 }
 
 // push queues a job.
-func (w *worker) push(j *job) {
+func (w *worker) push(j *job) { w.put(j, false) }
+
+// pushDue queues a job that is due now. If the connection has nothing to do it is sent at once, by the caller: the worker is then woken for the answer alone, and how long that takes
+// makes no statement late.
+func (w *worker) pushDue(j *job) { w.put(j, true) }
+
+func (w *worker) put(j *job, due bool) {
 	w.r.waiting.Add(1)
 	w.mu.Lock()
-	w.queue = append(w.queue, j)
 	idle := w.idle
 	w.idle = false
+	if due && idle && w.takes(j) { // the worker sleeps, so that the connection is ours
+		w.start(j)
+		j.first = true
+		j.sent, j.sendErr = w.conn.Send(j.req)
+	}
+	w.queue = append(w.queue, j)
 	w.mu.Unlock()
 	if idle {
 		select {
@@ -67,6 +80,21 @@ func (w *worker) push(j *job) {
 		default:
 		}
 	}
+}
+
+// takes reports whether a job can be sent on the connection as it is.
+func (w *worker) takes(j *job) bool {
+	return len(w.queue) == 0 && j.op == opRun && w.conn != nil && w.conn.Env() == j.env && w.conn.Ready(&j.req) && j.size <= session.MostBatch &&
+		(j.txn == 0 || j.txn != w.lost) && w.r.target.has(j.at)
+}
+
+// start says that the server is at this job from now on.
+func (w *worker) start(j *job) {
+	u := &w.under
+	u.cut.Store(false)
+	u.sent.Store(time.Now().UnixNano())
+	u.conn.Store(w.conn)
+	u.job.Store(j)
 }
 
 // next takes the first job; it waits for one. Nil: there was none for a while.
@@ -96,7 +124,14 @@ func (w *worker) next() *job {
 		case <-w.wake:
 			timer.Stop()
 		case <-timer.C:
-			return nil
+			w.mu.Lock()
+			alone := w.idle
+			w.idle = false
+			w.mu.Unlock()
+			if alone {
+				return nil
+			}
+			<-w.wake // a job came at that moment
 		}
 	}
 }
@@ -112,12 +147,97 @@ func (w *worker) run(ctx context.Context) {
 			w.drop() // its session is made anew from what is known of it
 			continue
 		}
+		if batch := w.batch(j); len(batch) > 1 && ctx.Err() == nil {
+			w.together(ctx, batch)
+			continue
+		}
 		over := w.do(ctx, j)
-		w.r.budget.Release(j.size)
-		w.r.waiting.Add(-1)
+		w.over(j)
 		if over {
 			return
 		}
+	}
+}
+
+// over gives back what a job held that is not queued any more.
+func (w *worker) over(j *job) {
+	w.r.budget.Release(j.size)
+	w.r.waiting.Add(-1)
+}
+
+const mostTogether = 16
+
+// batch takes what is queued behind a job and can be sent with it: where nothing is done by the clock, reads of one session, outside of a transaction, whose answers nobody has to see before the next.
+// It saves most of the machine's work for a small statement, which is in being woken for each answer.
+func (w *worker) batch(j *job) []*job {
+	if !w.r.flatOut() || w.conn == nil || w.conn.Env() != j.env || !w.batches(j) {
+		return nil
+	}
+	batch := append(w.few[:0], j)
+	bytes := j.size
+	w.mu.Lock()
+	for w.head < len(w.queue) && len(batch) < mostTogether {
+		next := w.queue[w.head]
+		bytes += next.size
+		if next.env != j.env || bytes > session.MostBatch || !w.batches(next) {
+			break
+		}
+		batch = append(batch, next)
+		w.queue[w.head] = nil
+		w.head++
+	}
+	w.mu.Unlock()
+	w.few = batch
+	return batch
+}
+
+func (w *worker) batches(j *job) bool {
+	return j.op == opRun && j.part != nil && j.class.Kind == session.Read && j.txn == 0 && j.attempts == 0 && w.conn.Ready(&j.req)
+}
+
+// together sends a batch. What of it has no answer, because the connection was lost, is done one by one.
+func (w *worker) together(ctx context.Context, batch []*job) {
+	requests := make([]*session.Request, len(batch))
+	for i, j := range batch {
+		requests[i] = &j.req
+	}
+	u := &w.under
+	w.start(batch[0])
+	if ctx.Err() != nil {
+		w.conn.Cut()
+	}
+	done := 0
+	var again []*job
+	err := w.conn.Batch(requests, func(i int, a compare.Answer) {
+		j := batch[i]
+		done = i + 1
+		if done < len(batch) {
+			u.sent.Store(time.Now().UnixNano())
+			u.job.Store(batch[done])
+		}
+		switch interrupted := a.Errno == wire.ErrQueryInterrupted; {
+		case interrupted && u.killed.Load() == j:
+			a.TimedOut = true
+		case interrupted, lost(a.Errno), a.Errno == wire.ErrUnknownStmt, a.Errno == wire.ErrNeedReprepare:
+			again = append(again, j)
+			return
+		}
+		j.answer = a
+		j.answered(w.r)
+		w.over(j)
+	})
+	u.job.Store(nil)
+	u.conn.Store(nil)
+	if err != nil {
+		w.drop()
+		if ctx.Err() == nil {
+			w.r.target.gone(err)
+			batch[done].attempts++
+		}
+	}
+	for _, j := range append(again, batch[done:]...) {
+		w.do(ctx, j)
+		w.over(j)
 	}
 }
 
@@ -134,8 +254,13 @@ func (w *worker) do(ctx context.Context, j *job) (over bool) {
 	switch {
 	case j.op == opClose:
 		return true
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && !j.first:
 		j.drop(w.r, tally.SkipInterrupted)
+		return false
+	case j.first: // it is sent
+		if !w.send(ctx, j, j.handed) {
+			break
+		}
 		return false
 	case j.op == opAdopt:
 		if w.conn != nil && w.conn.Env() != nil {
@@ -261,14 +386,24 @@ func (w *worker) send(ctx context.Context, j *job, began time.Time) bool {
 		return true
 	}
 	u := &w.under
-	u.cut.Store(false)
-	u.sent.Store(time.Now().UnixNano())
-	u.conn.Store(w.conn)
-	u.job.Store(j)
-	if ctx.Err() != nil {
-		w.conn.Cut()
+	var answer compare.Answer
+	var sent time.Time
+	var err error
+	if j.first {
+		j.first = false
+		if ctx.Err() != nil {
+			w.conn.Cut()
+		}
+		if sent, err = j.sent.At, j.sendErr; err == nil {
+			answer, err = w.conn.Receive(j.req, j.sent)
+		}
+	} else {
+		w.start(j)
+		if ctx.Err() != nil {
+			w.conn.Cut()
+		}
+		answer, sent, err = w.conn.Run(j.req)
 	}
-	answer, sent, err := w.conn.Run(j.req)
 	u.job.Store(nil)
 	u.conn.Store(nil)
 	switch {

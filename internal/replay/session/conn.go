@@ -233,36 +233,105 @@ func (c *Conn) Run(r Request) (a compare.Answer, sent time.Time, err error) {
 			return a, time.Now(), err
 		}
 	}
+	s, err := c.Send(r)
+	if err != nil {
+		return a, s.At, err
+	}
+	a, err = c.Receive(r, s)
+	return a, s.At, err
+}
+
+// Sent is a request whose answer was not read.
+type Sent struct {
+	At      time.Time
+	prelude bool // another answer comes before it
+}
+
+// Send sends a request that is Ready. Receive has to follow.
+func (c *Conn) Send(r Request) (Sent, error) {
 	out, err := c.prelude(c.out[:0], r.Clock)
 	if err != nil {
-		return a, time.Now(), err
+		return Sent{At: time.Now()}, err
 	}
-	preludes := len(out) > 0
+	s := Sent{prelude: len(out) > 0}
 	if out, err = c.appendRequest(out, r); err != nil {
-		return a, time.Now(), err
+		return Sent{At: time.Now()}, err
 	}
 	if c.out = out; cap(out) > 1<<20 {
 		c.out = nil
 	}
-	sent = time.Now()
-	if err := c.b.WriteAll(out); err != nil {
-		return a, sent, err
-	}
-	if preludes {
+	s.At = time.Now()
+	return s, c.b.WriteAll(out)
+}
+
+// Receive reads the answer to what was sent.
+func (c *Conn) Receive(r Request, s Sent) (a compare.Answer, err error) {
+	if s.prelude {
 		var p compare.Answer
-		if err := c.read(wire.ComQuery, sent, &p); err != nil {
-			return a, sent, err
+		if err := c.read(wire.ComQuery, s.At, &p); err != nil {
+			return a, err
 		}
-		if p.Errno != 0 {
-			c.noClock = true // secure_timestamp: NOW() says what it says
-		}
+		c.noClock = c.noClock || p.Errno != 0 // secure_timestamp: NOW() says what it says
 	}
-	err = c.read(r.Command, sent, &a)
+	err = c.read(r.Command, s.At, &a)
 	if a.Errno == wire.ErrUnknownStmt || a.Errno == wire.ErrNeedReprepare {
 		delete(c.stmts, r.Prepared)
 	}
-	return a, sent, err
+	return a, err
 }
+
+// Ready reports whether a request can be one of a Batch: nothing has to be asked of the server before.
+func (c *Conn) Ready(r *Request) bool {
+	switch r.Command {
+	case wire.ComQuery:
+		return true
+	case wire.ComStmtExecute:
+		_, ok := c.stmts[r.Prepared]
+		return ok
+	}
+	return false
+}
+
+// Batch sends several requests in one write, and reads their answers: one after the other the server runs them as if each had waited for the answer before. Each answer is told as it is
+// there; those of which it was not, at an error, are not known to have run. Together the requests have to fit the buffers between here and the server, see MostBatch.
+func (c *Conn) Batch(requests []*Request, answered func(i int, a compare.Answer)) error {
+	out := c.out[:0]
+	preludes := make([]bool, 0, 32)
+	for _, r := range requests {
+		before := len(out)
+		var err error
+		if out, err = c.prelude(out, r.Clock); err != nil {
+			return err
+		}
+		preludes = append(preludes, len(out) > before)
+		if out, err = c.appendRequest(out, *r); err != nil {
+			return err
+		}
+	}
+	c.out = out
+	sent := time.Now()
+	if err := c.b.WriteAll(out); err != nil {
+		return err
+	}
+	for i, r := range requests {
+		var a, p compare.Answer
+		if preludes[i] {
+			if err := c.read(wire.ComQuery, sent, &p); err != nil {
+				return err
+			}
+			c.noClock = c.noClock || p.Errno != 0
+		}
+		if err := c.read(r.Command, sent, &a); err != nil {
+			return err
+		}
+		sent = sent.Add(a.Took)
+		answered(i, a)
+	}
+	return nil
+}
+
+// MostBatch is how many bytes the texts of a Batch may have.
+const MostBatch = 16 << 10
 
 // prelude adds the SET TIMESTAMP that a statement needs.
 func (c *Conn) prelude(out []byte, clock time.Time) ([]byte, error) {
