@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/windlass-db/windlass/internal/capture/tap"
 	"github.com/windlass-db/windlass/internal/wire"
 )
 
@@ -126,6 +127,38 @@ func fakeGateway(t testing.TB, fake *fakeServer) *Gateway {
 	return g
 }
 
+// tappedGateway is a fakeGateway that captures, in small files.
+func tappedGateway(t testing.TB, fake *fakeServer) *Gateway {
+	t.Helper()
+	g := fakeGateway(t, fake)
+	held, err := tap.New(tap.Config{Gateway: "fake", Folder: t.TempDir(), Statements: tap.Selects, Sample: 0.5, Mask: []byte("0123456789abcdef"), Rotate: 1 << 16, Every: time.Minute, Quota: 1 << 20, Ring: 1 << 20, Flush: 100 * time.Millisecond,
+		Started: g.started, Server: g.serverKind}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- held.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		st := held.Status()
+		sum := st.Kept
+		for reason, n := range st.Dropped {
+			if reason != tap.Ends {
+				sum += n
+			}
+		}
+		if st.Started != sum {
+			t.Errorf("the capture's ledger: %+v", st)
+		}
+	})
+	g.capturing.tap.Store(held)
+	return g
+}
+
 // say gives the gateway a client that sends these bytes and nothing more, and waits until both are done. What the gateway says is the answer.
 func say(t testing.TB, g *Gateway, bytesFor func(greeting []byte) []byte) []byte {
 	t.Helper()
@@ -213,7 +246,7 @@ func commands() [][]byte {
 }
 
 func TestSeedsAreAnswered(t *testing.T) {
-	g := fakeGateway(t, &fakeServer{answer: answerOK})
+	g := tappedGateway(t, &fakeServer{answer: answerOK})
 	for i, c := range commands() {
 		if said := say(t, g, func(greeting []byte) []byte { return append(login(t, greeting, 0), c...) }); len(said) == 0 {
 			t.Errorf("seed %d, %x: not even the login was answered", i, c)
@@ -231,7 +264,7 @@ func FuzzClient(f *testing.F) {
 	}
 	f.Add(uint32(wire.CapQueryAttributes), commands()[8])
 	f.Add(uint32(wire.CapDeprecateEOF|wire.CapSessionTrack), commands()[0])
-	g := fakeGateway(f, &fakeServer{answer: answerOK})
+	g := tappedGateway(f, &fakeServer{answer: answerOK})
 	f.Fuzz(func(t *testing.T, caps uint32, stream []byte) {
 		say(t, g, func(greeting []byte) []byte {
 			return append(login(t, greeting, wire.Capability(caps)&^(wire.CapConnectWithDB|wire.CapConnectAttrs|wire.CapPluginAuthLenenc|wire.CapSSL)), stream...)
@@ -284,7 +317,7 @@ func FuzzServer(f *testing.F) {
 		}
 		return answer
 	}
-	g := fakeGateway(f, fake)
+	g := tappedGateway(f, fake)
 	f.Fuzz(func(t *testing.T, cmd byte, caps uint32, stream []byte) {
 		answer = nil
 		if len(stream) > 0 {
