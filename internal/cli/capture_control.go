@@ -46,7 +46,9 @@ func captureStartCommand(o *Options) *cobra.Command {
 		Long:    "Begins to keep what clients say, and what servers answer, while clients work. Where the files go, whether they are sealed or masked, and how much\nthey may take is in each gateway's file.\n" + captureScope,
 		Example: "  windlass capture start prod/orders --gateway-token-file gateway-token\n  windlass capture start --gateway http://10.0.1.9:4101 --gateway-token-file gateway-token --statements all --sample 0.1",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return t.each(cmd, o, args, func(ctx context.Context, c *adminapi.Client) (adminapi.CaptureStatus, error) { return c.StartCapture(ctx, r) })
+			return t.each(cmd, o, args, func(ctx context.Context, c *adminapi.Client) (adminapi.CaptureStatus, error) {
+				return c.StartCapture(ctx, r)
+			})
 		},
 	}
 	t.flags(cmd)
@@ -62,7 +64,9 @@ func captureStopCommand(o *Options) *cobra.Command {
 		Long:    "Ends it, and says how it went when all that was kept is in files.\n" + captureScope,
 		Example: "  windlass capture stop prod/orders --gateway-token-file gateway-token",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return t.each(cmd, o, args, func(ctx context.Context, c *adminapi.Client) (adminapi.CaptureStatus, error) { return c.StopCapture(ctx) })
+			return t.each(cmd, o, args, func(ctx context.Context, c *adminapi.Client) (adminapi.CaptureStatus, error) {
+				return c.StopCapture(ctx)
+			})
 		},
 	}
 	t.flags(cmd)
