@@ -95,7 +95,8 @@ func TestAccountsExample(t *testing.T) {
 func TestCheckNamesEverything(t *testing.T) {
 	dir := t.TempDir()
 	text := "kind: Gateway\nversion: 1\nname: a\nlisten: a:1\nadmin: {listen: 'a:2', token_file: token}\naccounts_file: accounts.yaml\nmonitor: {user: watcher, password_file: password}\n" +
-		"servers: {all: ['a:3']}\nstate_file: nowhere/state\nclient_tls: {cert: cert.pem, key: key.pem}\nserver_tls: {ca: ca.pem}\n"
+		"servers: {all: ['a:3']}\nstate_file: nowhere/state\nclient_tls: {cert: cert.pem, key: key.pem}\nserver_tls: {ca: ca.pem}\n" +
+		"capture: {folder: token/spool, key_file: capture.key, mask_key_file: mask.key}\n"
 	file := filepath.Join(dir, "gateway.yaml")
 	write := func(name, text string, mode os.FileMode) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), mode); err != nil {
@@ -124,16 +125,19 @@ func TestCheckNamesEverything(t *testing.T) {
 	}
 	at := func(name string) string { return "there is no file " + filepath.Join(dir, name) }
 	wants(said(), "accounts_file: "+at("accounts.yaml"), "mode 0600", "accounts:\n  - user: NAME\n    password: SECRET", "admin.token_file: "+at("token"), "/dev/urandom",
-		"monitor.password_file: "+at("password"), "password of watcher", "client_tls: ", "cert.pem", "server_tls.ca: ", "ca.pem", "state_file: there is no folder "+filepath.Join(dir, "nowhere"))
+		"monitor.password_file: "+at("password"), "password of watcher", "capture.key_file: "+at("capture.key"), "capture.mask_key_file: "+at("mask.key"), "client_tls: ", "cert.pem", "server_tls.ca: ", "ca.pem", "state_file: there is no folder "+filepath.Join(dir, "nowhere"))
 
 	write("accounts.yaml", "accounts:\n  - {password: hunter2}\n  - {user: a, password: hunter2, passwords: [hunter2], plugin: x}\n  - {user: a, password: hunter2}\n", 0o600)
 	write("token", "hunter2", 0o600)
 	write("password", "hunter2", 0o644)
 	write("key.pem", "hunter2", 0o644)
 	write("ca.pem", "hunter2", 0o644)
+	write("capture.key", "hunter2", 0o600)
+	write("mask.key", "hunter2", 0o644)
 	got := said()
 	wants(got, "accounts: entry 1 has no user", "a has both password and passwords", `a has plugin "x"`, "a is listed twice", "admin.token_file: "+filepath.Join(dir, "token")+" holds 7 characters",
-		"chmod 0600 "+filepath.Join(dir, "password"), "chmod 0600 "+filepath.Join(dir, "key.pem"), "server_tls.ca: "+filepath.Join(dir, "ca.pem")+" holds no certificate")
+		"chmod 0600 "+filepath.Join(dir, "password"), "chmod 0600 "+filepath.Join(dir, "key.pem"), "server_tls.ca: "+filepath.Join(dir, "ca.pem")+" holds no certificate",
+		"capture.key_file: a key", "chmod 0600 "+filepath.Join(dir, "mask.key"))
 	if strings.Contains(got, "hunter2") {
 		t.Error(got)
 	}
