@@ -177,6 +177,9 @@ var ways = []string{"", "system", "const", "eq_ref", "ref", "fulltext", "ref_or_
 
 // Diff lists in what the structure of two plans differs.
 func Diff(old, new Plan) []Change {
+	if slices.Contains(rights, old.Refused.Errno) || slices.Contains(rights, new.Refused.Errno) {
+		return nil // that is the account's, or a read-only server's, and says nothing of the version
+	}
 	if old.Refused.Errno != new.Refused.Errno {
 		return []Change{{What: fmt.Sprintf("%s → %s", refusal(old), refusal(new)), Worse: new.Refused.Errno != 0}}
 	}
@@ -200,6 +203,9 @@ func Diff(old, new Plan) []Change {
 	}
 	return append(out, operationDiff(old.Operations, new.Operations)...)
 }
+
+// rights are the numbers of errors by which a server says that this account may not, or not here.
+var rights = []uint16{1044, 1142, 1143, 1227, 1290, 1370, 1792}
 
 func refusal(p Plan) string {
 	if p.Refused.Errno == 0 {
@@ -236,8 +242,7 @@ func matched(old, new []Step) [][2]Step {
 
 func stepDiff(a, b Step) []Change {
 	var out []Change
-	switch {
-	case a.Access != b.Access:
+	if a.Access != b.Access {
 		out = append(out, Change{What: fmt.Sprintf("%s: access %s → %s", a.Table, a.Access, b.Access), Worse: slices.Index(ways, b.Access) > slices.Index(ways, a.Access)})
 	}
 	if a.Key != b.Key {

@@ -83,6 +83,7 @@ type Result struct {
 	Retried      [2]int // transactions that were run again on the old and on the new side
 	Tables       int    // that were compared in the end
 	Rows         int64  // in them
+	Old, New     string // versions
 }
 
 // Run replays.
@@ -174,6 +175,7 @@ func (r *run) connect(ctx context.Context) error {
 			return fmt.Errorf("read the position of %s: %w", s.Name, err)
 		}
 	}
+	r.out.Old, r.out.New = r.ctl[0].Version, r.ctl[1].Version
 	same, err := r.same(ctx)
 	if err != nil {
 		return err
