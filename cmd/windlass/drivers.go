@@ -8,13 +8,16 @@ import (
 	driver "github.com/go-sql-driver/mysql"
 
 	"github.com/windlass-db/windlass/internal/bluegreen"
+	"github.com/windlass-db/windlass/internal/capture"
 	"github.com/windlass-db/windlass/internal/cli"
 	"github.com/windlass-db/windlass/internal/datacheck"
+	"github.com/windlass-db/windlass/internal/datacheck/node"
 	"github.com/windlass-db/windlass/internal/driver/dns"
 	"github.com/windlass-db/windlass/internal/driver/exec"
 	gatewaydriver "github.com/windlass-db/windlass/internal/driver/gateway"
 	"github.com/windlass-db/windlass/internal/driver/local"
 	"github.com/windlass-db/windlass/internal/driver/mysql"
+	"github.com/windlass-db/windlass/internal/driver/replay"
 	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/inplace"
 	"github.com/windlass-db/windlass/internal/seed"
@@ -81,14 +84,51 @@ func drivers(f settings.File, log *slog.Logger) (bluegreen.Ports, inplace.Ports,
 	if err != nil {
 		return bluegreen.Ports{}, inplace.Ports{}, err
 	}
-	return bluegreen.Ports{
+	ports := bluegreen.Ports{
 		Provisioner: nodes,
 		Storage:     storage{db, seeder},
 		Switcher:    db,
 		DataChecker: checker,
 		Gateways:    gateways,
 		Records:     &dns.Driver{Servers: map[string]dns.Server{f.Environment: {Address: f.DNS.Server, Zone: f.DNS.Zone, KeyFile: f.DNS.KeyFile}}},
-	}, inplace.Ports{Nodes: nodes, Storage: db, Switcher: db, Gateways: gateways}, nil
+	}
+	if f.Replay != nil {
+		r, err := replays(*f.Replay, access, gateways, db, log)
+		if err != nil {
+			return bluegreen.Ports{}, inplace.Ports{}, err
+		}
+		ports.Capturer, ports.Replayer = r, r
+	}
+	return ports, inplace.Ports{Nodes: nodes, Storage: db, Switcher: db, Gateways: gateways}, nil
+}
+
+// replays is the driver of replays, if the file says where captures are.
+func replays(f settings.Replay, control node.Access, gateways *gatewaydriver.Driver, db *mysql.Driver, log *slog.Logger) (*replay.Driver, error) {
+	cfg := replay.Config{Store: f.Store, Results: f.Results, Control: control, Gateway: gateways.Client, Observe: db.Observe, Log: log, Now: time.Now}
+	if cfg.Results == "" {
+		cfg.Results = f.Store
+	}
+	cfg.Query = func(ctx context.Context, n fleet.Node) (*driver.Config, error) {
+		c, err := control(ctx, n)
+		if err != nil {
+			return nil, err
+		}
+		if c.Passwd, err = settings.Secret(f.Account.PasswordFile); err != nil {
+			return nil, err
+		}
+		c.User = f.Account.User
+		return c, nil
+	}
+	if f.KeyFile != "" {
+		cfg.Key = func() (*capture.Key, error) {
+			text, err := settings.Secret(f.KeyFile)
+			if err != nil {
+				return nil, err
+			}
+			return capture.ParseKey(text)
+		}
+	}
+	return replay.New(cfg)
 }
 
 // makesNodes makes nodes, and changes their version where they are.
@@ -112,7 +152,11 @@ func provisioner(f settings.File, log *slog.Logger) (makesNodes, error) {
 		return p, nil
 	}
 	l := f.Local
-	return local.New(local.Config{Root: l.Root, InitSQLFile: l.InitSQLFile, GatewayProgram: l.GatewayProgram, GatewayPort: l.GatewayPort,
+	key := ""
+	if f.Replay != nil {
+		key = f.Replay.KeyFile
+	}
+	return local.New(local.Config{CaptureEvery: l.CaptureEvery, CaptureKeyFile: key, Root: l.Root, InitSQLFile: l.InitSQLFile, GatewayProgram: l.GatewayProgram, GatewayPort: l.GatewayPort,
 		AccountsFile: l.GatewayAccountsFile, MonitorUser: f.Gateways.MonitorUser, MonitorPasswordFile: l.MonitorPasswordFile,
 		AdminTokenFile: f.Gateways.AdminTokenFile, NodeOptions: l.NodeOptions, Progress: func(s string) { log.Info("build", "message", s) }}), nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/inplace"
+	queries "github.com/windlass-db/windlass/internal/replay/run"
 	"github.com/windlass-db/windlass/internal/rolling"
 	"github.com/windlass-db/windlass/internal/supervisor"
 	"github.com/windlass-db/windlass/internal/supervisor/settings"
@@ -62,6 +63,7 @@ func runSupervisor(ctx context.Context, file string) error {
 	var all []engine.Handler
 	looks, kinds := supervisor.Looks{Now: time.Now}, supervisor.Kinds{}
 	options := engine.Options{}
+	replays := 0
 	if f.Databases {
 		ports, nodes, err := drivers(f, log)
 		if err != nil {
@@ -70,6 +72,10 @@ func runSupervisor(ctx context.Context, file string) error {
 		all = append(bluegreen.Handlers(ports), inplace.Handlers(nodes)...)
 		looks.Storage, looks.Switcher, looks.Gateways, looks.Records = ports.Storage, ports.Switcher, ports.Gateways, ports.Records
 		kinds.Databases = ports.Storage
+		if f.Replay != nil {
+			queries.Threads() // statements are due at their time
+			replays = f.Replay.AtOnce
+		}
 		options.OnLease = ofDatabases(bluegreen.Settle(ports)) // a primary that was restarted boots read-only (trap 2)
 	}
 	nodes, err := engines.New(f.Engines)
@@ -93,7 +99,7 @@ func runSupervisor(ctx context.Context, file string) error {
 	}
 	log.Info("supervisor runs", "env", f.Environment, "name", f.Name, "server", f.Server.URL)
 	return supervisor.New(supervisor.Config{
-		Name: f.Name, Env: f.Environment, Server: client.Agent(f.Environment), Handlers: handlers, Slots: f.Slots, Log: log, Now: time.Now,
+		Name: f.Name, Env: f.Environment, Server: client.Agent(f.Environment), Handlers: handlers, Slots: f.Slots, Replays: replays, Log: log, Now: time.Now,
 		Observer: looks, WatchEvery: f.WatchEvery, NoReopen: f.NoReopen, Engine: options,
 		Covers: func(c fleet.Cluster) bool {
 			if c.Database() {

@@ -251,7 +251,7 @@ func TestNoReplayerHolds(t *testing.T) {
 // A campaign that was stored by a release without replays has no rules that everything passes by.
 func TestStoredRulesAreFilled(t *testing.T) {
 	c := &engine.Call{}
-	if got := (handlers{}).request(c).Rules; got.MinTime != 48*time.Hour || got.MinCoverage != 95 {
+	if got := (handlers{}).request(c).Rules; got.MinTime != 48*time.Hour || got.MinCoverage != 90 {
 		t.Errorf("%+v", got)
 	}
 }

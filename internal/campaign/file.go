@@ -44,7 +44,7 @@ type file struct {
 	Budget   fileBudget   `yaml:"budget" doc:"how many clusters may have failed before nothing more starts" example:"{campaign: 3}"`
 	Switch   fileSwitch   `yaml:"switch" doc:"settings of the storage switch" example:"{hold_ttl: 10s}"`
 	Verify   fileVerify   `yaml:"verify" doc:"settings of the data check" example:"{chunk_rows: 1000}"`
-	Replay   fileReplay   `yaml:"replay" doc:"settings of the replay of production's queries, which has to pass before the storage switch" example:"{min_time: 2d, min_coverage: 95%}"`
+	Replay   fileReplay   `yaml:"replay" doc:"settings of the replay of production's queries, which has to pass before the storage switch" example:"{min_time: 2d, min_coverage: 90%}"`
 	Record   fileRecord   `yaml:"record" doc:"settings of the gateway switch" example:"{ttl: 60s}"`
 	Rolling  fileRolling  `yaml:"rolling" doc:"settings of the strategy rolling" example:"{group: 33%, least_serving: 60%}"`
 	Contract fileContract `yaml:"contract" doc:"settings of the strategy contract" example:"{window: 7d}"`

@@ -11,6 +11,7 @@ import (
 
 	"github.com/windlass-db/windlass/internal/config"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/replay/compare"
 	"github.com/windlass-db/windlass/internal/strategy"
 )
 
@@ -19,7 +20,6 @@ type Replay struct {
 	MinTime     time.Duration  `json:"min_time"`     // that the replayed statements were captured over
 	MinCoverage int            `json:"min_coverage"` // percent of the captured statements that have to be replayed
 	Delay       time.Duration  `json:"delay"`        // between a statement's capture and its replay
-	Sample      int            `json:"sample"`       // percent of the statements that the old version is asked, too
 	Latency     ReplayLatency  `json:"latency"`
 	Ignore      []ReplayIgnore `json:"ignore,omitempty"`
 	KeepCapture bool           `json:"keep_capture,omitempty"` // the capture goes on after the verdict, until a rollback ends it or the old cell is removed
@@ -31,14 +31,15 @@ type ReplayLatency struct {
 	Factor float64       `json:"factor"` // so many times slower
 	Budget time.Duration `json:"budget"` // added time in an hour of production that is borne
 	Pairs  int           `json:"pairs"`  // measured on both versions, that a judgement needs
+	Timed  int           `json:"timed"`  // percent of the replayed statements of whose kind there have to be so many
 }
 
 // ReplayIgnore is a difference that a person has judged, and that does not count. What it names is one fingerprint, or every statement that the
 // pattern fits.
 type ReplayIgnore struct {
 	Fingerprint string    `json:"fingerprint,omitempty"`
-	Like        string    `json:"like,omitempty"`  // over a statement's normal form; * stands for anything
-	Kinds       []string  `json:"kinds,omitempty"` // of differences; empty: all
+	Like        string    `json:"like,omitempty"`  // over a statement's normal form, as SQL's LIKE
+	Kinds       []string  `json:"kinds,omitempty"` // of differences; empty: all but syntax
 	Reason      string    `json:"reason"`
 	By          string    `json:"by"`
 	Until       time.Time `json:"until,omitzero"` // zero: it does not end
@@ -81,23 +82,19 @@ func (r Replay) Or(otherwise Replay) Replay {
 	return otherwise
 }
 
-// DifferenceKinds are the kinds of differences that a finding may have, as they are written in a campaign file.
-var DifferenceKinds = []string{"syntax", "error", "error-gone", "error-other", "row-count", "content", "order", "columns", "warnings", "latency", "plan"}
-
 // DefaultReplay are the settings of a campaign that says nothing: two days, as at HubSpot.
 func DefaultReplay() Replay {
 	return Replay{
-		MinTime: 48 * time.Hour, MinCoverage: 95, Delay: time.Minute, Sample: 10,
-		Latency: ReplayLatency{Factor: 1.2, Budget: 10 * time.Second, Pairs: 15},
+		MinTime: 48 * time.Hour, MinCoverage: 90, Delay: time.Minute,
+		Latency: ReplayLatency{Factor: 1.2, Budget: 10 * time.Second, Pairs: 15, Timed: 80},
 	}
 }
 
 // fileReplay is the shape of the key "replay".
 type fileReplay struct {
 	MinTime     time.Duration      `yaml:"min_time" rule:"min=1s max=60d" doc:"how much time of production has to be replayed before the storage switch" example:"2d"`
-	MinCoverage percent            `yaml:"min_coverage" doc:"share of the captured statements that has to be replayed" example:"95%"`
+	MinCoverage percent            `yaml:"min_coverage" doc:"share of the captured statements that can be replayed which has to be" example:"90%"`
 	Delay       time.Duration      `yaml:"delay" rule:"min=1s max=1d" doc:"between a statement's capture and its replay" example:"1m"`
-	Sample      percent            `yaml:"sample" doc:"share of the statements that a replica of the old version is asked, too, for what differs by itself and for how long it takes" example:"10%"`
 	Latency     fileReplayLatency  `yaml:"latency" doc:"from when on a statement counts as slower" example:"{factor: 1.2, budget: 10s}"`
 	Ignore      []fileReplayIgnore `yaml:"ignore" doc:"differences that a person has judged, and that do not count"`
 	KeepCapture bool               `yaml:"keep_capture" doc:"the capture goes on after the verdict, until a rollback ends it or the old cell is removed" example:"false"`
@@ -107,13 +104,14 @@ type fileReplay struct {
 type fileReplayLatency struct {
 	Factor float64       `yaml:"factor" rule:"min=1 max=100" doc:"at the least so many times slower" example:"1.2"`
 	Budget time.Duration `yaml:"budget" rule:"max=1h" doc:"added time in an hour of production that is borne" example:"10s"`
+	Timed  percent       `yaml:"timed" doc:"share of the replayed statements of whose kind there have to be so many pairs" example:"80%"`
 	Pairs  int           `yaml:"pairs" rule:"min=5 max=100000" doc:"how many pairs, measured on both versions, a judgement needs" example:"15"`
 }
 
 type fileReplayIgnore struct {
 	Fingerprint string        `yaml:"fingerprint" rule:"nonempty max=40" doc:"of the statement, as the finding shows it" example:"5f0c7e2a91d3b846"`
-	Like        string        `yaml:"like" rule:"nonempty max=2000" doc:"instead of a fingerprint: a pattern over the statements' normal form, * for anything" example:"select from_unixtime(*"`
-	Kinds       []string      `yaml:"kinds" rule:"nonempty unique" doc:"kinds of differences; absent: all" example:"[content]"`
+	Like        string        `yaml:"like" rule:"nonempty max=2000" doc:"instead of a fingerprint: a pattern over the statements' normal form, as SQL's LIKE" example:"select from_unixtime(%"`
+	Kinds       []string      `yaml:"kinds" rule:"nonempty unique" doc:"kinds of differences; absent: all but syntax" example:"[content]"`
 	Reason      string        `yaml:"reason" rule:"required nonempty max=500" doc:"why it does not count, as it is shown with the finding" example:"the new answer is the right one"`
 	By          string        `yaml:"by" rule:"required nonempty max=80" doc:"who has judged it" example:"mira"`
 	Until       config.Moment `yaml:"until" doc:"when it ends; absent: it does not" example:"2027-03-01"`
@@ -145,7 +143,7 @@ func (*percent) Wanted() string { return "a share" }
 func (*percent) Form() string { return "95%" }
 
 func (f fileReplay) settings(zone *time.Location) Replay {
-	r := Replay{MinTime: f.MinTime, MinCoverage: int(f.MinCoverage), Delay: f.Delay, Sample: int(f.Sample), Latency: ReplayLatency(f.Latency), KeepCapture: f.KeepCapture}
+	r := Replay{MinTime: f.MinTime, MinCoverage: int(f.MinCoverage), Delay: f.Delay, Latency: ReplayLatency{Factor: f.Latency.Factor, Budget: f.Latency.Budget, Pairs: f.Latency.Pairs, Timed: int(f.Latency.Timed)}, KeepCapture: f.KeepCapture}
 	for _, i := range f.Ignore {
 		one := ReplayIgnore{Fingerprint: i.Fingerprint, Like: i.Like, Kinds: i.Kinds, Reason: i.Reason, By: i.By}
 		if i.Until.Given() {
@@ -160,7 +158,7 @@ func (f fileReplay) settings(zone *time.Location) Replay {
 }
 
 func (r Replay) file() fileReplay {
-	return fileReplay{MinTime: r.MinTime, MinCoverage: percent(r.MinCoverage), Delay: r.Delay, Sample: percent(r.Sample), Latency: fileReplayLatency(r.Latency)}
+	return fileReplay{MinTime: r.MinTime, MinCoverage: percent(r.MinCoverage), Delay: r.Delay, Latency: fileReplayLatency{Factor: r.Latency.Factor, Budget: r.Latency.Budget, Pairs: r.Latency.Pairs, Timed: percent(r.Latency.Timed)}}
 }
 
 var fingerprint = regexp.MustCompile(`^[0-9a-f]{16}$`)
@@ -169,7 +167,7 @@ var fingerprint = regexp.MustCompile(`^[0-9a-f]{16}$`)
 func checkReplay(f *file, r *config.Report) {
 	at := r.At("replay")
 	if f.Replay.Skip != nil {
-		for _, key := range []string{"min_time", "min_coverage", "delay", "sample", "latency", "ignore", "keep_capture"} {
+		for _, key := range []string{"min_time", "min_coverage", "delay", "latency", "ignore", "keep_capture"} {
 			if at.At(key).Given() {
 				at.At(key).KeyProblem(config.CodeContradiction, fmt.Sprintf("%q means nothing beside \"skip\": nothing is replayed", key), "remove one of the two")
 			}
@@ -185,15 +183,23 @@ func checkReplay(f *file, r *config.Report) {
 		case one.Fingerprint != "" && !fingerprint.MatchString(one.Fingerprint) && !spot.At("fingerprint").Bad():
 			spot.At("fingerprint").Problem(config.CodeValue, fmt.Sprintf("%q is no fingerprint", one.Fingerprint), "copy it from the finding: 16 digits, 0-9 and a-f")
 		}
-		if strings.Trim(one.Like, "*% ") == "" && one.Like != "" {
+		if strings.Trim(one.Like, "%_ ") == "" && one.Like != "" {
 			spot.At("like").Problem(config.CodeValue, "the pattern fits every statement", "write \"skip\", with a reason, if nothing is to be replayed")
 		}
 		for j, kind := range one.Kinds {
-			if !slices.Contains(DifferenceKinds, kind) {
-				spot.At("kinds", j).Problem(config.CodeReference, fmt.Sprintf("there is no kind of difference %q", kind), config.Suggest(kind, DifferenceKinds))
+			if !slices.Contains(compare.Kinds(), compare.Kind(kind)) {
+				spot.At("kinds", j).Problem(config.CodeReference, fmt.Sprintf("there is no kind of difference %q", kind), config.Suggest(kind, differences()))
 			}
 		}
 	}
+}
+
+// differences are the kinds as they are written.
+func differences() (all []string) {
+	for _, k := range compare.Kinds() {
+		all = append(all, string(k))
+	}
+	return all
 }
 
 // replayFact is the plan's line.
@@ -206,8 +212,8 @@ func (c Campaign) replayFact(t *planText) {
 		return
 	}
 	r := c.Replay
-	t.fact("replay", fmt.Sprintf("%s of production, %s behind it, at least %d%% of its statements; %d%% of them on %s, too; slower counts from %g times on, above %s in an hour",
-		human(r.MinTime), human(r.Delay), r.MinCoverage, r.Sample, c.From, r.Latency.Factor, human(r.Latency.Budget)))
+	t.fact("replay", fmt.Sprintf("%s of production, %s behind it, at least %d%% of its statements; slower counts from %g times on, above %s in an hour, by %d pairs of times or more",
+		human(r.MinTime), human(r.Delay), r.MinCoverage, r.Latency.Factor, human(r.Latency.Budget), r.Latency.Pairs))
 	for _, i := range r.Ignore {
 		what := "fingerprint " + i.Fingerprint
 		if i.Like != "" {

@@ -20,7 +20,10 @@ import (
 	"github.com/windlass-db/windlass/internal/state"
 )
 
-// campaignYAML is the demo's campaign: qa before prod, two clusters in a stage, soaks of seconds.
+// replayMark is where the campaign's rules for findings go.
+const replayMark = "replay:\n"
+
+// campaignYAML is the demo's campaign: qa before prod, two clusters in a stage, soaks and replays of seconds.
 const campaignYAML = `kind: Campaign
 version: 1
 name: mariadb-11-8
@@ -28,13 +31,16 @@ product: mariadb
 from: 10.11
 to: 11.8
 environments: [qa, prod]
-limits: {per_stage: 2}
+limits: {per_stage: 2, stages: {replay: 3}}
 soak:
   stages: {switch-storage: 4s, switch-gateway: 4s}
   environments: 2s
 schedule: {always: true, every: 1s}
 budget: {campaign: 0, environment: 0, stage: 0}
-replay: {skip: {reason: the fleet of the demo has no store of captures yet, by: demo}}
+replay:
+  min_time: 3s
+  delay: 1s
+  latency: {timed: 0%}
 switch: {hold_ttl: 10s, drain: 1s, min_interval: 0s}
 record: {ttl: 1s}
 `
@@ -72,7 +78,9 @@ func (p *place) writeFiles(serverURL string) error {
 			"mysql":    doc{"admin": doc{"user": adminUser, "password_file": s("admin")}},
 			"gateways": doc{"admin_token_file": s("gateway-token"), "monitor_user": monitor},
 			"dns":      doc{"server": p.dns.Address(), "zone": p.dns.Zone, "key_file": p.dns.KeyFile()},
-			"local": doc{"root": "nodes", "init_sql_file": s("accounts.sql"), "gateway_program": p.gateway, "gateway_port": p.port, "gateway_accounts_file": s("accounts.yaml"),
+			"replay": doc{"store": "file://" + filepath.Join(p.dir, "nodes", "{gateway}", "spool"), "results": "file://" + filepath.Join(p.dir, "replays"),
+				"account": doc{"user": replayUser, "password_file": s("replay")}},
+			"local": doc{"capture_every": "1s", "root": "nodes", "init_sql_file": s("accounts.sql"), "gateway_program": p.gateway, "gateway_port": p.port, "gateway_accounts_file": s("accounts.yaml"),
 				"monitor_password_file": s("monitor")},
 		})
 		if err != nil {

@@ -113,7 +113,11 @@ func (p *place) raise(ctx context.Context, client *api.Client, o Options) (Repor
 	defer stopLoad()
 	g := new(errgroup.Group)
 	for _, c := range p.clusters {
-		c.load = load.New(load.Config{Name: c.Ref().String(), Resolve: p.resolver(c.Record), User: appUser, Password: p.app, Schema: schema, Readers: o.Readers, Writers: o.Writers, Pause: 20 * time.Millisecond})
+		var also []string
+		if c.Ref() == oddCluster {
+			also = oddQueries
+		}
+		c.load = load.New(load.Config{Also: also, Name: c.Ref().String(), Resolve: p.resolver(c.Record), User: appUser, Password: p.app, Schema: schema, Readers: o.Readers, Writers: o.Writers, Pause: 20 * time.Millisecond})
 		g.Go(func() error { return c.load.Run(loading) })
 	}
 	err := p.campaign(ctx, client, o, &rep)
@@ -182,13 +186,14 @@ func (p *place) campaign(ctx context.Context, client *api.Client, o Options, rep
 	fmt.Fprintf(o.Out, "Raising %d clusters from 10.11 to 11.8, qa before prod, two at a time in a stage.\n", len(p.clusters))
 	view := newView(o.Out, !o.Once)
 	back := rollback{place: p, client: client, campaign: name, out: o.Out, rep: rep, wanted: o.RollbackOne}
+	odd := held{place: p, client: client, out: o.Out, rep: rep, page: "http://" + o.Listen}
 	return waitFor(ctx, 300*time.Millisecond, func(ctx context.Context) (bool, error) {
 		s, err := client.Campaign(ctx, name)
 		if err != nil {
 			return false, nil // the server may be away for a moment; the limit ends the wait
 		}
 		view.show(s)
-		if err := back.step(ctx, s); err != nil {
+		if err := errors.Join(back.step(ctx, s), odd.step(ctx, s)); err != nil {
 			return false, err
 		}
 		if failed := failures(s); len(failed) > 0 {
@@ -221,6 +226,7 @@ func (p *place) gather(ctx context.Context, client *api.Client, rep *Report) err
 	for _, s := range switches {
 		rep.Switchovers = append(rep.Switchovers, Switchover{Cluster: s.Ref.Name, Env: s.Ref.Env, Kind: s.Kind, From: s.From, To: s.To, HoldMS: s.HoldMS})
 	}
+	errs = append(errs, rep.Replay.gather(ctx, client, p.clusters))
 	for _, c := range p.clusters {
 		out := ClusterOutcome{Cluster: c.Name, Env: c.Env}
 		cs, err := client.Cluster(ctx, c.Ref())

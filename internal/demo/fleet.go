@@ -30,12 +30,13 @@ var (
 )
 
 const (
-	zone      = "windlass.test."
-	blueMark  = "demo" // the blue cells are the demo's own, so that tear-down deletes them
-	schema    = "shop"
-	adminUser = "windlass"
-	appUser   = "app"
-	monitor   = "monitor"
+	zone       = "windlass.test."
+	blueMark   = "demo" // the blue cells are the demo's own, so that tear-down deletes them
+	schema     = "shop"
+	adminUser  = "windlass"
+	appUser    = "app"
+	monitor    = "monitor"
+	replayUser = "replay" // may read, and nothing else
 )
 
 // place is where a demo keeps its things, and what it has made of them.
@@ -46,6 +47,7 @@ type place struct {
 	admin    string // passwords
 	app      string
 	monitor  string
+	replay   string
 	dns      process.BIND
 	local    *local.Provisioner
 	clusters []*cluster
@@ -64,16 +66,18 @@ func (p *place) prepare(progress func(string)) error {
 			return err
 		}
 	}
-	p.admin, p.app, p.monitor = secret.Password(), secret.Password(), secret.Password()
+	p.admin, p.app, p.monitor, p.replay = secret.Password(), secret.Password(), secret.Password(), secret.Password()
 	accounts := fmt.Sprintf(`CREATE USER '%[1]s'@'%%' IDENTIFIED BY '%[2]s';
 GRANT ALL PRIVILEGES ON *.* TO '%[1]s'@'%%' WITH GRANT OPTION;
 CREATE USER '%[3]s'@'%%' IDENTIFIED BY '%[4]s';
-GRANT PROCESS, REPLICATION CLIENT, SLAVE MONITOR, CONNECTION ADMIN ON *.* TO '%[3]s'@'%%';`, adminUser, p.admin, monitor, p.monitor)
+GRANT PROCESS, REPLICATION CLIENT, SLAVE MONITOR, CONNECTION ADMIN ON *.* TO '%[3]s'@'%%';
+CREATE USER '%[5]s'@'%%' IDENTIFIED BY '%[6]s';
+GRANT SELECT, SLAVE MONITOR ON *.* TO '%[5]s'@'%%';`, adminUser, p.admin, monitor, p.monitor, replayUser, p.replay)
 	gatewayAccounts, err := yaml.Marshal(map[string]any{"accounts": []map[string]string{{"user": appUser, "password": p.app}}})
 	if err != nil {
 		return err
 	}
-	for name, value := range map[string]string{"admin": p.admin, "monitor": p.monitor, "gateway-token": secret.Password() + secret.Password(), "accounts.sql": accounts, "accounts.yaml": string(gatewayAccounts)} {
+	for name, value := range map[string]string{"admin": p.admin, "monitor": p.monitor, "replay": p.replay, "gateway-token": secret.Password() + secret.Password(), "accounts.sql": accounts, "accounts.yaml": string(gatewayAccounts)} {
 		if _, err := p.secret(name, value); err != nil {
 			return err
 		}
@@ -85,7 +89,7 @@ GRANT PROCESS, REPLICATION CLIENT, SLAVE MONITOR, CONNECTION ADMIN ON *.* TO '%[
 func (p *place) provisioner(progress func(string)) local.Config {
 	s := func(name string) string { return filepath.Join(p.dir, "secrets", name) }
 	return local.Config{Root: filepath.Join(p.dir, "nodes"), InitSQLFile: s("accounts.sql"), GatewayProgram: p.gateway, GatewayPort: p.port, AccountsFile: s("accounts.yaml"),
-		MonitorUser: monitor, MonitorPasswordFile: s("monitor"), AdminTokenFile: s("gateway-token"), Progress: progress}
+		MonitorUser: monitor, MonitorPasswordFile: s("monitor"), AdminTokenFile: s("gateway-token"), CaptureEvery: time.Second, Progress: progress}
 }
 
 // startFleet starts name server, blue cells and gateways, a few at a time.

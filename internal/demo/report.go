@@ -19,6 +19,7 @@ type Report struct {
 	DurationS   float64          `json:"duration_s"`
 	Client      Client           `json:"client"`
 	Switchovers []Switchover     `json:"switchovers"`
+	Replay      Replays          `json:"replay"`
 	RolledBack  *RolledBack      `json:"rolled_back,omitempty"` // with --rollback-one
 	ByCluster   []ClusterOutcome `json:"by_cluster"`
 }
@@ -75,6 +76,7 @@ func (r Report) Problems() []string {
 	if r.Clusters == 0 || r.Upgraded != r.Clusters {
 		bad = append(bad, fmt.Sprintf("%d of %d clusters were upgraded", r.Upgraded, r.Clusters))
 	}
+	bad = append(bad, r.Replay.problems(r.Clusters)...)
 	for _, n := range []struct {
 		n    int64
 		what string
@@ -128,6 +130,7 @@ func (r Report) Print(w io.Writer) error {
 	fmt.Fprintf(w, "\n%d of %d clusters upgraded in %s.\n", r.Upgraded, r.Clusters, time.Duration(r.DurationS*float64(time.Second)).Round(time.Second))
 	fmt.Fprintf(w, "The clients sent %d queries and saw %d errors and %d forced reconnects; the longest stall was %.0f ms.\n", c.Queries, c.Errors, c.ForcedReconnects, c.LongestStallMS)
 	fmt.Fprintf(w, "Of %d acknowledged writes %d are lost and %d doubled; the reply to %d was lost.\n", c.AckedWrites, c.LostWrites, c.DuplicateWrites, c.UnknownWrites)
+	fmt.Fprintf(w, "The queries of %d clusters were replayed on 11.8 before their storage switch; %s was held for %d that 11.8 answers otherwise, until a person judged them.\n", r.Replay.Clusters, strings.Join(r.Replay.Held, ", "), r.Replay.Findings)
 	if b := r.RolledBack; b != nil {
 		fmt.Fprintf(w, "%s/%s went back to %s after its storage switch: %d of %d writes made on the new version were there. Then it went forward again.\n", b.Env, b.Cluster, fleet.ShortVersion(b.OldVersion), b.FoundOnOld, b.AckedOnNew)
 	}

@@ -35,6 +35,7 @@ type Config struct {
 	Readers  int           // connections that read
 	Writers  int           // connections that write
 	Pause    time.Duration // between two transactions of one connection
+	Also     []string      // what readers ask beside it, now and then, in turn
 }
 
 // Report is what the clients noticed.
@@ -305,6 +306,15 @@ func (l *Load) readOne(c *client) error {
 	}
 	id := rand.Int64N(top) + 1
 	return l.timed(func(ctx context.Context) error {
+		if n := l.queries.Load(); len(l.cfg.Also) > 0 && n%4 == 0 {
+			rows, err := c.conn.QueryContext(ctx, l.cfg.Also[n/4%int64(len(l.cfg.Also))])
+			if err != nil {
+				return err
+			}
+			for rows.Next() {
+			}
+			return errors.Join(rows.Err(), rows.Close())
+		}
 		if id%5 == 0 {
 			var n int
 			return c.conn.QueryRowContext(ctx, "SELECT COUNT(*) FROM order_lines WHERE order_id = ?", id).Scan(&n)

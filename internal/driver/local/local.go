@@ -42,8 +42,10 @@ type Config struct {
 	AccountsFile        string // of the gateways: who may log in
 	MonitorUser         string // of the gateways: the account that asks servers for their role
 	MonitorPasswordFile string
-	AdminTokenFile      string   // of the gateways' admin API
-	NodeOptions         []string // more server options for every node, as in an option file
+	AdminTokenFile      string        // of the gateways' admin API
+	CaptureEvery        time.Duration // how often a gateway that captures ends a file; 0: its own default
+	CaptureKeyFile      string        // that captures are sealed with; empty: they are not
+	NodeOptions         []string      // more server options for every node, as in an option file
 	Progress            func(string)
 }
 
@@ -305,6 +307,7 @@ func (p *Provisioner) gatewaySpec(d decided, prepare bool) (process.Spec, string
 			Name: r.ID, Listen: at(0), ReadOnlyListen: at(1), Admin: gateway.AdminConfig{Listen: at(2), TokenFile: p.cfg.AdminTokenFile},
 			AccountsFile: p.cfg.AccountsFile, Monitor: gateway.MonitorConfig{User: p.cfg.MonitorUser, PasswordFile: p.cfg.MonitorPasswordFile},
 			Servers: gateway.ServersConfig{Local: r.Local, All: r.Servers}, StateFile: filepath.Join(dir, "gateway.state"),
+			Capture: &gateway.CaptureConfig{Folder: filepath.Join(dir, "spool"), KeyFile: p.cfg.CaptureKeyFile, RotateEvery: gateway.Duration(p.cfg.CaptureEvery)}, // off until it is asked for
 		}
 		b, err := yaml.Marshal(cfg)
 		if err != nil {

@@ -86,13 +86,14 @@ func (s Seed) Bytes() int64 {
 
 // Local makes nodes and gateways on this machine.
 type Local struct {
-	Root                string   `yaml:"root" rule:"required nonempty" doc:"folder of all nodes and gateways" example:"/var/lib/windlass"`
-	InitSQLFile         string   `yaml:"init_sql_file" rule:"required nonempty" doc:"file of mode 0600 with the statements, one on each line, that make the accounts of a new node" example:"/etc/windlass/accounts.sql"`
-	GatewayProgram      string   `yaml:"gateway_program" rule:"required nonempty" doc:"path of windlass-gateway" example:"/usr/bin/windlass-gateway"`
-	GatewayPort         int      `yaml:"gateway_port" rule:"required min=1024 max=65000" doc:"port of every gateway's writer endpoint; the next two are its read-only endpoint's and its admin API's" example:"13306"`
-	GatewayAccountsFile string   `yaml:"gateway_accounts_file" rule:"required nonempty" doc:"file of mode 0600 that says who may log in at the gateways" example:"/etc/windlass/accounts.yaml"`
-	MonitorPasswordFile string   `yaml:"monitor_password_file" rule:"required nonempty" doc:"file of mode 0600 with the password of gateways.monitor_user" example:"/etc/windlass/monitor"`
-	NodeOptions         []string `yaml:"node_options" doc:"more server options of every node" example:"[innodb-buffer-pool-size=64M]"`
+	Root                string        `yaml:"root" rule:"required nonempty" doc:"folder of all nodes and gateways" example:"/var/lib/windlass"`
+	InitSQLFile         string        `yaml:"init_sql_file" rule:"required nonempty" doc:"file of mode 0600 with the statements, one on each line, that make the accounts of a new node" example:"/etc/windlass/accounts.sql"`
+	GatewayProgram      string        `yaml:"gateway_program" rule:"required nonempty" doc:"path of windlass-gateway" example:"/usr/bin/windlass-gateway"`
+	GatewayPort         int           `yaml:"gateway_port" rule:"required min=1024 max=65000" doc:"port of every gateway's writer endpoint; the next two are its read-only endpoint's and its admin API's" example:"13306"`
+	GatewayAccountsFile string        `yaml:"gateway_accounts_file" rule:"required nonempty" doc:"file of mode 0600 that says who may log in at the gateways" example:"/etc/windlass/accounts.yaml"`
+	MonitorPasswordFile string        `yaml:"monitor_password_file" rule:"required nonempty" doc:"file of mode 0600 with the password of gateways.monitor_user" example:"/etc/windlass/monitor"`
+	CaptureEvery        time.Duration `yaml:"capture_every" rule:"max=10m" doc:"how often a gateway that captures ends a file, which is then replayed; absent: 10s" example:"10s"`
+	NodeOptions         []string      `yaml:"node_options" doc:"more server options of every node" example:"[innodb-buffer-pool-size=64M]"`
 }
 
 // Exec is a program that makes nodes and gateways, see docs/exec-driver.md.

@@ -1,0 +1,103 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/windlass-db/windlass/internal/bluegreen"
+	"github.com/windlass-db/windlass/internal/gateway/adminapi"
+)
+
+// Capturing asks the gateway. What it kept and dropped is in the detail.
+func (d *Driver) Capturing(ctx context.Context, r bluegreen.ReplayRequest) (on bool, detail string, err error) {
+	s, name, err := d.status(ctx, r)
+	if errors.Is(err, adminapi.ErrNoCapture) {
+		return false, name + " has no capture in its file", nil
+	}
+	if err != nil {
+		return false, "", err
+	}
+	return s.On, detailOf(s), nil
+}
+
+func (d *Driver) status(ctx context.Context, r bluegreen.ReplayRequest) (adminapi.CaptureStatus, string, error) {
+	g, err := gateway(r)
+	if err != nil {
+		return adminapi.CaptureStatus{}, "", err
+	}
+	c, err := d.cfg.Gateway(g)
+	if err != nil {
+		return adminapi.CaptureStatus{}, g.Name, err
+	}
+	s, err := c.Capture(ctx)
+	if err != nil {
+		return s, g.Name, fmt.Errorf("gateway %s: %w", g.Name, err)
+	}
+	return s, g.Name, nil
+}
+
+// detailOf is one line.
+func detailOf(s adminapi.CaptureStatus) string {
+	if !s.On {
+		return "it is switched off"
+	}
+	text := fmt.Sprintf("%d statements kept", s.Kept)
+	for _, reason := range slices.Sorted(maps.Keys(s.Dropped)) {
+		if n := s.Dropped[reason]; n > 0 {
+			text += fmt.Sprintf(", %d dropped (%s)", n, reason)
+		}
+	}
+	if s.Error != "" {
+		text += "; " + s.Error
+	}
+	return text
+}
+
+// StartCapture switches it on, with what the gateway's file says. One that is on with other settings is somebody else's, and is used as it is if it keeps all SELECTs.
+func (d *Driver) StartCapture(ctx context.Context, r bluegreen.ReplayRequest) error {
+	g, err := gateway(r)
+	if err != nil {
+		return err
+	}
+	c, err := d.cfg.Gateway(g)
+	if err != nil {
+		return err
+	}
+	if _, err := c.StartCapture(ctx, adminapi.CaptureRequest{}); err != nil && !errors.Is(err, adminapi.ErrCapturing) {
+		return fmt.Errorf("gateway %s: %w", g.Name, err)
+	}
+	return nil
+}
+
+// EndCapture switches it off, and returns when all that was kept is in files.
+func (d *Driver) EndCapture(ctx context.Context, r bluegreen.ReplayRequest) error {
+	g, err := gateway(r)
+	if err != nil {
+		return err
+	}
+	c, err := d.cfg.Gateway(g)
+	if err != nil {
+		return err
+	}
+	if _, err := c.StopCapture(ctx); err != nil && !errors.Is(err, adminapi.ErrNoCapture) {
+		return fmt.Errorf("gateway %s: %w", g.Name, err)
+	}
+	return nil
+}
+
+// unfit says why what the gateway captures can't be replayed; "" if it can.
+func unfit(s adminapi.CaptureStatus, sealedFits bool) (what, remedy string) {
+	switch {
+	case s.Masked:
+		return "it replaces the values by hashes: masked statements can't be replayed", "take mask_key_file out of the gateway's file"
+	case s.Sealed && !sealedFits:
+		return "its files are encrypted, and the supervisor has no key", "name the key in replay.key_file of the supervisor's file"
+	case s.Error != "":
+		return s.Error, "mend it: " + strings.TrimSpace(s.Folder)
+	}
+	return "", ""
+}

@@ -1,0 +1,321 @@
+package replay
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"gocloud.dev/blob"
+
+	"github.com/windlass-db/windlass/internal/bluegreen"
+	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/replay/judge"
+	"github.com/windlass-db/windlass/internal/replay/retest"
+	"github.com/windlass-db/windlass/internal/replay/run"
+	"github.com/windlass-db/windlass/internal/replay/session"
+)
+
+// cursor is the step's status: what whoever comes next has to know before anything else.
+type cursor struct {
+	From    time.Time `json:"from,omitzero"`     // captured: from then on it counts
+	Target  string    `json:"target,omitempty"`  // node; it stays the same for one replay
+	Stopped []string  `json:"stopped,omitempty"` // its applier is about to be stopped for a retest, or is
+}
+
+func cursorOf(status json.RawMessage) (c cursor, err error) {
+	if len(status) > 0 {
+		if err = json.Unmarshal(status, &c); err != nil {
+			err = fmt.Errorf("the cursor of the replay is unreadable: %w", err)
+		}
+	}
+	return c, err
+}
+
+// errEnough ends a run: what was counted is enough.
+var errEnough = errors.New("enough was replayed")
+
+// Replay goes on for that long, or until enough was counted; then what may be moving data is tested again on frozen data.
+func (d *Driver) Replay(ctx context.Context, r bluegreen.ReplayRequest, atMost time.Duration, status json.RawMessage, save bluegreen.Save) (bluegreen.Replayed, error) {
+	at, err := cursorOf(status)
+	if err != nil {
+		return bluegreen.Replayed{}, err
+	}
+	s, err := d.sides(ctx, r)
+	if err != nil {
+		return bluegreen.Replayed{}, err
+	}
+	if at, err = d.begin(ctx, r, s, at, save); err != nil {
+		return bluegreen.Replayed{}, err
+	}
+	s.target = nodeOf(r.Cluster, r.ToCell, at.Target, s.target)
+	results, err := d.results(ctx)
+	if err != nil {
+		return bluegreen.Replayed{}, err
+	}
+	defer results.Close()
+	if err := d.run(ctx, r, atMost, s, at, results, save); err != nil {
+		return bluegreen.Replayed{}, err
+	}
+	rep, got, err := d.judged(ctx, results, r)
+	if err != nil {
+		return got, err
+	}
+	if !got.Enough && onlyUnclear(rep) && s.reference != nil {
+		if err := d.retest(ctx, r, s, at, results, save); err != nil {
+			return got, err
+		}
+		_, got, err = d.judged(ctx, results, r)
+	}
+	return got, err
+}
+
+// begin lets go of what an earlier holder left, and notes from when on it counts.
+func (d *Driver) begin(ctx context.Context, r bluegreen.ReplayRequest, s sides, at cursor, save bluegreen.Save) (cursor, error) {
+	if len(at.Stopped) > 0 {
+		if err := d.Release(ctx, r, encode(at)); err != nil {
+			return at, err
+		}
+		at.Stopped = nil
+	}
+	if at.From.IsZero() {
+		c, _, err := d.status(ctx, r)
+		if err != nil {
+			return at, err
+		}
+		if !c.On || c.Since.IsZero() {
+			return at, errors.New("the gateway does not capture")
+		}
+		at.From = c.Since
+	}
+	if at.Target == "" {
+		at.Target = s.target.Name
+	}
+	return at, save(ctx, at, 0, fmt.Sprintf("replaying on %s what was captured since %s", at.Target, at.From.UTC().Format(time.DateTime)))
+}
+
+func encode(at cursor) json.RawMessage {
+	b, _ := json.Marshal(at) // it has nothing that has no JSON
+	return b
+}
+
+// nodeOf is the node of that name, or the other one if it is gone.
+func nodeOf(c fleet.Cluster, cell, name string, otherwise fleet.Node) fleet.Node {
+	in, _ := c.Cell(cell)
+	if i := slices.IndexFunc(in.Nodes, func(n fleet.Node) bool { return n.Name == name }); i >= 0 {
+		return in.Nodes[i]
+	}
+	return otherwise
+}
+
+// tellEvery is how often progress is saved.
+const tellEvery = 10 * time.Second
+
+func (d *Driver) run(ctx context.Context, r bluegreen.ReplayRequest, atMost time.Duration, s sides, at cursor, results *blob.Bucket, save bluegreen.Save) error {
+	g, err := gateway(r)
+	if err != nil {
+		return err
+	}
+	captures, err := d.captures(ctx, g)
+	if err != nil {
+		return err
+	}
+	defer captures.Close()
+	key, err := d.key()
+	if err != nil {
+		return fmt.Errorf("the key of the captures: %w", err)
+	}
+	target, err := d.server(ctx, s.target)
+	if err != nil {
+		return err
+	}
+	var reference *session.Server
+	if s.reference != nil {
+		one, err := d.server(ctx, *s.reference)
+		if err != nil {
+			return err
+		}
+		reference = &one
+	}
+	slice, cancel := context.WithTimeout(ctx, atMost)
+	defer cancel()
+	slice, stop := context.WithCancelCause(slice)
+	defer stop(nil)
+	check := &counts{every: max(time.Second, min(time.Minute, r.Rules.MinTime/20)), enough: func(data []byte) (bool, error) {
+		t, err := run.Merge(data)
+		if err != nil {
+			return false, err
+		}
+		rep := judge.Judge(t, rulesOf(r.Rules), d.cfg.Now())
+		return enough(rep) || onlyUnclear(rep), nil // what is unclear is for the retest
+	}}
+	var told time.Time
+	_, err = run.Run(slice, run.Config{
+		Source: run.Bucket(captures, run.Range{From: at.From, Gateways: []string{g.Name}, Follow: true}), Key: key, Target: target, Reference: reference, Speed: 1, Delay: r.Rules.Delay, From: at.From,
+		Identity: r.ID + " on " + s.target.Name, Pairs: reference != nil, Log: d.cfg.Log,
+		Checkpoint: &checkpoint{results, r, func(data []byte) {
+			switch ok, err := check.look(data); {
+			case err != nil:
+				stop(err)
+			case ok:
+				stop(errEnough)
+			}
+		}},
+		Progress: func(p run.Progress) {
+			if time.Since(told) < tellEvery {
+				return
+			}
+			told = time.Now()
+			if err := save(ctx, at, progressOf(p.At.Sub(at.From), r.Rules.MinTime), tell(p, at)); err != nil {
+				stop(err)
+			}
+		},
+	})
+	switch cause := context.Cause(slice); {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err == nil || errors.Is(cause, errEnough) || errors.Is(cause, context.DeadlineExceeded):
+		return nil
+	case cause != nil && !errors.Is(cause, context.Canceled):
+		return cause
+	default:
+		return err
+	}
+}
+
+// counts looks now and then whether what was counted is enough.
+type counts struct {
+	every  time.Duration
+	enough func(data []byte) (bool, error)
+	mu     sync.Mutex
+	last   time.Time
+}
+
+func (c *counts) look(data []byte) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.last) < c.every {
+		return false, nil
+	}
+	c.last = time.Now()
+	return c.enough(data)
+}
+
+func progressOf(span, of time.Duration) float64 {
+	if of <= 0 || span <= 0 {
+		return 0
+	}
+	return min(0.99, float64(span)/float64(of))
+}
+
+// tell is one line of where it stands.
+func tell(p run.Progress, at cursor) string {
+	text := fmt.Sprintf("%d of %d statements replayed on %s", p.Replayed, p.Captured, at.Target)
+	if p.Differences > 0 {
+		text += fmt.Sprintf(", %d answered otherwise so far", p.Differences)
+	}
+	if p.Away {
+		text += "; the target does not answer"
+	}
+	return text
+}
+
+func (d *Driver) server(ctx context.Context, n fleet.Node) (session.Server, error) {
+	c, err := access(ctx, d.cfg.Query, n)
+	if err != nil {
+		return session.Server{}, err
+	}
+	return session.Server{Name: n.Name, Config: c}, nil
+}
+
+// retest tests the suspects again, on data of one position. What it stops is in the step's status before.
+func (d *Driver) retest(ctx context.Context, r bluegreen.ReplayRequest, s sides, at cursor, results *blob.Bucket, save bluegreen.Save) error {
+	t, err := counted(ctx, results, r)
+	if err != nil || t == nil {
+		return err
+	}
+	before, err := tests(ctx, results, r)
+	if err != nil {
+		return err
+	}
+	before.Stopped = nil // what a killed one stopped is started by now
+	before.Done = slices.DeleteFunc(before.Done, func(one retest.Tested) bool { return one.Cause == "" || one.Cause == "unknown" })
+	status, err := json.Marshal(before)
+	if err != nil {
+		return err
+	}
+	cfg, err := d.retestConfig(ctx, s.target, s.reference)
+	if err != nil {
+		return err
+	}
+	cfg.Save = func(ctx context.Context, status any, progress float64, message string) error {
+		st, ok := status.(retest.Status)
+		if !ok {
+			return fmt.Errorf("a retest saves %T", status)
+		}
+		data, err := json.Marshal(st)
+		if err != nil {
+			return err
+		}
+		if err := results.WriteAll(ctx, path(r, nameRetest), data, nil); err != nil {
+			return fmt.Errorf("keep what was tested: %w", err)
+		}
+		at.Stopped = st.Stopped
+		return save(ctx, at, progress, message)
+	}
+	_, err = retest.Run(ctx, cfg, t.Suspects(), status)
+	return err
+}
+
+func (d *Driver) retestConfig(ctx context.Context, target fleet.Node, reference *fleet.Node) (cfg retest.Config, err error) {
+	side := func(n fleet.Node) (retest.Side, error) {
+		control, err := access(ctx, d.cfg.Control, n)
+		if err != nil {
+			return retest.Side{}, err
+		}
+		query, err := access(ctx, d.cfg.Query, n)
+		return retest.Side{Name: n.Name, Control: control, Query: query}, err
+	}
+	if cfg.New, err = side(target); err != nil {
+		return cfg, err
+	}
+	if reference != nil {
+		cfg.Old, err = side(*reference)
+	}
+	cfg.Log, cfg.Now = d.cfg.Log, d.cfg.Now
+	return cfg, err
+}
+
+// Released tells whether the applier that the status names runs.
+func (d *Driver) Released(ctx context.Context, r bluegreen.ReplayRequest, status json.RawMessage) (bool, error) {
+	at, err := cursorOf(status)
+	if err != nil || len(at.Stopped) == 0 {
+		return err == nil, err
+	}
+	cfg, err := d.retestConfig(ctx, nodeOf(r.Cluster, r.ToCell, at.Target, fleet.Node{Name: at.Target}), nil)
+	if err != nil {
+		return false, err
+	}
+	return retest.Released(ctx, cfg, stoppedOnly(at))
+}
+
+// Release starts it.
+func (d *Driver) Release(ctx context.Context, r bluegreen.ReplayRequest, status json.RawMessage) error {
+	at, err := cursorOf(status)
+	if err != nil || len(at.Stopped) == 0 {
+		return err
+	}
+	cfg, err := d.retestConfig(ctx, nodeOf(r.Cluster, r.ToCell, at.Target, fleet.Node{Name: at.Target}), nil)
+	if err != nil {
+		return err
+	}
+	return retest.Release(ctx, cfg, stoppedOnly(at))
+}
+
+func stoppedOnly(at cursor) json.RawMessage {
+	b, _ := json.Marshal(retest.Status{Stopped: at.Stopped}) // it has nothing that has no JSON
+	return b
+}
