@@ -111,7 +111,7 @@ func replayMergeCommand(o *Options) *cobra.Command {
 				return Failf(ExitUsage, "name each worker's file once", "%w", err)
 			}
 			f.from = strings.Join(args, " ")
-			return f.judge(cmd, o, counted, rules, false)
+			return f.judge(cmd, o, counted, rules, [2]string{}, false)
 		},
 	}
 	cmd.Flags().StringVar(&f.report, "report", "", "`FILE` for the report as JSON")
@@ -141,6 +141,13 @@ func (f *replayFlags) run(cmd *cobra.Command, o *Options) error {
 		line.live = term.IsTerminal(int(t.Fd()))
 	}
 	cfg.Progress = line.show
+	var versions [2]string
+	if versions[0], err = session.Version(ctx, cfg.Target); err == nil && cfg.Reference != nil {
+		versions[1], err = session.Version(ctx, *cfg.Reference)
+	}
+	if err != nil {
+		return f.failed(err)
+	}
 	counted, err := run.Run(ctx, cfg)
 	line.end()
 	cut := interrupted(ctx, err)
@@ -150,13 +157,13 @@ func (f *replayFlags) run(cmd *cobra.Command, o *Options) error {
 	if cut {
 		counted.AddNote("interrupted: this is the report up to there", 1)
 	}
-	return f.judge(cmd, o, counted, rules, cut)
+	return f.judge(cmd, o, counted, rules, versions, cut)
 }
 
 // judge writes the report, and ends with the verdict's code.
-func (f *replayFlags) judge(cmd *cobra.Command, o *Options, counted *tally.Tally, rules judge.Rules, cut bool) error {
+func (f *replayFlags) judge(cmd *cobra.Command, o *Options, counted *tally.Tally, rules judge.Rules, versions [2]string, cut bool) error {
 	rep := judge.Judge(counted, rules, time.Now())
-	rep.Title = f.from
+	rep.Title, rep.New, rep.Old = f.from, versions[0], versions[1]
 	if f.report != "" {
 		if err := report.Save(f.report, rep); err != nil {
 			return fmt.Errorf("write the report: %w", err)
@@ -199,6 +206,9 @@ func (f *replayFlags) config(ctx context.Context) (cfg run.Config, closeAll func
 	}
 	if in.To, err = timeFlag("until", f.until); err != nil {
 		return cfg, closeAll, err
+	}
+	if f.follow && in.From.IsZero() && f.state == "" {
+		in.From = time.Now().Add(-f.delay) // what is older would all be late
 	}
 	cfg.From, cfg.To = in.From, in.To
 	if cfg.Share, err = shareFlag(f.share); err != nil {

@@ -278,7 +278,7 @@ func BenchmarkAgainstSysbench(b *testing.B) {
 // BenchmarkMemory: what a replay of a million statements takes at the most; the goal is 64 MB.
 func BenchmarkMemory(b *testing.B) {
 	_, dsn := prepared(b)
-	from := captured(b, dsn, 1_000_000, 16, 0)
+	from := captured(b, dsn, statements(), 16, 0)
 	for b.Loop() {
 		out := replay(b, task{From: from, Target: dsn})
 		b.ReportMetric(float64(out.Resident)/1024, "MB")
@@ -321,4 +321,12 @@ func median(v []float64) float64 {
 		}
 	}
 	return v[len(v)/2]
+}
+
+// statements is how many a replay is measured with for its memory: a million, or fewer for a look.
+func statements() int {
+	if n, err := strconv.Atoi(os.Getenv("WINDLASS_BENCH_STATEMENTS")); err == nil {
+		return n
+	}
+	return 1_000_000
 }

@@ -31,6 +31,7 @@ type Recorder struct {
 	mu       sync.Mutex
 	w        *capture.Writer
 	f        *os.File
+	file     name.File
 	index    uint64
 	seq      uint64
 	conns    uint64
@@ -42,7 +43,13 @@ type Recorder struct {
 // New begins a spool.
 func New(t testing.TB, dir, address, user, password string) *Recorder {
 	t.Helper()
-	r := &Recorder{T: t, Dir: dir, Gateway: "gw", Run: 7, Address: address, User: user, Pass: password, sessions: map[*Session]bool{}}
+	return NewRun(t, dir, "gw", 7, address, user, password)
+}
+
+// NewRun begins the spool of another gateway, or of another run of one.
+func NewRun(t testing.TB, dir, gateway string, run uint64, address, user, password string) *Recorder {
+	t.Helper()
+	r := &Recorder{T: t, Dir: dir, Gateway: gateway, Run: run, Address: address, User: user, Pass: password, sessions: map[*Session]bool{}}
 	w, err := capture.NewWriter(capture.Meta{Gateway: r.Gateway, Run: r.Run, Server: "mariadb", Version: "10.11"}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +62,8 @@ func New(t testing.TB, dir, address, user, password string) *Recorder {
 
 func (r *Recorder) begin() {
 	r.index++
-	path := filepath.Join(r.Dir, name.File{Gateway: r.Gateway, Run: r.Run, Index: r.index, Began: time.Now()}.Spool())
+	r.file = name.File{Gateway: r.Gateway, Run: r.Run, Index: r.index, Began: time.Now()}
+	path := filepath.Join(r.Dir, r.file.Growing())
 	err := os.MkdirAll(filepath.Dir(path), 0o700)
 	if err == nil {
 		r.f, err = os.Create(path)
@@ -88,6 +96,9 @@ func (r *Recorder) end() {
 		r.T.Fatal(err)
 	}
 	if err := r.f.Close(); err != nil {
+		r.T.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(r.Dir, r.file.Growing()), filepath.Join(r.Dir, r.file.Spool())); err != nil {
 		r.T.Fatal(err)
 	}
 	r.f = nil

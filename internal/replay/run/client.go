@@ -87,9 +87,9 @@ func (rd *reader) session(ctx context.Context, s *stream, e *capture.Event) erro
 	if !c.mine {
 		return nil
 	}
-	env, mode, whole := session.NewEnv(e.User, e.Schema, e.Charset, slices.Clone(e.Settings))
+	env, mode, assigns := session.NewEnv(e.User, e.Schema, e.Charset, slices.Clone(e.Settings))
 	was := c.env
-	c.partial = e.Partial || !whole && !c.changed
+	c.partial, c.assigns = e.Partial, c.assigns || assigns
 	if c.known && was != nil && same(was, env) {
 		c.changed = false
 		return nil

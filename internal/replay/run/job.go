@@ -57,7 +57,7 @@ type job struct {
 }
 
 // overhead is what a job that waits takes beside its text.
-const overhead = 512
+const overhead = 1200
 
 // known says that the capture's half is there, or never will be: a is nil then.
 func (j *job) known(r *replay, a *compare.Answer) {

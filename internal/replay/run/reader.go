@@ -107,6 +107,9 @@ func (rd *reader) ask(ctx context.Context) error {
 		s := rd.streams[key]
 		if s == nil {
 			s = &stream{key: key, salt: xxh3.HashString(seg.Gateway) ^ seg.Run*0x9e3779b97f4a7c15, clients: map[uint64]*client{}, open: map[uint64]*job{}}
+			if err := rd.replaced(ctx, key, seg.Began); err != nil {
+				return err
+			}
 			rd.streams[key] = s
 		}
 		if below {
@@ -121,6 +124,22 @@ func (rd *reader) ask(ctx context.Context) error {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// replaced ends the connections of earlier runs of a gateway that were read to their end: a run that was killed does not say that they ended.
+func (rd *reader) replaced(ctx context.Context, by runOf, at time.Time) error {
+	for key, s := range rd.streams {
+		if key.Gateway != by.Gateway || len(s.queue) > 0 || s.read != nil || slices.Contains(rd.active, s) {
+			continue
+		}
+		for _, c := range s.clients {
+			if err := rd.leave(ctx, s, c, at); err != nil {
+				return err
+			}
+		}
+		clear(s.clients)
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ type Config struct {
 	Identity   string     // of what is replayed where: a checkpoint of another one is refused
 
 	Connections int           // open on the target at the most; 0: 1000
-	Memory      int64         // bytes of statements that wait; 0: 24 MB
+	Memory      int64         // bytes of statements that wait; 0: 16 MB, flat out 4 MB
 	Floor       time.Duration // least time that a statement has before it is killed; 0: 10 s
 	Away        time.Duration // how long a server that is away is waited for, flat out; 0: 5 min
 	Pairs       bool          // time a sample of statements on target and reference
@@ -156,7 +156,10 @@ func prepare(cfg Config) (*replay, error) {
 		cfg.Connections = 1000
 	}
 	if cfg.Memory <= 0 {
-		cfg.Memory = 24 << 20
+		cfg.Memory = 16 << 20
+		if cfg.Speed == 0 && cfg.Delay == 0 { // nothing is read ahead of its time
+			cfg.Memory = 4 << 20
+		}
 	}
 	if cfg.Floor <= 0 {
 		cfg.Floor = 10 * time.Second
@@ -216,7 +219,7 @@ func (r *replay) run(ctx context.Context) error {
 	err := r.feed(bctx)
 	r.workers.Wait()
 	if r.check != nil {
-		r.check.finish(bctx)
+		r.check.finish()
 	}
 	if err == nil {
 		err = r.ledger.finish(bctx)

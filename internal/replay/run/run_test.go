@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -57,6 +59,15 @@ func (w *world) replay(t *testing.T, r *replaytest.Recorder, change func(*Config
 	r.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
+	got, err := w.run(t, ctx, r, change)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func (w *world) run(t *testing.T, ctx context.Context, r *replaytest.Recorder, change func(*Config)) (*tally.Tally, error) {
+	t.Helper()
 	b, err := store.Open(ctx, r.Dir)
 	if err != nil {
 		t.Fatal(err)
@@ -68,20 +79,21 @@ func (w *world) replay(t *testing.T, r *replaytest.Recorder, change func(*Config
 		change(&cfg)
 	}
 	got, err := Run(ctx, cfg)
-	if err != nil {
+	if got == nil {
 		t.Fatal(err)
 	}
 	if n := got.Unaccounted(); n != 0 {
 		t.Errorf("%d statements are unaccounted for", n)
 	}
-	return got
+	return got, err
 }
 
 func TestReplay(t *testing.T) {
 	w := newWorld(t)
 	for name, test := range map[string]func(*testing.T, *world){
 		"equal": equal, "different": different, "guard": guard, "transactions": transactions, "sessions": sessions, "shares": shares, "away": away, "away, flat out": awayFlatOut,
-		"too long": tooLong, "long beside a burst": longBesideBurst, "damaged": damaged, "killed": killed, "behind": behind,
+		"too long": tooLong, "long beside a burst": longBesideBurst, "damaged": damaged, "killed": killed, "behind": behind, "two gateways": twoGateways,
+		"interrupted": stopped, "a capture that grows": growing, "times": times,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, w) })
 	}
@@ -525,5 +537,116 @@ func behind(t *testing.T, w *world) {
 	got := w.replay(t, r, func(c *Config) { c.Speed, c.lag = 1, time.Hour })
 	if got.Replayed != 0 || got.Skipped[tally.SkipTargetBehind] != r.Counted {
 		t.Errorf("%d replayed: %v", got.Replayed, got.Skipped)
+	}
+}
+
+// twoGateways: several runs of several gateways are one capture, in order of time.
+func twoGateways(t *testing.T, w *world) {
+	r := w.record(t)
+	other := replaytest.NewRun(t, r.Dir, "other", 9, w.old.Address(), processtest.AppUser, processtest.AppPassword)
+	again := replaytest.NewRun(t, r.Dir, "gw", 8, w.old.Address(), processtest.AppUser, processtest.AppPassword)
+	var want int64
+	for _, rec := range []*replaytest.Recorder{r, other, again} {
+		s := rec.Session("app")
+		for i := range 30 {
+			s.Query(fmt.Sprintf("SELECT name FROM t WHERE id = %d", i))
+			if i%10 == 0 {
+				rec.Rotate()
+			}
+		}
+		rec.Close() // nobody says that the session ended
+		want += rec.Counted
+	}
+	got := w.replay(t, r, nil)
+	if got.Captured != want || got.Replayed != want || len(got.Dropped) > 0 {
+		t.Errorf("of %d, %d were captured and %d replayed: %v", want, got.Captured, got.Replayed, got.Dropped)
+	}
+	noFindings(t, got)
+}
+
+// stopped: a replay that is interrupted gives what it has, and it balances.
+func stopped(t *testing.T, w *world) {
+	for _, speed := range []float64{0, 1} {
+		r := cadence(t, w, 3, 300*time.Millisecond)
+		r.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		got, err := w.run(t, ctx, r, func(c *Config) {
+			c.Speed, c.every = speed, time.Millisecond
+			c.Progress = func(p Progress) {
+				if p.Replayed > 5 {
+					cancel()
+				}
+			}
+		})
+		if speed > 0 && (!errors.Is(err, context.Canceled) || got.Replayed == 0 || got.Replayed == r.Counted) {
+			t.Errorf("speed %v: %d of %d: %v", speed, got.Replayed, r.Counted, err)
+		}
+		noFindings(t, got)
+		cancel()
+	}
+}
+
+// growing: what arrives is replayed so much later.
+func growing(t *testing.T, w *world) {
+	r := w.record(t)
+	s := r.Session("app")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	const delay = 300 * time.Millisecond
+	var recorded atomic.Int64
+	recorded.Store(-1)
+	var recording sync.WaitGroup
+	began := time.Now()
+	got, err := w.run(t, ctx, r, func(c *Config) {
+		b, err := store.Open(ctx, r.Dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Source, c.Speed, c.Delay = Bucket(b, Range{Follow: true}), 1, delay
+		c.started = func() {
+			recording.Go(func() {
+				for i := range 4 {
+					for j := range 10 {
+						s.Query(fmt.Sprintf("SELECT name FROM t WHERE id = %d", i*10+j))
+					}
+					r.Rotate()
+				}
+				r.Close()
+				recorded.Store(r.Counted)
+			})
+		}
+		c.Progress = func(p Progress) {
+			if p.Replayed == recorded.Load() {
+				cancel()
+			}
+		}
+	})
+	recording.Wait()
+	if !errors.Is(err, context.Canceled) || got.Replayed != 40 {
+		t.Errorf("%d were replayed: %v %v %v", got.Replayed, err, got.Skipped, got.Unreplayable)
+	}
+	if took := time.Since(began); took < delay {
+		t.Errorf("it took %v", took)
+	}
+	noFindings(t, got)
+}
+
+// times: statements that are the same are timed on both servers, and on the old one against itself.
+func times(t *testing.T, w *world) {
+	r := w.record(t)
+	s := r.Session("app")
+	for i := range 60 {
+		s.Query(fmt.Sprintf("SELECT name, SUM(amount) FROM t WHERE id < %d GROUP BY name ORDER BY name", 100+i))
+	}
+	s.Close()
+	got := w.replay(t, r, func(c *Config) { c.Pairs = true })
+	q := counted(t, got, "sum(amount)")
+	if len(q.Pairs.Items) < 5 || len(q.Null.Items) == 0 {
+		t.Errorf("%d pairs, %d of the old one against itself", len(q.Pairs.Items), len(q.Null.Items))
+	}
+	for _, p := range q.Pairs.Items {
+		if p.Value.A <= 0 || p.Value.B <= 0 {
+			t.Errorf("%+v", p.Value)
+		}
 	}
 }

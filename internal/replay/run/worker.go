@@ -174,11 +174,11 @@ func (w *worker) batch(j *job) []*job {
 		return nil
 	}
 	batch := append(w.few[:0], j)
-	bytes := j.size
+	bytes := j.size - overhead
 	w.mu.Lock()
 	for w.head < len(w.queue) && len(batch) < mostTogether {
 		next := w.queue[w.head]
-		bytes += next.size
+		bytes += next.size - overhead
 		if next.env != j.env || bytes > session.MostBatch || !w.batches(next) {
 			break
 		}

@@ -104,6 +104,20 @@ func Open(ctx context.Context, s Server, env *Env) (*Conn, error) {
 	return c, nil
 }
 
+// Version is what the server says of itself.
+func Version(ctx context.Context, s Server) (string, error) {
+	c, err := Open(ctx, s, &Env{})
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	res, err := c.b.Query("SELECT VERSION()")
+	if err != nil {
+		return "", fmt.Errorf("ask %s for its version: %w", s.Name, err)
+	}
+	return res.Value(0, 0), nil
+}
+
 // Close ends the connection.
 func (c *Conn) Close() { c.b.Close() }
 

@@ -7,21 +7,22 @@ import (
 	"github.com/windlass-db/windlass/internal/query"
 )
 
-// NewEnv makes the environment of a captured session. Of its settings only those are taken that change the session alone; whole tells whether that was all of them.
-func NewEnv(user, schema string, charset uint16, settings []string) (env *Env, mode query.Mode, whole bool) {
-	env, whole = &Env{User: user, Schema: schema, Charset: charset}, true
+// NewEnv makes the environment of a captured session. Of its settings only those are taken that change the session alone; assigns tells that one of the others gives a value to
+// a user variable.
+func NewEnv(user, schema string, charset uint16, settings []string) (env *Env, mode query.Mode, assigns bool) {
+	env = &Env{User: user, Schema: schema, Charset: charset}
 	for _, s := range settings {
 		text := []byte(s)
 		_, normal := query.Fingerprint(nil, text, mode)
 		c := Classify(text, normal, query.Look(text, mode))
 		if c.Kind != Set {
-			whole = false
+			assigns = assigns || c.Assigns
 			continue
 		}
 		env.Settings = append(env.Settings, s)
 		mode = c.apply(env, text, mode)
 	}
-	return env, mode, whole
+	return env, mode, assigns
 }
 
 // With is the environment after a SET that was taken.
