@@ -70,6 +70,9 @@ func TestAnEngineGoesToTheNextVersion(t *testing.T) {
 	if early := "features of 1.1 are in use before they are open: priorities (1)"; !told(st, early) || !strings.Contains(agent.text(), "features are used early") {
 		t.Errorf("nobody is told of a feature that is used early: %+v; the supervisor said %s", st.Actions, agent.text())
 	}
+	if events := s.ran(t, 0, "events", "--cluster", "qa/jobs"); !strings.Contains(events, "features-early") {
+		t.Errorf("no event says so: %s", events)
+	}
 	n, failed := end()
 	if n == 0 || len(failed) > 0 {
 		t.Errorf("of %d requests %d failed: %v", n, len(failed), failed)

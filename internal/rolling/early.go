@@ -33,12 +33,12 @@ func (h handlers) early(ctx context.Context, c *engine.Call) check.Result {
 	open, used, err := h.features(ctx, c)
 	switch {
 	case len(used) > 0:
-		return check.Warned("features", inUse(c, used, err), "see that the new version asks whether its features are open; an old node may not understand what a new one writes", c.Now())
+		return check.Warned(engine.EarlyFeatures, inUse(c, used, err), "see that the new version asks whether its features are open; an old node may not understand what a new one writes", c.Now())
 	case err != nil:
 		return check.Warned("features", fmt.Sprintf("whether a feature of %s is used early is not known: %v", c.Campaign.To, err), "see that the engine's features can be asked for", c.Now())
 	case open:
 		c.Log.Warn("features are open while old nodes may be there", "version", c.Campaign.To)
-		return check.Warned("features", "the features of "+c.Campaign.To+" are open, and old nodes may be there", "find out who opened them; until the last node is upgraded an old one may not understand what a new one writes", c.Now())
+		return check.Warned(engine.EarlyFeatures, "the features of "+c.Campaign.To+" are open, and old nodes may be there", "find out who opened them; until the last node is upgraded an old one may not understand what a new one writes", c.Now())
 	}
 	return check.Passed("features", "no feature of "+c.Campaign.To+" is in use yet", c.Now())
 }

@@ -116,9 +116,9 @@ func (h handlers) featuresFit(ctx context.Context, c *engine.Call) (engine.Obser
 	case err != nil:
 		cs = append(cs, check.Unknowable("features", err, c.Now()))
 	case open:
-		cs = append(cs, check.Warned("features", "the features of "+c.Campaign.To+" are open already, and it was not this campaign that opened them", "find out who did: until now there was an old node", c.Now()))
+		cs = append(cs, check.Warned(engine.EarlyFeatures, "the features of "+c.Campaign.To+" are open already, and it was not this campaign that opened them", "find out who did: until now there was an old node", c.Now()))
 	case len(used) > 0:
-		cs = append(cs, check.Warned("features", inUse(c, used, nil), "an old node may not have understood them", c.Now()))
+		cs = append(cs, check.Warned(engine.EarlyFeatures, inUse(c, used, nil), "an old node may not have understood them", c.Now()))
 	default:
 		cs = append(cs, check.Passed("features", "no feature of "+c.Campaign.To+" is in use yet", c.Now()))
 	}

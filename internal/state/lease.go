@@ -204,6 +204,9 @@ func (s *Store) Record(ctx context.Context, action, term int64, rec engine.StepR
 		if err := putStep(ctx, tx, action, rec); err != nil {
 			return err
 		}
+		if err := s.tellEarly(ctx, tx, h, action, term, rec); err != nil {
+			return err
+		}
 		message := ""
 		if rec.Phase == engine.Waiting {
 			message = fmt.Sprintf("%s: %s", rec.Kind, rec.Message)
