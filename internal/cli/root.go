@@ -55,7 +55,7 @@ Why it does not move:        windlass why ENV/CLUSTER`,
 	})
 	root.AddCommand(applyCommand(o), planCommand(o), checkCommand(o), statusCommand(o), whyCommand(o), forecastCommand(o), launchCommand(o), pauseCommand(o), resumeCommand(o), abortCommand(o),
 		rollbackCommand(o), approveCommand(o), overrideCommand(o), freezeCommand(o), thawCommand(o), eventsCommand(o), tokenCommand(o))
-	root.AddCommand(fleetCommand(o), forgetCommand(o), replayCommand(o))
+	root.AddCommand(fleetCommand(o), forgetCommand(o), captureCommand(o), replayCommand(o))
 	o.explain(root)
 	return root
 }

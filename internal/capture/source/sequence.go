@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/windlass-db/windlass/internal/capture"
+	"github.com/windlass-db/windlass/internal/capture/tap"
 	"github.com/windlass-db/windlass/internal/query"
 )
 
@@ -225,11 +226,16 @@ func (s *sequence) give(out []capture.Event, h event) []capture.Event {
 	}
 	s.seq++
 	e.seq, e.of, c.used = s.seq, c, s.seq
-	out = append(out, capture.Event{Kind: capture.Start, Seq: s.seq, Conn: c.id, At: h.at, Epoch: c.epoch, Command: comQuery, Payload: e.text, Cut: e.cut, Txn: c.txn})
+	start := capture.Event{Kind: capture.Start, Seq: s.seq, Conn: c.id, At: h.at, Epoch: c.epoch, Command: comQuery, Payload: e.text, Cut: e.cut, Txn: c.txn}
+	hidden := tap.Credential(e.text)
+	if hidden {
+		start.Payload, start.Withheld = nil, capture.WithheldCredential
+	}
+	out = append(out, start)
 	if traits.Any(query.Ends | query.Defines) {
 		c.txn = 0
 	}
-	if traits.Any(query.Sets) && e.errno == 0 {
+	if traits.Any(query.Sets) && e.errno == 0 && !hidden {
 		c.set(string(e.text))
 	}
 	return out

@@ -132,13 +132,13 @@ func Open(f Format, from io.Reader, o Options) (*Reader, error) {
 	if o.Zone == nil {
 		o.Zone = time.UTC
 	}
-	in := bufio.NewReaderSize(from, 64<<10)
-	if magic, err := in.Peek(2); err == nil && bytes.Equal(magic, []byte{0x1f, 0x8b}) {
-		z, err := gzip.NewReader(in)
-		if err != nil {
-			return nil, fmt.Errorf("read the compressed log: %w", err)
-		}
-		in = bufio.NewReaderSize(z, 64<<10)
+	plain, err := Plain(from)
+	if err != nil {
+		return nil, err
+	}
+	in, ok := plain.(*bufio.Reader)
+	if !ok {
+		in = bufio.NewReaderSize(plain, 64<<10)
 	}
 	l := &lines{from: in}
 	r := &Reader{lines: l}
@@ -155,6 +155,19 @@ func Open(f Format, from io.Reader, o Options) (*Reader, error) {
 		return nil, fmt.Errorf("there is no format %q of a log", f)
 	}
 	return r, nil
+}
+
+// Plain reads what may be compressed by gzip.
+func Plain(from io.Reader) (io.Reader, error) {
+	in := bufio.NewReaderSize(from, 64<<10)
+	if magic, err := in.Peek(2); err != nil || !bytes.Equal(magic, []byte{0x1f, 0x8b}) {
+		return in, nil
+	}
+	z, err := gzip.NewReader(in)
+	if err != nil {
+		return nil, fmt.Errorf("read the compressed log: %w", err)
+	}
+	return z, nil
 }
 
 // Next gives the next events; at the end io.EOF. The payloads are the caller's.

@@ -137,16 +137,33 @@ type Hole struct {
 
 // Missing tells the holes between the segments that were given, in order of gateway and run. What came before the first of a run is not known.
 func (f *Feed) Missing() []Hole {
-	var holes []Hole
-	for r, p := range f.runs {
+	return holes(f.runs)
+}
+
+// Holes tells what is missing between segments, in order of gateway and run.
+func Holes(all []Segment) []Hole {
+	runs := map[run]*progress{}
+	for _, s := range all {
+		key := run{s.Gateway, s.Run}
+		if runs[key] == nil {
+			runs[key] = &progress{}
+		}
+		runs[key].given.add(s.Index)
+	}
+	return holes(runs)
+}
+
+func holes(runs map[run]*progress) []Hole {
+	var all []Hole
+	for r, p := range runs {
 		for i := 1; i < len(p.given); i++ {
-			holes = append(holes, Hole{r.gateway, r.number, p.given[i-1].last + 1, p.given[i].first - 1})
+			all = append(all, Hole{r.gateway, r.number, p.given[i-1].last + 1, p.given[i].first - 1})
 		}
 	}
-	slices.SortFunc(holes, func(a, b Hole) int {
+	slices.SortFunc(all, func(a, b Hole) int {
 		return cmp.Or(cmp.Compare(a.Gateway, b.Gateway), cmp.Compare(a.Run, b.Run), cmp.Compare(a.First, b.First))
 	})
-	return holes
+	return all
 }
 
 // spans are numbers, as ranges in order that do not touch.
