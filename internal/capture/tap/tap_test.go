@@ -596,6 +596,18 @@ func TestLargePayloads(t *testing.T) {
 	if st.Kept != 2 || st.Dropped[Full] != 1 || len(files[0]) != 5 || len(files[0][1].Payload) != 9+1<<20 || string(files[0][3].Payload) != "SELECT 'streamed'" || files[0][3].Cut != 5 {
 		t.Errorf("%+v", st)
 	}
+	left := start(t, func(c *Config) { c.Statements = Selects })
+	if buf, ok = left.Borrow(1 << 20); !ok {
+		t.Fatal("no room")
+	}
+	s.Start(left.Tap, &Statement{Command: comQuery, Text: []byte("DELETE FROM t"), Payload: append(buf, "DELETE FROM t"...), Borrowed: 1 << 20, Answered: true, Autocommit: true})
+	if buf, ok = left.Borrow(1 << 20); !ok {
+		t.Fatal("no room")
+	}
+	left.Return(1 << 20)
+	if left.ring.used != 0 {
+		t.Errorf("%d bytes of a statement that was dropped are used", left.ring.used)
+	}
 	tap.ring.mu.Lock()
 	defer tap.ring.mu.Unlock()
 	if tap.ring.used != 0 || tap.ring.owed != closeSize || tap.ring.ends != 0 {
