@@ -55,6 +55,7 @@ type Outcome struct {
 	Kind  Kind  // what differs, even if it means nothing; "" if Same
 	Cause Cause // "" if Same
 
+	NoPlan  bool   // the servers' flags say that an index is not used any more, and the old version was not asked whether that is so on today's data
 	Checked bool   // the old version was asked twice
 	Noise   Kind   // in what it differed from itself
 	Noisy   uint64 // the columns in which it did, by bits: the lowest is the first column, the highest all from the 64th on
@@ -66,7 +67,11 @@ type Noise struct {
 	Checks  int64          `json:"checks"`
 	Kinds   map[Kind]int64 `json:"kinds,omitempty"`
 	Columns uint64         `json:"columns,omitempty"` // the columns that did, by bits
+	Plans   int64          `json:"plans,omitempty"`   // times that the old version was asked because of the servers' flags alone
 }
+
+// enoughPlans is how often the old version is asked about a fingerprint because an index is not used any more.
+const enoughPlans = 40
 
 // leastLearned is how many checks it takes before a difference is put down to a fingerprint's nature unseen. Data that moves changes an answer
 // now and then; only what differs from itself more often than not is volatile.
@@ -101,7 +106,13 @@ func Decide(r Round) (Ask, Outcome) {
 	if c != nil {
 		seen = difference(*c, r.New, of)
 		if seen == "" && c.complete(of) {
-			return Done, Outcome{Same: true}
+			if r.Old != nil || r.NoOld || !WorsePlan(*c, r.New) {
+				return Done, Outcome{Same: true}
+			}
+			if r.Learned.Plans >= enoughPlans {
+				return Done, Outcome{Same: true, NoPlan: true}
+			}
+			return AskOld, Outcome{} // the plan may be another one because the data is
 		}
 		if r.Learned.Covers(seen) {
 			return Done, Outcome{Kind: seen, Cause: Volatile}

@@ -139,6 +139,21 @@ func TestDecide(t *testing.T) {
 			}
 		})
 	}
+	// An index that is not used any more: the old version is asked whether that is of today's data, and not for ever.
+	worse := func(plans int64, noOld bool) (Ask, Outcome) {
+		c, b := answers['a'], answers['a']
+		b.Status = 0x20
+		return Decide(Round{Traits: query.Reads, Captured: &c, New: b, NoOld: noOld, Learned: Noise{Plans: plans}})
+	}
+	if ask, _ := worse(0, false); ask != AskOld {
+		t.Errorf("an index that is not used: %v", ask)
+	}
+	if ask, out := worse(enoughPlans, false); ask != Done || !out.Same || !out.NoPlan {
+		t.Errorf("asked often enough: %v %+v", ask, out)
+	}
+	if ask, out := worse(0, true); ask != Done || !out.Same || out.NoPlan {
+		t.Errorf("no reference: %v %+v", ask, out)
+	}
 	if got, _ := decide(t, "ab---", func(r *Round) { r.Masked = true }); got != "unknown" {
 		t.Errorf("a masked one: %s", got)
 	}

@@ -1,6 +1,9 @@
 package compare
 
-import "github.com/windlass-db/windlass/internal/query"
+import (
+	"github.com/windlass-db/windlass/internal/query"
+	"github.com/windlass-db/windlass/internal/wire"
+)
 
 // aspects are the parts of two answers that can be compared.
 type aspects uint8
@@ -116,6 +119,12 @@ func level(k Kind) int {
 		return 6
 	}
 	return 0
+}
+
+// WorsePlan reports whether the new answer's flags tell of an index that is not used, or is no good one, and the old one's do not.
+func WorsePlan(old, new Answer) bool {
+	const flags = uint16(wire.StatusNoIndex | wire.StatusNoGoodIndex)
+	return (old.Lacks|new.Lacks)&LacksStatus == 0 && classOf(old) == fine && classOf(new) == fine && new.Status&^old.Status&flags != 0
 }
 
 // isError reports whether the kind is about errors.

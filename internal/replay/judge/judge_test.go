@@ -119,10 +119,15 @@ func TestVerdict(t *testing.T) {
 		"a suspect that is confirmed": {do: func(s *scene) { s.run(text, 100, differ(50, compare.Content, compare.Suspect)); s.retest(true) }, verdict: Failed, why: WhyFindings, findings: "content:fail"},
 		"real, and then cleared":      {do: func(s *scene) { s.run(text, 100, differ(50, compare.Content, compare.Real)); s.retest(false) }, verdict: Pass},
 		"no reference, now and then":  {do: func(s *scene) { s.run(text, 100, differ(50, compare.Content, compare.Unknown)) }, verdict: Insufficient, why: WhyUnclear, findings: "content:unclear"},
-		"no reference, each time":     {do: func(s *scene) { s.run(text, 20, differ(1, compare.Content, compare.Unknown)) }, verdict: Failed, why: WhyFindings, findings: "content:fail"},
-		"nothing to compare with":     {do: func(s *scene) { s.run(text, 100, differ(1, "", compare.Unknown)) }, verdict: Insufficient, why: WhyCompared},
-		"an index that is not used":   {do: func(s *scene) { s.run(text, 100, func(_ int, r *tally.Replayed) { r.New.Status = 0x20 }) }, verdict: Pass, findings: "plan:warn"},
-		"an index now and then":       {do: func(s *scene) { s.run(text, 100, func(i int, r *tally.Replayed) { r.New.Status = uint16(i&1) << 5 }) }, verdict: Pass},
+		"no reference, each time, but once": {do: func(s *scene) {
+			s.run(text, 20, func(i int, r *tally.Replayed) {
+				differ(1, []compare.Kind{compare.Content, ""}[i/19], compare.Unknown)(i, r)
+			})
+		}, verdict: Insufficient, why: WhyUnclear, findings: "content:unclear"},
+		"no reference, each time":   {do: func(s *scene) { s.run(text, 20, differ(1, compare.Content, compare.Unknown)) }, verdict: Failed, why: WhyFindings, findings: "content:fail"},
+		"nothing to compare with":   {do: func(s *scene) { s.run(text, 100, differ(1, "", compare.Unknown)) }, verdict: Insufficient, why: WhyCompared},
+		"an index that is not used": {do: func(s *scene) { s.run(text, 100, func(_ int, r *tally.Replayed) { r.New.Status = 0x20 }) }, verdict: Pass, findings: "plan:warn"},
+		"an index now and then":     {do: func(s *scene) { s.run(text, 100, func(i int, r *tally.Replayed) { r.New.Status = uint16(i&1) << 5 }) }, verdict: Pass},
 		"a plan, by the rules": {do: func(s *scene) { s.run(text, 100, func(_ int, r *tally.Replayed) { r.New.Status = 0x20 }) }, rules: func(r *Rules) { r.Levels[compare.Plan] = Fail },
 			verdict: Failed, why: WhyFindings, findings: "plan:fail"},
 		"twice as long":               {do: func(s *scene) { s.run(text, 100, func(_ int, r *tally.Replayed) { r.Pair.B *= 2 }) }, rules: func(r *Rules) { r.Latency.Budget = time.Millisecond }, verdict: Failed, why: WhyFindings, findings: "latency:fail"},
@@ -214,6 +219,9 @@ func TestIgnoreRules(t *testing.T) {
 			r := s.judge(func(r *Rules) { r.Ignore = c.ignore })
 			if r.Verdict != c.verdict || len(r.Notes) != c.notes || len(r.Findings) != 2 || len(r.Rules) != len(c.ignore) {
 				t.Errorf("%s (%s), notes %q, %d findings", r.Verdict, codes(r), r.Notes, len(r.Findings))
+			}
+			if name == "the first one counts" && (r.Rules[1].Findings != 1 || r.Rules[2].Findings != 0 || r.Rules[2].Unused) {
+				t.Errorf("%+v", r.Rules)
 			}
 			for _, f := range r.Findings {
 				if f.Ignored != nil && (f.Ignored.Who != "mira" || f.Counts()) {

@@ -70,6 +70,7 @@ func (q *Query) merge(o *Query) {
 	}
 	q.Noise.Checks += o.Noise.Checks
 	q.Noise.Columns |= o.Noise.Columns
+	q.Noise.Plans += o.Noise.Plans
 	for k, n := range o.Noise.Kinds {
 		if q.Noise.Kinds == nil {
 			q.Noise.Kinds = map[compare.Kind]int64{}

@@ -36,7 +36,7 @@ func act(t *Tally, id uint64, what, fp int) {
 		t.AddReplayed(r)
 	case 1:
 		seen()
-		r.Outcome = compare.Outcome{Kind: compare.Kinds()[id%5], Cause: compare.Causes()[id%6], Checked: id%2 == 0, Noise: []compare.Kind{"", compare.Content}[id%2], Noisy: id % 8}
+		r.Outcome = compare.Outcome{Kind: compare.Kinds()[id%5], Cause: compare.Causes()[id%6], Checked: id%2 == 0, Noise: []compare.Kind{"", compare.Content}[id%2], Noisy: id % 8, Differs: 1 << (id % 8)}
 		r.New.Errno = uint16(1000 + draw(id)%20)
 		r.Null = &Pair{time.Duration(id), time.Duration(3 * id)}
 		t.AddReplayed(r)
@@ -162,6 +162,26 @@ func TestFingerprintsBeyondTheBound(t *testing.T) {
 	}
 	if one.Other.Differences[compare.Syntax] == nil || len(one.Other.Differences[compare.Syntax].Examples.Items) != Examples {
 		t.Error("a difference beyond the bound has no examples")
+	}
+}
+
+// TestMergeAtTheBound: what is highest is looked for anew after a merge.
+func TestMergeAtTheBound(t *testing.T) {
+	var a, b Tally
+	for f := range Fingerprints {
+		a.AddCaptured(Fingerprint(f+1), Seen{})
+	}
+	b.AddCaptured(Fingerprints+7, Seen{})
+	a.Merge(&b)
+	if a.Queries[Fingerprints] == nil || a.Queries[Fingerprints+7] != nil || a.Other == nil || a.Other.Captured != 1 {
+		t.Errorf("%d are kept, and of the others %+v", len(a.Queries), a.Other)
+	}
+	var s Sample[int]
+	for range 3 {
+		s.add(5, 77, 1) // one statement, told again
+	}
+	if len(s.Items) != 1 {
+		t.Errorf("one item is kept %d times", len(s.Items))
 	}
 }
 
@@ -303,10 +323,14 @@ func TestPlanBits(t *testing.T) {
 	for _, c := range []struct {
 		old, new uint16
 		lacks    compare.Lacks
-	}{{2, 0x22, 0}, {2, 0x12, 0}, {0x22, 2, 0}, {0x22, 0x22, 0}, {0, 0x20, compare.LacksStatus}} {
-		tally.AddReplayed(Replayed{Fingerprint: 5, Captured: &compare.Answer{Status: c.old, Lacks: c.lacks}, New: &compare.Answer{Status: c.new}, Outcome: compare.Outcome{Same: true}})
+		today    *compare.Answer
+		unasked  bool
+		moved    bool
+	}{{2, 0x22, 0, nil, false, false}, {2, 0x12, 0, nil, false, false}, {0x22, 2, 0, nil, false, false}, {0x22, 0x22, 0, nil, false, false}, {0, 0x20, compare.LacksStatus, nil, false, false},
+		{2, 0x22, 0, &compare.Answer{Status: 0x22}, false, false}, {2, 0x22, 0, nil, true, false}, {2, 0x22, 0, &compare.Answer{Status: 2}, false, true}} {
+		tally.AddReplayed(Replayed{Fingerprint: 5, Captured: &compare.Answer{Status: c.old, Lacks: c.lacks}, New: &compare.Answer{Status: c.new}, Old: c.today, Outcome: compare.Outcome{Same: !c.moved, NoPlan: c.unasked}})
 	}
-	if got, want := tally.Queries[5].Plan, (PlanBits{Compared: 4, Worse: 2, Better: 1, NoIndex: 1}); got != want {
+	if got, want := tally.Queries[5].Plan, (PlanBits{Compared: 5, Worse: 2, Better: 1, NoIndex: 1}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
