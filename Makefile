@@ -6,7 +6,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BIN := bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-rolling test test-quick fuzz race lint bench matrix generate clean setup
+.PHONY: help build demo demo-rolling test test-quick fuzz race lint bench bench-replay matrix generate clean setup
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -55,6 +55,11 @@ bench: setup build ## the performance claims, as ratios within one run
 	$(GO) run ./internal/bench/decide
 	$(GO) run ./internal/bench/plan
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./internal/gateway/... ./internal/driver/gateway/... ./internal/campaign/... ./internal/policy/... ./internal/server
+
+bench-replay: setup ## replaying queries: against sysbench's own client and pt-upgrade, memory, lateness, hashes, capture
+	./scripts/setup pt-upgrade
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./internal/bench/replay
+	$(GO) test -run '^$$' -bench . ./internal/rowhash ./internal/query ./internal/capture
 
 matrix: setup build ## every fault at every edge once more: more seeds in simulation, and anew on real servers (an hour and more)
 	WINDLASS_SIM_SEEDS=10 $(GO) test -count=1 -timeout 2h ./internal/sim
