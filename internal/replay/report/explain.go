@@ -27,9 +27,9 @@ const mostRows = 20
 func Explain(w io.Writer, f judge.Finding, live []Live) error {
 	p := &printer{w: w}
 	p.line("%s  %s  %s", f.ID, f.Kind, levelOf(f))
-	p.line("%s.", upper(printable(f.What)))
+	p.line("%s.", upper(f.What))
 	if i := f.Ignored; i != nil {
-		p.line("It does not count: %s (%s%s)", printable(i.Why), printable(i.Who), until(i))
+		p.line("It does not count: %s (%s%s)", i.Why, i.Who, until(i))
 	}
 	p.line("")
 	p.line("Query, with the fingerprint %s:", f.Fingerprint)
@@ -48,7 +48,7 @@ func Explain(w io.Writer, f judge.Finding, live []Live) error {
 		p.line("Plan on the new version:")
 		p.indent(f.Plans.New)
 		if f.Plans.Why != "" {
-			p.line("%s.", upper(printable(f.Plans.Why)))
+			p.line("%s.", upper(f.Plans.Why))
 		}
 	}
 	if b := f.PlanBits; b != nil && b.Worse+b.Better > 0 {
@@ -79,7 +79,7 @@ func upper(s string) string {
 }
 
 func (p *printer) indent(text string) {
-	for line := range strings.Lines(printable(strings.ToValidUTF8(text, "\ufffd"))) {
+	for line := range strings.Lines(text) {
 		p.line("  %s", strings.TrimRight(line, "\n"))
 	}
 }
@@ -87,7 +87,7 @@ func (p *printer) indent(text string) {
 // example prints the answers to an example, side by side, and its rows.
 func (p *printer) example(e tally.Example) {
 	if e.Detail != "" {
-		p.line("%s", printable(e.Detail))
+		p.line("%s", e.Detail)
 	}
 	all := sides(e)
 	if len(all) == 0 {
@@ -153,7 +153,7 @@ func (p *printer) result(r compare.Result) {
 func (p *printer) now(live []Live) {
 	for _, l := range live {
 		p.line("")
-		p.line("Now, on %s (%s): %s, %d warnings, %s", printable(l.Server), printable(l.Version), clip(outcome(&l.Answer), 200), l.Answer.Warnings, l.Answer.Took)
+		p.line("Now, on %s (%s): %s, %d warnings, %s", l.Server, l.Version, clip(outcome(&l.Answer), 200), l.Answer.Warnings, l.Answer.Took)
 		if len(l.Rows.Rows) > 0 {
 			p.result(l.Rows)
 		}
@@ -189,7 +189,7 @@ func (p *printer) reproduce(f judge.Finding) {
 		p.line("To reproduce it, set OLD and NEW to the hosts of the two versions:")
 		p.line("")
 		for _, host := range []string{`"$OLD"`, `"$NEW"`} {
-			p.line("%s", strings.TrimRight(strings.ToValidUTF8(Reproduce(e.Statement, host), "\ufffd"), "\n"))
+			p.line("%s", strings.TrimRight(Reproduce(e.Statement, host), "\n"))
 		}
 		return
 	}

@@ -221,7 +221,7 @@ func parse(name string) (*template.Template, error) {
 			if len(e.Statement.Text) == 0 {
 				return ""
 			}
-			return printable(strings.ToValidUTF8(Reproduce(e.Statement, host), "\ufffd"))
+			return Reproduce(e.Statement, host)
 		},
 		"first": func(e []tally.Example) *tally.Example {
 			if len(e) == 0 {

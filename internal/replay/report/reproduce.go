@@ -1,6 +1,7 @@
 package report
 
 import (
+	"encoding/base64"
 	"fmt"
 	"strings"
 
@@ -44,6 +45,9 @@ func Reproduce(s tally.Statement, server string) string {
 		b.WriteString(" --database=" + shell(s.Schema))
 	}
 	script := SQL(s)
+	if printable(script) != script { // what a terminal or an editor would change is given in letters
+		return "base64 -d <<'SQL' | " + b.String() + "\n" + base64.StdEncoding.EncodeToString([]byte(script)) + "\nSQL\n"
+	}
 	end := "SQL"
 	for strings.Contains(script, end) { // a text that holds it would end the script
 		end += "_"

@@ -51,6 +51,7 @@ func Text(w io.Writer, r Report) error {
 	return p.err
 }
 
+// printer writes lines and tables, without what could command a terminal, until something fails.
 type printer struct {
 	w   io.Writer
 	err error
@@ -58,7 +59,7 @@ type printer struct {
 
 func (p *printer) line(format string, args ...any) {
 	if p.err == nil {
-		_, p.err = fmt.Fprintf(p.w, format+"\n", args...)
+		_, p.err = fmt.Fprintln(p.w, printable(fmt.Sprintf(format, args...)))
 	}
 }
 
@@ -71,7 +72,7 @@ func (p *printer) table(head []string, fill func(row func(...any))) {
 	fill(func(cells ...any) {
 		s := make([]string, len(cells))
 		for i, c := range cells {
-			s[i] = fmt.Sprint(c)
+			s[i] = printable(fmt.Sprint(c))
 		}
 		fmt.Fprintln(tw, strings.Join(s, "\t"))
 	})
@@ -154,6 +155,7 @@ func clip(s string, most int) string {
 
 // printable replaces what is not to be printed, but for line ends and tabs.
 func printable(s string) string {
+	s = strings.ToValidUTF8(s, "\ufffd")
 	return strings.Map(func(r rune) rune {
 		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
 			return r
