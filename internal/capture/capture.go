@@ -34,6 +34,7 @@ const (
 	WithheldCredential = "credential" // it holds or may hold one
 	WithheldWrite      = "write"      // SELECTs alone are kept, and this is a write within a transaction
 	WithheldMasked     = "masked"     // literals are masked, and in its character set they can't be told from the rest for sure
+	WithheldIncomplete = "incomplete" // of a prepared statement, whose long data, or whose use of it, was not kept
 	WithheldAttributes = "attributes" // the query has attributes, and its text was not looked for behind them
 )
 

@@ -255,9 +255,67 @@ func (s *session) capturedText(p []byte) (text []byte, withheld string) {
 // sentStatement tells the capture of a command on a prepared statement. out is what was sent to the server; its number becomes the client's again.
 func (s *session) sentStatement(t *tap.Tap, at int64, cmd wire.Command, st *statement, out []byte) {
 	putStatementID(out, st.id)
-	what := tap.Statement{At: at, Text: st.text[1:], Payload: out[1:], Number: st.id, Prepared: &st.known}
-	if (cmd == wire.ComStmtExecute || cmd == wire.ComStmtBulkExecute) && !st.named {
+	what := tap.Statement{At: at, Text: st.text[1:], Payload: out[1:], Number: st.id, Prepared: &st.known, Long: st.longData}
+	switch {
+	case cmd == wire.ComStmtExecute && s.back.Caps&wire.CapQueryAttributes != 0:
+		var ok bool
+		if what.Payload, what.Types, ok = plainExecute(out[1:], st); !ok {
+			what.Payload, what.Withheld = nil, capture.WithheldAttributes
+		}
+	case cmd == wire.ComStmtExecute, cmd == wire.ComStmtBulkExecute:
 		what.Types = st.types
 	}
 	s.sent(t, cmd, &what)
+}
+
+// plainExecute makes an EXECUTE of a client that may send query attributes one without: no count of the parameters, and no names of them. It reports
+// false if there are attributes.
+func plainExecute(p []byte, st *statement) (plain, types []byte, ok bool) {
+	const flagsAt, head = 4, executeHeader - 1
+	n := int(st.params)
+	if len(p) < head {
+		return nil, nil, false
+	}
+	if types, ok = plainTypes(st.types, n, st.named); !ok && len(st.types) > 0 {
+		return nil, nil, false
+	}
+	if p[flagsAt]&executeHasCount == 0 {
+		return p, types, true
+	}
+	c := wire.NewCursor(p[head:])
+	if count := c.Lenenc(); c.Err() != nil || count != uint64(n) {
+		return nil, nil, false
+	}
+	plain = append(make([]byte, 0, len(p)), p[:head]...)
+	plain[flagsAt] &^= executeHasCount
+	if n == 0 {
+		return plain, nil, true
+	}
+	plain = append(plain, c.Bytes((n+7)/8)...)
+	follow := c.Byte()
+	plain = append(plain, follow)
+	if follow == 1 {
+		for range n {
+			c.Skip(2)
+			c.LenencBytes()
+		}
+		plain = append(plain, types...)
+	}
+	return append(plain, c.Rest()...), types, c.Err() == nil
+}
+
+// plainTypes takes the names out of parameter types.
+func plainTypes(types []byte, n int, named bool) ([]byte, bool) {
+	if !named {
+		return types, len(types) == 2*n
+	}
+	c := wire.NewCursor(types)
+	var plain []byte
+	for range n {
+		plain = append(plain, c.Bytes(2)...)
+		if len(c.LenencBytes()) > 0 {
+			return nil, false // an attribute
+		}
+	}
+	return plain, c.Err() == nil && c.Len() == 0
 }

@@ -106,6 +106,7 @@ type Known struct {
 	file   uint64 // the generation of files that has its text
 	judged bool
 	secret bool // its parameters may be credentials
+	hole   bool // something of its long data was not kept: nobody knows from then on what an execution has
 }
 
 // Statement is what a client sent. What is in it may be used again when Start returns.
@@ -120,6 +121,7 @@ type Statement struct {
 	Number     uint32 // of the prepared statement
 	Prepared   *Known // what is known of it; nil: there is none
 	Types      []byte // of its parameters
+	Long       bool   // long data was sent for it before
 	Answered   bool   // the command has an answer
 	InTrans    bool   // a transaction is open
 	Autocommit bool
@@ -140,6 +142,9 @@ func (s *Session) Start(t *Tap, st *Statement) bool {
 	if k := st.Prepared; k != nil {
 		if !k.judged {
 			k.judged, k.secret = true, Credential(st.Text)
+		}
+		if k.hole && isExecute(st.Command) {
+			withheld = capture.WithheldIncomplete
 		}
 		if k.secret {
 			withheld = capture.WithheldCredential
@@ -185,6 +190,9 @@ func (s *Session) Start(t *Tap, st *Statement) bool {
 func (s *Session) drop(t *Tap, st *Statement, why reason) bool {
 	t.dropped[why].Add(1)
 	s.lost++
+	if st.Prepared != nil && (st.Long && isExecute(st.Command) || st.Command == comLongData) {
+		st.Prepared.hole = true
+	}
 	if st.Borrowed > 0 {
 		t.ring.giveBack(st.Borrowed)
 		st.Borrowed = 0
@@ -205,14 +213,20 @@ func (s *Session) leaveOut(t *Tap, st *Statement, withheld *string) (reason, boo
 		}
 		*withheld = capture.WithheldWrite // what the transaction reads after it can't be replayed
 	}
-	if kind == other || kind == write && inTrans {
+	fp := uint64(0)
+	switch {
+	case kind == other, kind == write && inTrans, st.Long:
+		return 0, false
+	case st.Command == comPrepare: // else of PREPARE and EXECUTE in turns one alone would be kept
+		fp = 1
+	case st.Command != comQuery && !isExecute(st.Command):
 		return 0, false
 	}
 	squeeze := pressure(t.ring.fill.Load())
 	if t.cfg.Sample >= 1 && squeeze >= 1 {
 		return 0, false
 	}
-	fp := s.fingerprint(st.Text)
+	fp += s.fingerprint(st.Text)
 	if t.cfg.Sample < 1 && !t.samples.keeps(fp, t.cfg.Sample) {
 		return bySample, true
 	}
@@ -437,6 +451,15 @@ const (
 	comPrepare = 0x16
 )
 
+// Commands on a prepared statement.
+const (
+	comExecute     = 0x17
+	comLongData    = 0x18
+	comBulkExecute = 0xfa
+)
+
+func isExecute(command byte) bool { return command == comExecute || command == comBulkExecute }
+
 // Borrow sets room aside for a statement of that many bytes, of which no more than capture.MaxPayload are kept, and gives a buffer for it. What has
 // come of it is then given to Start, with the room as Borrowed.
 func (t *Tap) Borrow(size int) ([]byte, bool) {
@@ -453,7 +476,7 @@ func (s *Session) Missed(t *Tap) {
 	s.drop(t, &Statement{}, byFull)
 }
 
-var withheldTexts = []string{"", capture.WithheldCredential, capture.WithheldWrite, capture.WithheldAttributes, capture.WithheldMasked}
+var withheldTexts = []string{"", capture.WithheldCredential, capture.WithheldWrite, capture.WithheldAttributes, capture.WithheldMasked, capture.WithheldIncomplete}
 
 func withheldIndex(text string) byte { return byte(max(slices.Index(withheldTexts, text), 0)) }
 

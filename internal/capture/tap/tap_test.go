@@ -288,6 +288,54 @@ func TestSample(t *testing.T) {
 	}
 }
 
+// Of prepared statements executions are sampled, not what belongs to them; and one whose long data was not kept has no parameters that anybody could trust.
+func TestSampleOfPreparedStatements(t *testing.T) {
+	tap := start(t, func(c *Config) { c.Sample = 0.25 })
+	var s Session
+	s.Login("app", "", 45)
+	text := []byte("SELECT ?")
+	counts := map[byte]int{}
+	for range 100 {
+		var known Known
+		for _, command := range []byte{comPrepare, comExecute, 0x1c, 0x19} {
+			st := Statement{Command: command, Text: text, Payload: []byte("1234567890"), Number: 1, Prepared: &known, Answered: command != 0x19, Autocommit: true}
+			s.Start(tap.Tap, &st)
+			s.End(&Answer{})
+		}
+	}
+	var known Known
+	long := Statement{Command: comLongData, Text: text, Payload: []byte("123456data"), Number: 2, Prepared: &known, Autocommit: true}
+	execute := Statement{Command: comExecute, Text: text, Payload: []byte("1234567890"), Number: 2, Prepared: &known, Answered: true, Autocommit: true, Long: true}
+	whole := func() {
+		for _, st := range []Statement{long, execute} {
+			s.Start(tap.Tap, &st)
+			s.End(&Answer{})
+		}
+	}
+	whole()
+	tap.stopped.Store(true) // as if there were no room
+	s.Start(tap.Tap, &long)
+	tap.stopped.Store(false)
+	whole()
+	tap.balanced(t)
+	files, _ := tap.read(t, nil)
+	var withheld []string
+	for _, e := range files[0] {
+		if e.Kind == capture.Start && e.Statement == 1 {
+			counts[e.Command]++
+		}
+		if e.Kind == capture.Start && e.Statement == 2 {
+			withheld = append(withheld, e.Withheld)
+		}
+	}
+	if counts[comPrepare] != 25 || counts[comExecute] != 25 || counts[0x1c] != 100 || counts[0x19] != 100 {
+		t.Errorf("%v", counts)
+	}
+	if !slices.Equal(withheld, []string{"", "", "", capture.WithheldIncomplete}) {
+		t.Errorf("%q", withheld)
+	}
+}
+
 // slowFile is a disk of which each write waits for a word.
 type slowFile struct {
 	File
