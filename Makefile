@@ -38,7 +38,7 @@ test-quick: setup build ## the same, with a selection of those faults
 FUZZ ?= 50000x
 
 fuzz: ## malformed packets and texts, beyond the ones that every test run tries
-	@for at in wire:FuzzPackets wire:FuzzParsers wire:FuzzReply gateway:FuzzClient gateway:FuzzLogin gateway:FuzzServer gateway:FuzzScan config:FuzzRead; do \
+	@for at in wire:FuzzPackets wire:FuzzParsers wire:FuzzReply gateway:FuzzClient gateway:FuzzLogin gateway:FuzzServer gateway:FuzzScan config:FuzzRead query:FuzzAppend capture:FuzzReader capture/source:FuzzLogs; do \
 	  echo "$${at##*:}, $(FUZZ)"; \
 	  $(GO) test ./internal/$${at%%:*} -run '^$$' -fuzz "^$${at##*:}\$$" -fuzztime $(FUZZ) -timeout 2h >fuzz.out 2>&1 || { cat fuzz.out; exit 1; }; \
 	done; rm -f fuzz.out

@@ -75,6 +75,14 @@ func (n *normal) token() bool {
 			k = literal
 		}
 		n.lastFrom = at
+	case variable:
+		n.blank()
+		n.lastFrom = len(n.buf)
+		if c := n.text[to-1]; c == '\'' || c == '"' || c == '`' {
+			n.buf = append(n.buf, n.text[from:to]...)
+		} else {
+			n.buf = lower(n.buf, n.text[from:to])
+		}
 	case literal, placeholder:
 		if sign >= 0 {
 			n.buf, n.tight = n.buf[:sign], n.signed

@@ -143,7 +143,7 @@ func (s *scanner) next() (k kind, from, to int) {
 		to := i + 1
 		if to < len(text) && pairs(c, text[to]) {
 			to++
-			if c == '<' && to < len(text) && text[to-1] == '=' && text[to] == '>' {
+			if to < len(text) && text[to] == '>' && (c == '<' && text[to-1] == '=' || c == '-') { // <=> and ->>
 				to++
 			}
 		}
@@ -212,9 +212,14 @@ func (s *scanner) number(from int) (kind, int, int) {
 			s.at = i
 			return literal, from, i
 		case (c == 'x' || c == 'b') && i == from+1 && text[from] == '0':
+			isDigit := c == 'x' && from+2 < len(text) && isHex(text[from+2]) || c == 'b' && from+2 < len(text) && text[from+2]&^1 == '0'
 			for i++; i < len(text) && classes[text[i]]&(letter|digit) != 0; i++ {
+				isDigit = isDigit && (c == 'x' && isHex(text[i]) || text[i]&^1 == '0')
 			}
 			s.at = i
+			if !isDigit {
+				return word, from, i // 0xyz is a name
+			}
 			return literal, from, i
 		case classes[c] == letter && dots == 0:
 			return s.word(from) // 2fast is a name
@@ -227,6 +232,8 @@ func (s *scanner) number(from int) (kind, int, int) {
 	s.at = i
 	return literal, from, i
 }
+
+func isHex(c byte) bool { return classes[c] == digit || c|0x20 >= 'a' && c|0x20 <= 'f' }
 
 // quoted is a text or a name in quotes. A doubled quote stands for itself.
 func (s *scanner) quoted(from int) (kind, int, int) {

@@ -32,8 +32,8 @@ func TestShortcut(t *testing.T) {
 		}
 		same(t, text, Mode{ANSIQuotes: rapid.Bool().Draw(t, "ansi"), NoBackslashEscapes: rapid.Bool().Draw(t, "plain")})
 	})
-	for _, c := range corpus {
-		same(t, []byte(c.text), Mode{})
+	for _, c := range corpus(t) {
+		same(t, []byte(c.text), c.mode)
 	}
 	same(t, []byte(long), Mode{})
 }
