@@ -4,8 +4,12 @@ package replay_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +24,7 @@ import (
 	"github.com/windlass-db/windlass/internal/replay/compare"
 	"github.com/windlass-db/windlass/internal/replay/judge"
 	"github.com/windlass-db/windlass/internal/replay/replaytest"
+	"github.com/windlass-db/windlass/internal/replay/report"
 	"github.com/windlass-db/windlass/internal/replay/retest"
 	"github.com/windlass-db/windlass/internal/replay/run"
 	"github.com/windlass-db/windlass/internal/replay/session"
@@ -251,6 +256,26 @@ func (w *world) equal(t *testing.T) {
 	}
 }
 
+// reproduce runs the commands of a finding as a person would, with the real client, and gives what that prints.
+func (w *world) reproduce(t *testing.T, f judge.Finding, s *processtest.Server) string {
+	t.Helper()
+	home := t.TempDir()
+	file := fmt.Sprintf("[client]\nuser=replay\npassword=replay-secret\nport=%d\nskip-ssl\n", s.Port)
+	if err := os.WriteFile(filepath.Join(home, ".my.cnf"), []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-c", report.Reproduce(f.Examples[0].Statement, "127.0.0.1"))
+	cmd.Env = []string{"HOME=" + home, "PATH=" + processtest.Fetch(t, "mariadb-11.8").Bin() + ":" + os.Getenv("PATH")}
+	out, err := cmd.CombinedOutput()
+	var failed *exec.ExitError
+	if err != nil && !errors.As(err, &failed) || failed != nil && !strings.Contains(string(out), "ERROR ") {
+		t.Errorf("%v: %s", err, out)
+	}
+	return string(out)
+}
+
 // differing is each query of which 10.11 and 11.8 are known to give other answers, with the kind of its finding.
 var differing = map[string]compare.Kind{
 	"SELECT FROM_UNIXTIME(4000000000)":     compare.Content,
@@ -306,6 +331,15 @@ func (w *world) versions(t *testing.T) {
 	}
 	if rep.Verdict != judge.Failed {
 		t.Errorf("%s", rep.Verdict)
+	}
+	for _, f := range rep.Findings {
+		if f.Kind == compare.Plan {
+			continue
+		}
+		old, new := w.reproduce(t, f, w.prod), w.reproduce(t, f, w.newer)
+		if old == new || f.Kind == compare.Syntax && !strings.Contains(new, "ERROR 1064") {
+			t.Errorf("the commands for %s do not show it:\n%s\n%s", f.Text, old, new)
+		}
 	}
 	for _, f := range rep.Findings {
 		if f.Kind == compare.Content && strings.HasPrefix(f.Text, "select conv") && (f.Confirmed == 0 || f.Examples[0].OldRows == nil || f.Examples[0].NewRows == nil) {
