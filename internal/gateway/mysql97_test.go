@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -115,7 +116,8 @@ func TestMySQL97(t *testing.T) {
 		})
 	}
 
-	g := c.gateway(t, only(wire.TLSPreferred))
+	spool := t.TempDir()
+	g := c.gateway(t, only(wire.TLSPreferred), captures(spool, func(c *CaptureConfig) { c.Enabled = true }))
 	db := g.open(t, "gw", "")
 	one := conn(t, db)
 	run(t, one, "CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, v VARCHAR(50))")
@@ -148,6 +150,18 @@ func TestMySQL97(t *testing.T) {
 	if r, err := b.Simple(withOne); err != nil || r.OK.Affected != 1 {
 		t.Errorf("a query with an attribute: %+v, %v", r.OK, err)
 	}
+	st97, err := b.Prepare(append([]byte{byte(wire.ComStmtPrepare)}, "SELECT ?"...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	counted := append(binary.LittleEndian.AppendUint32([]byte{byte(wire.ComStmtExecute)}, st97.ID), 8, 1, 0, 0, 0, 1, 0, 1, 0xfe, 0, 0, 5, 'v', 'a', 'l', 'u', 'e') // as libmysqlclient sends it
+	if a := answerOf(t, b, counted); a.Rows() != 1 {
+		t.Errorf("%d rows", a.Rows())
+	}
+	if _, err := g.api.StopCapture(bg(t)); err != nil {
+		t.Fatal(err)
+	}
+	testMySQLCapture(t, spool)
 	// An empty set of attributes hides no KILL (trap 29): that of the gateway's own id finds its connection.
 	victim := raw(t, g.writer)
 	if _, err := b.Query(fmt.Sprintf("KILL %d", victim.Greeting.ThreadID)); err != nil {
