@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/windlass-db/windlass/internal/api"
@@ -280,6 +281,7 @@ func (p pages) Cluster(ctx context.Context, ref fleet.ClusterRef) (web.Cluster, 
 	}
 	if len(c.Actions) > 0 {
 		out.Action = action(c.Actions[0], st)
+		out.Action.Replay = slices.ContainsFunc(c.Actions, func(a state.ActionInfo) bool { return a.Stage == strategy.StageReplay })
 	}
 	return out, nil
 }

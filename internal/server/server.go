@@ -108,6 +108,7 @@ var routes = []route{
 	{"GET /v1/campaigns/{name}/switchovers", viewer, (*Server).switchovers},
 	{"GET /v1/fleets", viewer, (*Server).fleets},
 	{"GET /v1/clusters/{env}/{name}", viewer, (*Server).cluster},
+	{"GET /v1/clusters/{env}/{name}/replay", viewer, (*Server).replay},
 	{"POST /v1/clusters/{env}/{name}/forget", operator, (*Server).forget},
 	{"GET /v1/events", viewer, (*Server).events},
 	{"GET /v1/notifications", viewer, (*Server).notifications},

@@ -103,7 +103,7 @@ const (
 	mostFindings = 50
 	mostQueries  = 50
 	mostText     = 4 << 10
-	mostReport   = 512 << 10
+	mostReport   = 128 << 10
 )
 
 // bounded is the report with its gravest findings, each with one example.
@@ -140,7 +140,10 @@ func cut(s string) string {
 // told is what the stage says of a report.
 func told(rep judge.Report, r bluegreen.ReplayRequest, now time.Time) bluegreen.Replayed {
 	got := bluegreen.Replayed{Verdict: string(rep.Verdict), Enough: enough(rep), Progress: progressOf(rep.Coverage.Span, r.Rules.MinTime)}
-	seen := fmt.Sprintf("%d of %d statements of %s replayed, %d differences ignored by rules", rep.Replayed, rep.Captured, rep.Coverage.Span.Round(time.Second), ignored(rep))
+	seen := fmt.Sprintf("%d of %d statements that can be replayed were, of %d captured over %s", rep.Coverage.Statements.Part, rep.Coverage.Statements.Whole, rep.Captured, rep.Coverage.Span.Round(time.Second))
+	if n := ignored(rep); n > 0 {
+		seen += fmt.Sprintf("; %d findings do not count, by the campaign's rules", n)
+	}
 	page := "/clusters/" + r.Cluster.Ref().String() + "/replay"
 	var findings []string
 	for _, f := range rep.Findings {

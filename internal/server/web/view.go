@@ -144,6 +144,7 @@ type Action struct {
 	Term      int64
 	Started   time.Time
 	Steps     []Step
+	Replay    bool // the cluster has a replay, whose report has a page
 }
 
 // Step is one step of an action.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/replay/report"
 )
 
 // ErrNotFound is what a Source answers for a cluster or campaign that it does not know.
@@ -75,7 +76,7 @@ type Handler struct {
 // New builds the handler; a template that does not parse is an error here, not at the first request.
 func New(cfg Config) (*Handler, error) {
 	h := &Handler{cfg: cfg, sessions: newSessions(cfg.Now), pages: map[string]*template.Template{}, mux: http.NewServeMux()}
-	for _, page := range []string{"overview", "cluster", "campaign", "forecast", "events", "plan", "confirm", "login", "problem"} {
+	for _, page := range []string{"overview", "cluster", "campaign", "forecast", "events", "plan", "confirm", "login", "problem", "replay"} {
 		t, err := template.New("layout.html").Funcs(h.funcs()).ParseFS(files, "templates/layout.html", "templates/parts.html", "templates/"+page+".html")
 		if err != nil {
 			return nil, fmt.Errorf("parse page %s: %w", page, err)
@@ -91,6 +92,9 @@ func New(cfg Config) (*Handler, error) {
 	h.mux.HandleFunc("GET /campaigns/{name}", h.read(h.campaign))
 	h.mux.HandleFunc("GET /campaigns/{name}/forecast", h.read(h.forecast))
 	h.mux.HandleFunc("GET /clusters/{env}/{name}", h.read(h.cluster))
+	h.mux.HandleFunc("GET /clusters/{env}/{name}/replay", h.read(h.replay))
+	h.mux.HandleFunc("GET /assets/replay.css", asset("text/css; charset=utf-8", report.Style()))
+	h.mux.HandleFunc("GET /assets/replay.js", asset("text/javascript; charset=utf-8", report.Script()))
 	h.mux.HandleFunc("GET /events", h.read(h.events))
 	h.mux.HandleFunc("GET /plan", h.read(h.plan))
 	h.mux.HandleFunc("GET /live", h.read(h.live))
@@ -125,6 +129,7 @@ type page struct {
 	Who     string // the operator that is logged in, or ""
 	CSRF    string
 	Live    bool
+	Replay  bool // it shows a replay's report, which has a style and a script of its own
 	Data    any
 	Here    string // path of this page, to come back to
 	Version string
