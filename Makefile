@@ -38,7 +38,7 @@ test-quick: setup build ## the same, with a selection of those faults
 FUZZ ?= 50000x
 
 fuzz: ## malformed packets and texts, beyond the ones that every test run tries
-	@for at in wire:FuzzPackets wire:FuzzParsers wire:FuzzReply gateway:FuzzClient gateway:FuzzLogin gateway:FuzzServer gateway:FuzzScan config:FuzzRead query:FuzzAppend capture:FuzzReader capture/source:FuzzLogs; do \
+	@for at in wire:FuzzPackets wire:FuzzParsers wire:FuzzReply gateway:FuzzClient gateway:FuzzLogin gateway:FuzzServer gateway:FuzzScan config:FuzzRead query:FuzzAppend capture:FuzzReader capture/source:FuzzLogs rowhash:FuzzDefinition rowhash:FuzzPieces; do \
 	  echo "$${at##*:}, $(FUZZ)"; \
 	  $(GO) test ./internal/$${at%%:*} -run '^$$' -fuzz "^$${at##*:}\$$" -fuzztime $(FUZZ) -timeout 2h >fuzz.out 2>&1 || { cat fuzz.out; exit 1; }; \
 	done; rm -f fuzz.out
@@ -60,6 +60,7 @@ bench-replay: setup ## replaying queries: against sysbench's own client and pt-u
 	./scripts/setup pt-upgrade
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./internal/bench/replay
 	$(GO) test -run '^$$' -bench . ./internal/rowhash ./internal/query ./internal/capture
+	$(GO) test -run '^$$' -bench 'BenchmarkCapture$$' -benchtime 1x -timeout 30m ./internal/gateway
 
 matrix: setup build ## every fault at every edge once more: more seeds in simulation, and anew on real servers (an hour and more)
 	WINDLASS_SIM_SEEDS=10 $(GO) test -count=1 -timeout 2h ./internal/sim

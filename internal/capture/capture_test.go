@@ -456,6 +456,9 @@ func BenchmarkMillionPointSelects(b *testing.B) {
 			b.Fatalf("%d events of %d, %+v", got, len(all), r.Loss())
 		}
 		r.Close()
+		if size > 17e6 {
+			b.Errorf("a million point selects take %.1f MB, want ≤ 17", float64(size)/1e6)
+		}
 		b.ReportMetric(float64(size)/1e6, "MB")
 		b.ReportMetric(float64(len(all))/wrote.Seconds(), "written/s")
 		b.ReportMetric(float64(len(all))/time.Since(begun).Seconds(), "read/s")
