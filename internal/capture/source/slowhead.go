@@ -47,10 +47,6 @@ func (h *head) line(text string) {
 		case "Errno":
 			n, _ := strconv.ParseUint(v, 10, 16)
 			h.e.errno, h.extra = uint16(n), true
-		case "Start":
-			if t, err := time.Parse(time.RFC3339Nano, v); err == nil {
-				h.e.start = t
-			}
 		}
 	}
 }
@@ -107,8 +103,7 @@ func (h *head) set(text []byte) bool {
 // when says when a statement began. MySQL's Time is when it ended. MariaDB's is the second in which it began, as SET timestamp is, unless a session has set its clock.
 func (s *slowLog) when(e *entry) {
 	switch {
-	case !e.start.IsZero(): // of log_slow_extra
-	case s.exact:
+	case s.exact: // Start and End of log_slow_extra are by the session's clock
 		e.start = s.ends.Add(-e.took)
 	case !e.stamp.IsZero():
 		e.second = e.stamp.Truncate(time.Second)
