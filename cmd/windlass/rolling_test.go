@@ -41,6 +41,9 @@ func TestAnEngineGoesToTheNextVersion(t *testing.T) {
 		t.Errorf("why says %s", why)
 	}
 
+	if file := s.ran(t, 0, "fleet", "export"); !strings.HasPrefix(file, "# qa/jobs: the inventory says 1.0, and at ") || !strings.Contains(file, " its nodes were seen on 1.1.0; ") {
+		t.Errorf("the exported fleet says: %s", file)
+	}
 	s.ran(t, 0, "rollback", "qa/jobs", "--why", "the test goes back", "--yes")
 	st := s.until(t, agent, "every node is back on the old version", func(st api.ClusterStatus) bool { return on(st, "", "1.0.0") })
 	column, open := 0, 0
@@ -69,6 +72,9 @@ func TestAnEngineGoesToTheNextVersion(t *testing.T) {
 	}
 	if early := "features of 1.1 are in use before they are open: priorities (1)"; !told(st, early) || !strings.Contains(agent.text(), "features are used early") {
 		t.Errorf("nobody is told of a feature that is used early: %+v; the supervisor said %s", st.Actions, agent.text())
+	}
+	if file := s.ran(t, 0, "fleet", "export"); strings.Contains(file, "#") || !strings.Contains(file, "version: 1.1") && !strings.Contains(file, `version: "1.1"`) {
+		t.Errorf("the exported fleet says, at the end: %s", file)
 	}
 	if events := s.ran(t, 0, "events", "--cluster", "qa/jobs"); !strings.Contains(events, "features-early") {
 		t.Errorf("no event says so: %s", events)

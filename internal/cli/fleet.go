@@ -23,7 +23,7 @@ func fleetCommand(o *Options) *cobra.Command {
 func fleetExportCommand(o *Options) *cobra.Command {
 	return &cobra.Command{
 		Use: "export [FLEET]", Short: "Print the fleet as it is now, as a file to apply",
-		Long:    "Prints the clusters of a fleet with the cells that there are now: those of its file, and what campaigns have made and torn\ndown since. Applied, it changes nothing. FLEET is not needed if there is only one.",
+		Long:    "Prints the clusters of a fleet with the cells that there are now: those of its file, and what campaigns have made and torn\ndown since. Applied, it changes nothing. Engines whose\nnodes were seen on another version stand above it, as comments. FLEET is not needed if there is only one.",
 		Example: "  windlass fleet export > fleet.yaml",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {

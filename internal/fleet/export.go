@@ -19,7 +19,11 @@ func (f Fleet) Write(w io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("write the fleet %s: %w", f.Name, err)
 	}
-	_, err = w.Write(text)
+	var head strings.Builder
+	for _, s := range f.Seen {
+		fmt.Fprintf(&head, "# %s\n", s)
+	}
+	_, err = io.WriteString(w, head.String()+string(text))
 	return err
 }
 

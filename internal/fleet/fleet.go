@@ -15,6 +15,9 @@ import (
 type Fleet struct {
 	Name         string        `json:"name" yaml:"name" rule:"required name" doc:"the fleet's name" example:"shop"`
 	Environments []Environment `json:"environments" yaml:"environments" rule:"required nonempty" doc:"sets of clusters with a supervisor and secrets of their own, such as qa and prod"`
+	// Seen says of each engine whose nodes were last seen on another version than the inventory has, on which: until an upgrade ends with the opening
+	// of its features the inventory has the version that a rollback goes to. No file has it; Write writes it as comments.
+	Seen []string `json:"seen,omitempty"`
 }
 
 // Environment is a set of clusters with a supervisor and secrets of its own, such as qa or prod.

@@ -342,9 +342,38 @@ func (s *Store) Fleets(ctx context.Context) (all []fleet.Fleet, err error) {
 			e.Clusters = append(e.Clusters, row.now)
 		}
 		slices.SortStableFunc(all, func(a, b fleet.Fleet) int { return strings.Compare(a.Name, b.Name) })
-		return nil
+		return addSeen(ctx, tx, all)
 	})
 	return all, err
+}
+
+// addSeen says of which engines nodes were last seen on other versions than the inventory has.
+func addSeen(ctx context.Context, tx *sql.Tx, all []fleet.Fleet) error {
+	type seen struct {
+		ref     fleet.ClusterRef
+		version string
+		at      int64
+	}
+	looks, err := rows(ctx, tx, func(r *sql.Rows) (o seen, err error) { return o, r.Scan(&o.ref.Env, &o.ref.Name, &o.version, &o.at) },
+		`SELECT env, cluster, version, version_at FROM observations WHERE version <> ''`)
+	if err != nil {
+		return err
+	}
+	by := make(map[fleet.ClusterRef]seen, len(looks))
+	for _, o := range looks {
+		by[o.ref] = o
+	}
+	for i := range all {
+		for _, e := range all[i].Environments {
+			for _, c := range e.Clusters {
+				if o, ok := by[c.Ref()]; ok && !c.Database() && len(c.Cells) == 1 && !fleet.HasVersion(o.version, c.Cells[0].Version) {
+					all[i].Seen = append(all[i].Seen, fmt.Sprintf("%s: the inventory says %s, and at %s its nodes were seen on %s; an upgrade changes it when it ends, by opening its features",
+						c.Ref(), c.Cells[0].Version, fromMicros(o.at).UTC().Format(time.RFC3339), strings.TrimPrefix(o.version, "mixed: ")))
+				}
+			}
+		}
+	}
+	return nil
 }
 
 func putCluster(ctx context.Context, tx *sql.Tx, c fleet.Cluster) error {
