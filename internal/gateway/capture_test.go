@@ -163,6 +163,12 @@ func testCapture(t *testing.T, c *cluster) {
 		t.Fatalf("%+v, %v", st, err)
 	}
 	answerOf(t, early, untyped)
+	var metrics strings.Builder
+	status := g.Status()
+	writeMetrics(&metrics, status)
+	if status.Capture == nil || !status.Capture.On || status.Capture.Folder != folder || !strings.Contains(metrics.String(), "windlass_gateway_capture_on 1\n") || !strings.Contains(metrics.String(), "windlass_gateway_capture_statements_total ") {
+		t.Errorf("%+v\n%s", status.Capture, metrics.String())
+	}
 
 	mysql.RegisterReaderHandler("captured", func() io.Reader { return strings.NewReader("10,from a file\n11,\n") })
 	t.Cleanup(func() { mysql.DeregisterReaderHandler("captured") })
