@@ -80,7 +80,7 @@ Exits 0 if the verdict is pass, 3 if it is fail, 4 if too little was seen for on
 	fl.StringVar(&f.key, "key-file", "", "`FILE` with the key of sealed captures, mode 0600")
 	fl.IntVar(&f.connections, "connections", 1000, "connections to the target at the most")
 	fl.BoolVar(&f.times, "times", true, "time a sample of the statements on both servers, if there is a --reference")
-	cmd.AddCommand(replayMergeCommand(o), replayExplainCommand(o), replayWritesCommand(o), replayPatternsCommand(o))
+	cmd.AddCommand(replayMergeCommand(o), replayExplainCommand(o), replayWritesCommand(o), replayPlansCommand(o), replayPatternsCommand(o))
 	return cmd
 }
 

@@ -15,6 +15,8 @@ import (
 	"github.com/windlass-db/windlass/internal/capture/store"
 	"github.com/windlass-db/windlass/internal/replay/judge"
 	"github.com/windlass-db/windlass/internal/replay/patterns"
+	"github.com/windlass-db/windlass/internal/replay/plans"
+	"github.com/windlass-db/windlass/internal/replay/probe"
 	"github.com/windlass-db/windlass/internal/replay/report"
 	"github.com/windlass-db/windlass/internal/replay/writes"
 )
@@ -160,6 +162,75 @@ func writesError(err error) error {
 		return Failf(ExitError, "the clones are not equal any more: make them anew, and leave trying out with --measure 0", "%w", err)
 	}
 	return (&replayFlags{}).failed(err)
+}
+
+func replayPlansCommand(o *Options) *cobra.Command {
+	var f capturedFlags
+	var old, new string
+	var most int
+	cmd := &cobra.Command{
+		Use: "plans --from URL --old DSN --new DSN", Short: "Explain the kinds of statements in a capture on both versions, writes too, and list whose plans differ",
+		Long: `Asks a server of each version for its plan of every kind of statement in a capture: SELECT, INSERT, UPDATE, DELETE and REPLACE. Nothing else is
+run. What differs is shown: access, keys, order, sorts, temporary tables, subqueries, and estimates by powers of ten; costs are not compared.
+
+Plans depend on the data: take two replicas of one cluster. A read-only server explains writes for an account with READ ONLY ADMIN alone.
+Give it one of its own, which may not EXECUTE:
+  GRANT SELECT, INSERT, UPDATE, DELETE, READ_ONLY ADMIN ON *.* TO explain
+
+Exits 0 if no plan is worse, 3 if one is or a statement is refused, 2 if what was given is wrong, 1 if it did not work.`,
+		Example: `  windlass replay plans --from file:///var/spool/windlass --old env:OLD_EXPLAIN --new env:NEW_EXPLAIN`,
+		Args:    exactly(0, "nothing but flags"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			if old == "" || new == "" {
+				return Failf(ExitUsage, "give a server of the old version with --old, and one of the new version with --new", "--old and --new are needed")
+			}
+			var p [2]*probe.Session
+			for i, dsn := range [2]struct{ flag, text string }{{"old", old}, {"new", new}} {
+				server, err := dsnFlag(dsn.flag, dsn.text)
+				if err != nil {
+					return err
+				}
+				if p[i], err = probe.Open(ctx, server); err != nil {
+					return (&replayFlags{}).failed(err)
+				}
+				defer p[i].Close()
+			}
+			blocks, closeAll, err := f.open(ctx)
+			if err != nil {
+				return err
+			}
+			defer closeAll()
+			kinds, err := plans.Collect(ctx, blocks, most)
+			if err != nil {
+				return (&replayFlags{}).failed(err)
+			}
+			found, refused, err := plans.All(ctx, p[0], p[1], kinds)
+			if err != nil {
+				return err
+			}
+			result := struct {
+				Asked    int             `json:"asked"`
+				Refused  int             `json:"refused"`
+				Findings []plans.Finding `json:"findings"`
+			}{len(kinds), refused, append([]plans.Finding{}, found...)}
+			if err := o.printer(cmd).value(result, func(w io.Writer) error { return plans.Write(w, found, len(kinds), refused) }); err != nil {
+				return err
+			}
+			for _, one := range found {
+				if one.Worse {
+					return &Error{Code: ExitFinding, Err: errSilent}
+				}
+			}
+			return nil
+		},
+	}
+	f.add(cmd)
+	fl := cmd.Flags()
+	fl.StringVar(&old, "old", "", "`DSN` of a server of the old version: USER:PASSWORD@tcp(HOST:PORT)/, env:NAME or file:PATH")
+	fl.StringVar(&new, "new", "", "`DSN` of a server of the new version")
+	fl.IntVar(&most, "most", 1000, "kinds of statements at the most, the most frequent ones")
+	return cmd
 }
 
 func replayPatternsCommand(o *Options) *cobra.Command {

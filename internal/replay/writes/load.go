@@ -13,6 +13,7 @@ import (
 	"github.com/windlass-db/windlass/internal/query"
 	"github.com/windlass-db/windlass/internal/replay/compare"
 	"github.com/windlass-db/windlass/internal/replay/conns"
+	"github.com/windlass-db/windlass/internal/replay/patterns"
 	"github.com/windlass-db/windlass/internal/replay/session"
 	"github.com/windlass-db/windlass/internal/replay/tally"
 	"github.com/windlass-db/windlass/internal/wire"
@@ -63,6 +64,7 @@ type loader struct {
 	held    int64
 	most    int64
 	masked  bool
+	finder  patterns.Finder
 	dropped map[[2]any]map[string]uint64 // by gateway and run, the last that was told
 }
 
@@ -84,6 +86,7 @@ func (r *run) load(ctx context.Context) ([]*step, error) {
 		}
 	}
 	l.finish()
+	patterns.Tell(l.t, l.finder.Found())
 	var steps []*step
 	steps, r.out.Order, r.out.Transactions = arrange(l.done, r.after, r.Since, l.t)
 	return steps, nil
@@ -94,6 +97,7 @@ func (l *loader) block(b *capture.Block) error {
 	l.dropped[[2]any{b.Meta.Gateway, b.Meta.Run}] = b.Dropped
 	for i := range b.Events {
 		e := &b.Events[i]
+		l.finder.Event(&b.Meta, e)
 		c := l.conns.Event(&b.Meta, e)
 		switch e.Kind {
 		case capture.Start:

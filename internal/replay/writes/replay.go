@@ -278,7 +278,7 @@ func (r *run) count(s *step, res [2]probe.Result) compare.Kind {
 		r.out.Tally.AddNote(NoteInsert, 1)
 	}
 	replayed := tally.Replayed{Fingerprint: s.fp, ID: s.id, At: s.start, Outcome: out, Captured: &s.captured, Old: old, New: new, Statement: func() tally.Statement { return s.stmt }}
-	if old.Errno == 0 && new.Errno == 0 {
+	if old.Errno == 0 && new.Errno == 0 && s.traits.Any(query.Reads|query.Writes) {
 		replayed.Pair = &tally.Pair{A: old.Took, B: new.Took}
 	}
 	r.out.Tally.AddReplayed(replayed)
