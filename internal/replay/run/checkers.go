@@ -147,7 +147,7 @@ func (k *checker) check(ctx context.Context, j *job) {
 		if ask == compare.AskNewAgain {
 			on = &k.new
 		}
-		a, err := k.ask(ctx, on, j)
+		a, err := k.ask(ctx, on, j, true)
 		switch {
 		case err != nil && ask == compare.AskOld:
 			round.NoOld = true
@@ -163,8 +163,8 @@ func (k *checker) check(ctx context.Context, j *job) {
 	}
 }
 
-// ask runs the statement on one of the servers.
-func (k *checker) ask(ctx context.Context, on **probe.Session, j *job) (*compare.Answer, error) {
+// ask runs the statement on one of the servers. whole has its rows hashed column by column, too.
+func (k *checker) ask(ctx context.Context, on **probe.Session, j *job, whole bool) (*compare.Answer, error) {
 	r := k.c.r
 	within, cancel := context.WithTimeout(ctx, max(slower*time.Duration(j.took.Load()), r.Floor))
 	defer cancel()
@@ -192,6 +192,9 @@ func (k *checker) ask(ctx context.Context, on **probe.Session, j *job) (*compare
 	if err != nil {
 		k.forget(on)
 		return nil, err
+	}
+	if whole && !res.Cut {
+		res.Answer.Typed = compare.TypedOf(res.Data) // so that a column which differs from itself hides no other
 	}
 	return &res.Answer, nil
 }
@@ -222,7 +225,7 @@ func (k *checker) time(ctx context.Context, j *job) {
 		if ctx.Err() != nil {
 			return 0, false
 		}
-		a, err := k.ask(ctx, on, j)
+		a, err := k.ask(ctx, on, j, false)
 		if err != nil || a.Errno != 0 {
 			return 0, false
 		}
