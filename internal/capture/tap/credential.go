@@ -36,10 +36,7 @@ func Credential(text []byte) bool {
 		}
 		for _, word := range suspects[c] {
 			if ends(text[:i+1], word) {
-				if judgeCredential(text) {
-					return true
-				}
-				return false
+				return judgeCredential(text)
 			}
 		}
 	}

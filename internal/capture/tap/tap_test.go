@@ -649,7 +649,7 @@ func TestLargePayloads(t *testing.T) {
 		t.Fatal("no room")
 	}
 	s.Start(left.Tap, &Statement{Command: comQuery, Text: []byte("DELETE FROM t"), Payload: append(buf, "DELETE FROM t"...), Borrowed: 1 << 20, Answered: true, Autocommit: true})
-	if buf, ok = left.Borrow(1 << 20); !ok {
+	if _, ok := left.Borrow(1 << 20); !ok {
 		t.Fatal("no room")
 	}
 	left.Return(1 << 20)
