@@ -83,8 +83,14 @@ func Open(ctx context.Context, s Server, env *Env) (*Conn, error) {
 	within, cancel := context.WithTimeout(ctx, loginTime)
 	defer cancel()
 	b, err := d.Connect(within)
+	if ctx.Err() != nil {
+		if err == nil {
+			b.Close()
+		}
+		return nil, ctx.Err()
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.Name, err)
+		return nil, err
 	}
 	c := &Conn{server: s, b: b, stmts: map[*Prepared]handle{}}
 	release := b.Bound(within)
