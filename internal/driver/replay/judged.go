@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"gocloud.dev/blob"
-
 	"github.com/windlass-db/windlass/internal/bluegreen"
 	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/check"
@@ -58,27 +56,42 @@ func onlyUnclear(r judge.Report) bool {
 }
 
 // Judge judges what is kept by the request's rules.
-func (d *Driver) Judge(ctx context.Context, r bluegreen.ReplayRequest, _ json.RawMessage) (bluegreen.Replayed, error) {
+func (d *Driver) Judge(ctx context.Context, r bluegreen.ReplayRequest, status json.RawMessage) (bluegreen.Replayed, error) {
+	at, err := cursorOf(status)
+	if err != nil {
+		return bluegreen.Replayed{}, err
+	}
+	if at.Run == "" {
+		return d.nothing(), nil
+	}
 	b, err := d.results(ctx)
 	if err != nil {
 		return bluegreen.Replayed{}, err
 	}
 	defer b.Close()
-	_, got, err := d.judged(ctx, b, r)
+	_, got, err := d.judged(ctx, at.place(b, r), at, r)
 	return got, err
 }
 
-// errNothing says that nothing was counted yet. A judgement of nothing is none.
-var errNothing = errors.New("nothing that was counted is kept")
+// nothing is the judgement of a replay that has counted nothing.
+func (d *Driver) nothing() bluegreen.Replayed {
+	const text = "nothing was counted yet"
+	return bluegreen.Replayed{Verdict: bluegreen.VerdictInsufficient, Message: text, Checks: check.Results{check.Failed(bluegreen.CheckReplayVerdict, text, "let capture and replay go on", d.cfg.Now())}}
+}
 
-func (d *Driver) judged(ctx context.Context, b *blob.Bucket, r bluegreen.ReplayRequest) (judge.Report, bluegreen.Replayed, error) {
-	t, err := counted(ctx, b, r)
+// errOlder says that what is kept was captured before the replay that it is to be of.
+var errOlder = errors.New("what is kept is older than this replay")
+
+func (d *Driver) judged(ctx context.Context, here place, at cursor, r bluegreen.ReplayRequest) (judge.Report, bluegreen.Replayed, error) {
+	t, err := here.counted(ctx)
 	if err != nil {
 		return judge.Report{}, bluegreen.Replayed{}, err
 	}
 	if t == nil {
-		return judge.Report{}, bluegreen.Replayed{Verdict: bluegreen.VerdictInsufficient, Message: errNothing.Error() + " yet",
-			Checks: check.Results{check.Failed(bluegreen.CheckReplayVerdict, errNothing.Error(), "let capture and replay go on", d.cfg.Now())}}, nil
+		return judge.Report{}, d.nothing(), nil
+	}
+	if !t.From.IsZero() && t.From.Before(at.From.Add(-time.Second)) {
+		return judge.Report{}, bluegreen.Replayed{}, fmt.Errorf("%w: it begins at %s, and this one at %s", errOlder, t.From.UTC().Format(time.RFC3339), at.From.UTC().Format(time.RFC3339))
 	}
 	rep := judge.Judge(t, rulesOf(r.Rules), d.cfg.Now())
 	rep.Old, rep.New, rep.Title = r.From, r.To, r.Cluster.Ref().String()
@@ -86,7 +99,7 @@ func (d *Driver) judged(ctx context.Context, b *blob.Bucket, r bluegreen.ReplayR
 	if err != nil {
 		return rep, bluegreen.Replayed{}, fmt.Errorf("encode the report: %w", err)
 	}
-	if err := b.WriteAll(ctx, path(r, nameReport), whole, nil); err != nil {
+	if err := here.WriteAll(ctx, here.path(nameReport), whole, nil); err != nil {
 		return rep, bluegreen.Replayed{}, fmt.Errorf("keep the report: %w", err)
 	}
 	got := told(rep, r, d.cfg.Now())

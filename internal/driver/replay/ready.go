@@ -85,7 +85,7 @@ func (d *Driver) readyStore(ctx context.Context, r bluegreen.ReplayRequest) chec
 				return err
 			}
 			defer res.Close()
-			return res.WriteAll(ctx, path(r, "begun"), []byte(now.UTC().Format(time.RFC3339)+"\n"), nil)
+			return res.WriteAll(ctx, "replays/"+r.ID+"/looked", []byte(now.UTC().Format(time.RFC3339)+"\n"), nil)
 		}()
 	}
 	if err != nil {

@@ -44,7 +44,10 @@ type Config struct {
 }
 
 // Driver implements bluegreen.Capturer and bluegreen.Replayer.
-type Driver struct{ cfg Config }
+type Driver struct {
+	cfg   Config
+	every time.Duration // how often progress is saved, and the gateway looked at
+}
 
 var (
 	_ bluegreen.Capturer = (*Driver)(nil)
@@ -62,7 +65,7 @@ func New(cfg Config) (*Driver, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Driver{cfg}, nil
+	return &Driver{cfg, tellEvery}, nil
 }
 
 func (d *Driver) key() (*capture.Key, error) {

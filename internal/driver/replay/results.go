@@ -55,11 +55,23 @@ const (
 	nameReport = "report.json"
 )
 
-func path(r bluegreen.ReplayRequest, name string) string { return "replays/" + r.ID + "/" + name }
+// place is where a replay is kept: a bucket, and a name in it that no other replay has.
+type place struct {
+	*blob.Bucket
+	name string
+}
+
+// place is the replay's own: a control plane that begins to count its actions anew, or another one with the same bucket, never finds the evidence of an earlier
+// replay as its own.
+func (at cursor) place(b *blob.Bucket, r bluegreen.ReplayRequest) place {
+	return place{b, "replays/" + r.ID + "-" + at.Run}
+}
+
+func (p place) path(name string) string { return p.name + "/" + name }
 
 // kept reads something of a replay; nil if it is not there.
-func kept(ctx context.Context, b *blob.Bucket, r bluegreen.ReplayRequest, name string) ([]byte, error) {
-	data, err := b.ReadAll(ctx, path(r, name))
+func (p place) kept(ctx context.Context, name string) ([]byte, error) {
+	data, err := p.ReadAll(ctx, p.path(name))
 	if gcerrors.Code(err) == gcerrors.NotFound {
 		return nil, nil
 	}
@@ -70,8 +82,8 @@ func kept(ctx context.Context, b *blob.Bucket, r bluegreen.ReplayRequest, name s
 }
 
 // counted is the tally with what the retest has found. It is nil if nothing was counted yet.
-func counted(ctx context.Context, b *blob.Bucket, r bluegreen.ReplayRequest) (*tally.Tally, error) {
-	data, err := kept(ctx, b, r, nameTally)
+func (p place) counted(ctx context.Context) (*tally.Tally, error) {
+	data, err := p.kept(ctx, nameTally)
 	if err != nil || data == nil {
 		return nil, err
 	}
@@ -79,20 +91,25 @@ func counted(ctx context.Context, b *blob.Bucket, r bluegreen.ReplayRequest) (*t
 	if err != nil {
 		return nil, err
 	}
-	tested, err := tests(ctx, b, r)
+	tested, err := p.tests(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, one := range tested.Done {
-		if one.Cause != compare.Unknown { // what could not be decided stays a suspect
+		if decided(one) {
 			t.AddRetest(one.Retest)
 		}
 	}
 	return t, nil
 }
 
-func tests(ctx context.Context, b *blob.Bucket, r bluegreen.ReplayRequest) (st retest.Status, err error) {
-	data, err := kept(ctx, b, r, nameRetest)
+// decided tells whether a retest says anything: it was run on both versions, and they differ, or they do not. One that was not run, for whatever reason, clears nothing.
+func decided(one retest.Tested) bool {
+	return one.Cause == compare.Real && one.Confirmed || one.Cause == compare.Moved && !one.Confirmed
+}
+
+func (p place) tests(ctx context.Context) (st retest.Status, err error) {
+	data, err := p.kept(ctx, nameRetest)
 	if err != nil || data == nil {
 		return st, err
 	}
@@ -104,14 +121,13 @@ func tests(ctx context.Context, b *blob.Bucket, r bluegreen.ReplayRequest) (st r
 
 // checkpoint is a run.Checkpoint in the bucket.
 type checkpoint struct {
-	bucket *blob.Bucket
-	of     bluegreen.ReplayRequest
-	saved  func(data []byte) // called after each write
+	at    place             // not embedded: who closes a checkpoint would close the bucket
+	saved func(data []byte) // called after each write
 }
 
 // Load gives nil if there is nothing.
 func (c *checkpoint) Load(ctx context.Context) ([]byte, error) {
-	return kept(ctx, c.bucket, c.of, nameTally)
+	return c.at.kept(ctx, nameTally)
 }
 
 // Save replaces it in one write. One that comes late, of a holder that lost its lease, is whole in itself: what it has not counted is counted again, once.
@@ -119,7 +135,7 @@ func (c *checkpoint) Save(ctx context.Context, data []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := c.bucket.WriteAll(ctx, path(c.of, nameTally), data, nil); err != nil {
+	if err := c.at.WriteAll(ctx, c.at.path(nameTally), data, nil); err != nil {
 		return fmt.Errorf("keep what was counted: %w", err)
 	}
 	c.saved(data)

@@ -2,14 +2,13 @@ package replay
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
-
-	"gocloud.dev/blob"
 
 	"github.com/windlass-db/windlass/internal/bluegreen"
 	"github.com/windlass-db/windlass/internal/fleet"
@@ -21,6 +20,7 @@ import (
 
 // cursor is the step's status: what whoever comes next has to know before anything else.
 type cursor struct {
+	Run     string    `json:"run,omitempty"`     // of this replay alone: what is counted is under it
 	From    time.Time `json:"from,omitzero"`     // captured: from then on it counts
 	Target  string    `json:"target,omitempty"`  // node; it stays the same for one replay
 	Stopped []string  `json:"stopped,omitempty"` // its applier is about to be stopped for a retest, or is
@@ -57,18 +57,19 @@ func (d *Driver) Replay(ctx context.Context, r bluegreen.ReplayRequest, atMost t
 		return bluegreen.Replayed{}, err
 	}
 	defer results.Close()
-	if err := d.run(ctx, r, atMost, s, at, results, save); err != nil {
+	here := at.place(results, r)
+	if err := d.run(ctx, r, atMost, s, at, here, save); err != nil {
 		return bluegreen.Replayed{}, err
 	}
-	rep, got, err := d.judged(ctx, results, r)
+	rep, got, err := d.judged(ctx, here, at, r)
 	if err != nil {
 		return got, err
 	}
 	if !got.Enough && onlyUnclear(rep) && s.reference != nil {
-		if err := d.retest(ctx, r, s, at, results, save); err != nil {
+		if err := d.retest(ctx, s, at, here, save); err != nil {
 			return got, err
 		}
-		_, got, err = d.judged(ctx, results, r)
+		_, got, err = d.judged(ctx, here, at, r)
 	}
 	return got, err
 }
@@ -89,7 +90,13 @@ func (d *Driver) begin(ctx context.Context, r bluegreen.ReplayRequest, s sides, 
 		if !c.On || c.Since.IsZero() {
 			return at, errors.New("the gateway does not capture")
 		}
-		at.From = c.Since
+		at.From = c.Since // by the gateway's clock, as what it captures
+		if now := d.cfg.Now(); now.Sub(at.From) > mostBefore {
+			at.From = now // somebody has captured for long before: that is no evidence of this replay
+		}
+	}
+	if at.Run == "" {
+		at.Run = rand.Text()
 	}
 	if at.Target == "" {
 		at.Target = s.target.Name
@@ -111,10 +118,13 @@ func nodeOf(c fleet.Cluster, cell, name string, otherwise fleet.Node) fleet.Node
 	return otherwise
 }
 
+// mostBefore is how long before the first look at it a capture of this replay can have begun.
+const mostBefore = 15 * time.Minute
+
 // tellEvery is how often progress is saved.
 const tellEvery = 10 * time.Second
 
-func (d *Driver) run(ctx context.Context, r bluegreen.ReplayRequest, atMost time.Duration, s sides, at cursor, results *blob.Bucket, save bluegreen.Save) error {
+func (d *Driver) run(ctx context.Context, r bluegreen.ReplayRequest, atMost time.Duration, s sides, at cursor, here place, save bluegreen.Save) error {
 	g, err := gateway(r)
 	if err != nil {
 		return err
@@ -155,8 +165,8 @@ func (d *Driver) run(ctx context.Context, r bluegreen.ReplayRequest, atMost time
 	var told time.Time
 	_, err = run.Run(slice, run.Config{
 		Source: run.Bucket(captures, run.Range{From: at.From, Gateways: []string{g.Name}, Follow: true}), Key: key, Target: target, Reference: reference, Speed: 1, Delay: r.Rules.Delay, From: at.From,
-		Identity: r.ID + " on " + s.target.Name, Pairs: reference != nil, Log: d.cfg.Log,
-		Checkpoint: &checkpoint{results, r, func(data []byte) {
+		Identity: r.ID + "-" + at.Run + " on " + s.target.Name, Pairs: reference != nil, Log: d.cfg.Log,
+		Checkpoint: &checkpoint{here, func(data []byte) {
 			switch ok, err := check.look(data); {
 			case err != nil:
 				stop(err)
@@ -165,10 +175,11 @@ func (d *Driver) run(ctx context.Context, r bluegreen.ReplayRequest, atMost time
 			}
 		}},
 		Progress: func(p run.Progress) {
-			if time.Since(told) < tellEvery {
+			if time.Since(told) < d.every {
 				return
 			}
 			told = time.Now()
+			d.still(slice, r)
 			if err := save(ctx, at, progressOf(p.At.Sub(at.From), r.Rules.MinTime), tell(p, at)); err != nil {
 				stop(err)
 			}
@@ -183,6 +194,21 @@ func (d *Driver) run(ctx context.Context, r bluegreen.ReplayRequest, atMost time
 		return cause
 	default:
 		return err
+	}
+}
+
+// still sees that the gateway captures. One that was restarted has forgotten it, and what it is asked meanwhile is no evidence: so it is told again at once, and not
+// when the next holder begins. That it can't be asked now is no reason to end the replay.
+func (d *Driver) still(ctx context.Context, r bluegreen.ReplayRequest) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	on, detail, err := d.Capturing(ctx, r)
+	if err == nil && !on {
+		d.cfg.Log.Warn("the gateway does not capture any more; it is told anew", "cluster", r.Cluster.Ref(), "detail", detail)
+		err = d.StartCapture(ctx, r)
+	}
+	if err != nil && ctx.Err() == nil {
+		d.cfg.Log.Warn("it is not known whether the gateway captures", "cluster", r.Cluster.Ref(), "err", err)
 	}
 }
 
@@ -232,17 +258,17 @@ func (d *Driver) server(ctx context.Context, n fleet.Node) (session.Server, erro
 }
 
 // retest tests the suspects again, on data of one position. What it stops is in the step's status before.
-func (d *Driver) retest(ctx context.Context, r bluegreen.ReplayRequest, s sides, at cursor, results *blob.Bucket, save bluegreen.Save) error {
-	t, err := counted(ctx, results, r)
+func (d *Driver) retest(ctx context.Context, s sides, at cursor, here place, save bluegreen.Save) error {
+	t, err := here.counted(ctx)
 	if err != nil || t == nil {
 		return err
 	}
-	before, err := tests(ctx, results, r)
+	before, err := here.tests(ctx)
 	if err != nil {
 		return err
 	}
-	before.Stopped = nil // what a killed one stopped is started by now
-	before.Done = slices.DeleteFunc(before.Done, func(one retest.Tested) bool { return one.Cause == "" || one.Cause == "unknown" })
+	before.Stopped = nil                                                                                // what a killed one stopped is started by now
+	before.Done = slices.DeleteFunc(before.Done, func(one retest.Tested) bool { return !decided(one) }) // those are tried again
 	status, err := json.Marshal(before)
 	if err != nil {
 		return err
@@ -260,7 +286,7 @@ func (d *Driver) retest(ctx context.Context, r bluegreen.ReplayRequest, s sides,
 		if err != nil {
 			return err
 		}
-		if err := results.WriteAll(ctx, path(r, nameRetest), data, nil); err != nil {
+		if err := here.WriteAll(ctx, here.path(nameRetest), data, nil); err != nil {
 			return fmt.Errorf("keep what was tested: %w", err)
 		}
 		at.Stopped = st.Stopped

@@ -1,0 +1,72 @@
+package replay
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/windlass-db/windlass/internal/bluegreen"
+	"github.com/windlass-db/windlass/internal/campaign"
+	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/replay/compare"
+	"github.com/windlass-db/windlass/internal/replay/judge"
+	"github.com/windlass-db/windlass/internal/replay/retest"
+	"github.com/windlass-db/windlass/internal/replay/tally"
+)
+
+// What was not run on both versions clears nothing.
+func TestOnlyWhatWasRunDecides(t *testing.T) {
+	for cause, want := range map[compare.Cause][2]bool{ // confirmed, not confirmed
+		compare.Real: {true, false}, compare.Moved: {false, true}, compare.Suspect: {}, compare.Volatile: {}, compare.Environment: {}, compare.Unknown: {}, "": {},
+	} {
+		for i, confirmed := range []bool{true, false} {
+			if got := decided(retest.Tested{Retest: tally.Retest{Confirmed: confirmed}, Cause: cause}); got != want[i] {
+				t.Errorf("%q, confirmed %t: %t", cause, confirmed, got)
+			}
+		}
+	}
+}
+
+// To go on is of use as long as anything but findings keeps the verdict from passing; a test on frozen data, as soon as nothing else does.
+func TestEnough(t *testing.T) {
+	for codes, want := range map[string][2]bool{
+		"": {true, false}, judge.WhyFindings: {true, false}, judge.WhyUnclear: {false, true}, judge.WhyFindings + " " + judge.WhyUnclear: {false, true},
+		judge.WhyTime: {false, false}, judge.WhyTime + " " + judge.WhyUnclear: {false, false}, "a-code-of-later": {false, false},
+	} {
+		var rep judge.Report
+		for code := range strings.FieldsSeq(codes) {
+			rep.Why = append(rep.Why, judge.Reason{Code: code})
+		}
+		if got := [2]bool{enough(rep), onlyUnclear(rep)}; got != want {
+			t.Errorf("%q: %v", codes, got)
+		}
+	}
+}
+
+func TestRulesOf(t *testing.T) {
+	until := time.Date(2027, 3, 1, 0, 0, 0, 0, time.UTC)
+	r := rulesOf(campaign.Replay{MinTime: time.Hour, MinCoverage: 70, Latency: campaign.ReplayLatency{Factor: 2, Budget: time.Minute, Pairs: 30, Timed: 60},
+		Ignore: []campaign.ReplayIgnore{{Like: "select 1", Kinds: []string{"content"}, Reason: "right", By: "mira", Until: until}}})
+	if r.MinTime != time.Hour || r.MinStatements != 0.7 || r.MinLatency != 0.6 || r.Latency.Factor != 2 || r.Latency.Budget != time.Minute || r.Latency.Least != 30 {
+		t.Errorf("%+v", r)
+	}
+	if i := r.Ignore[0]; i.Like != "select 1" || i.Who != "mira" || i.Why != "right" || !i.Expires.Equal(until) || len(i.Kinds) != 1 {
+		t.Errorf("%+v", i)
+	}
+}
+
+// A report of any size fits into the control plane's state, with its gravest findings first.
+func TestBounded(t *testing.T) {
+	rep := judge.Report{Verdict: judge.Failed}
+	for range 3000 {
+		rep.Findings = append(rep.Findings, judge.Finding{Kind: compare.Content, Level: judge.Fail, Example: strings.Repeat("x", 1<<16), Examples: make([]tally.Example, 3)})
+	}
+	short := bounded(rep)
+	if len(short.Findings) != mostFindings || len(short.Findings[0].Example) > mostText+4 || len(short.Findings[0].Examples) != 1 || len(short.Notes) != 1 || len(rep.Notes) != 0 || len(rep.Findings[0].Examples) != 3 {
+		t.Errorf("%d findings, an example of %d bytes, notes %q", len(short.Findings), len(short.Findings[0].Example), short.Notes)
+	}
+	got := told(rep, bluegreen.ReplayRequest{Cluster: fleet.Cluster{Env: "qa", Name: "orders"}, From: "10.11", To: "11.8"}, time.Now())
+	if got.Findings != 3000 || len(got.Checks) > 11 || len(got.Message) > 1000 || !strings.Contains(got.Message, "and 2997 more") {
+		t.Errorf("%d findings, %d checks: %s", got.Findings, len(got.Checks), got.Message)
+	}
+}

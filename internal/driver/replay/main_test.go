@@ -1,0 +1,333 @@
+package replay
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/windlass-db/windlass/internal/bluegreen"
+	"github.com/windlass-db/windlass/internal/campaign"
+	"github.com/windlass-db/windlass/internal/check"
+	"github.com/windlass-db/windlass/internal/driver/process/processtest"
+	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/gateway/adminapi"
+	"github.com/windlass-db/windlass/internal/replay/replaytest"
+)
+
+// theGateway is the capture's part of a gateway's admin API.
+type theGateway struct {
+	mu     sync.Mutex
+	status adminapi.CaptureStatus
+	none   bool // its file has no capture
+	starts int
+}
+
+func (g *theGateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch r.URL.Path {
+	case adminapi.PathCaptureStart:
+		if !g.status.On {
+			g.status.On, g.status.Since, g.starts = true, time.Now(), g.starts+1
+		}
+	case adminapi.PathCaptureStop:
+		g.status.On = false
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(g.status)
+}
+
+func (g *theGateway) set(f func(s *adminapi.CaptureStatus)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f(&g.status)
+}
+
+const replaySecret = "replay-secret"
+
+// site is a cluster of a primary and three replicas, two of them of the new version.
+type site struct {
+	servers map[string]*processtest.Server // by node
+	gateway *theGateway
+	roles   map[string]fleet.Role
+	request bluegreen.ReplayRequest
+	driver  *Driver
+	spool   string
+	account mysql.Config
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	small := processtest.With("sync-binlog=0", "innodb-flush-log-at-trx-commit=2")
+	s := &site{servers: map[string]*processtest.Server{}, gateway: &theGateway{}, roles: map[string]fleet.Role{"blue-1": fleet.RolePrimary, "blue-2": fleet.RoleReplica, "green-1": fleet.RoleReplica, "green-2": fleet.RoleReplica},
+		spool: t.TempDir(), account: mysql.Config{User: "replay", Passwd: replaySecret}}
+	s.servers["blue-1"], s.servers["green-2"] = processtest.Pair(t, "10.11", "11.8", small)
+	primary := s.servers["blue-1"]
+	s.servers["blue-2"] = processtest.MariaDB(t, "10.11", small)
+	s.servers["blue-2"].Follow(t, primary)
+	for _, statement := range []string{
+		"CREATE TABLE app.orders (id INT PRIMARY KEY, v INT NOT NULL) CHARSET=utf8mb4", "INSERT INTO app.orders SELECT seq, seq * 7 FROM app.seq_1_to_500",
+		"CREATE USER 'replay'@'%' IDENTIFIED BY '" + replaySecret + "'", "GRANT SELECT, SLAVE MONITOR ON *.* TO 'replay'@'%'",
+		"CREATE USER 'toomuch'@'%' IDENTIFIED BY '" + replaySecret + "'", "GRANT SELECT, INSERT ON app.* TO 'toomuch'@'%'",
+	} {
+		primary.Exec(t, statement)
+	}
+	for _, name := range []string{"blue-2", "green-2"} {
+		s.servers[name].CatchUp(t, primary)
+	}
+	admin := httptest.NewServer(s.gateway)
+	t.Cleanup(admin.Close)
+	node := func(name string) fleet.Node {
+		at := "127.0.0.1:1" // green-1 is never asked: nothing listens
+		if sv := s.servers[name]; sv != nil {
+			at = sv.Address()
+		}
+		return fleet.Node{Name: name, Address: at}
+	}
+	s.request = bluegreen.ReplayRequest{ID: "up-qa-orders-7", FromCell: "blue", ToCell: "green", From: "10.11", To: "11.8", Action: 7, Term: 1, Cluster: fleet.Cluster{Env: "qa", Name: "orders", Product: "mariadb", Cells: []fleet.Cell{
+		{Name: "blue", Version: "10.11", Nodes: []fleet.Node{node("blue-1"), node("blue-2")}, Gateway: &fleet.Gateway{Name: "gw", Admin: admin.URL}},
+		{Name: "green", Version: "11.8", Nodes: []fleet.Node{node("green-1"), node("green-2")}},
+	}}}
+	s.request.Rules = campaign.DefaultReplay()
+	s.request.Rules.MinTime, s.request.Rules.Delay, s.request.Rules.MinCoverage, s.request.Rules.Latency.Timed = time.Second, time.Second, 50, 0
+	access := func(user, password string) func(context.Context, fleet.Node) (*mysql.Config, error) {
+		return func(_ context.Context, n fleet.Node) (*mysql.Config, error) {
+			return mysql.ParseDSN(processtest.DSN(n.Address, user, password, ""))
+		}
+	}
+	d, err := New(Config{
+		Store: "file://" + s.spool, Results: "file://" + filepath.Join(t.TempDir(), "results"), Control: access(processtest.AdminUser, processtest.AdminPassword),
+		Query: func(ctx context.Context, n fleet.Node) (*mysql.Config, error) {
+			return access(s.account.User, s.account.Passwd)(ctx, n)
+		},
+		Gateway: func(g fleet.Gateway) (*adminapi.Client, error) {
+			if s.gateway.none {
+				return nil, adminapi.ErrNoCapture
+			}
+			return adminapi.NewClient(g.Admin, "a-token-of-the-test", http.DefaultClient), nil
+		},
+		Observe: func(_ context.Context, c fleet.Cluster) (o fleet.Observation, err error) {
+			for _, cell := range c.Cells {
+				for _, n := range cell.Nodes {
+					o.Nodes = append(o.Nodes, fleet.NodeObservation{Cell: cell.Name, Node: n.Name, Role: s.roles[n.Name]})
+				}
+			}
+			return o, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.every = 50 * time.Millisecond
+	s.driver = d
+	return s
+}
+
+// clients ask for a while through a gateway that captures, and what they asked is in ended files.
+func (s *site) clients(t *testing.T, run uint64, odd ...string) {
+	t.Helper()
+	rec := replaytest.NewRun(t, s.spool, "gw", run, s.servers["blue-1"].Address(), processtest.AdminUser, processtest.AdminPassword)
+	one := rec.Session("app")
+	for i, until := 0, time.Now().Add(1500*time.Millisecond); time.Now().Before(until); i++ {
+		one.Query("SELECT v FROM orders WHERE id = " + string(rune('1'+i%9)))
+		for _, q := range odd {
+			one.Query(q)
+		}
+		time.Sleep(20 * time.Millisecond) // clients that are not in a hurry: what is judged is over more than a second
+	}
+	one.Close()
+	rec.Close()
+}
+
+// status is what the step keeps.
+type status struct{ last json.RawMessage }
+
+func (s *status) save(_ context.Context, v any, _ float64, _ string) error {
+	b, err := json.Marshal(v)
+	s.last = b
+	return err
+}
+
+func named(cs check.Results, name string) check.Result {
+	for _, c := range cs {
+		if c.Name == name {
+			return c
+		}
+	}
+	return check.Result{}
+}
+
+// One site for all: what a replay needs, a replay with a finding, the judgement of what is kept, a gateway that forgets, a retest that was killed.
+func TestReplay(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	s := newSite(t)
+	d := s.driver
+	ready := func(change func(), name string) check.Result {
+		t.Helper()
+		change()
+		cs, err := d.Ready(ctx, s.request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return named(cs, name)
+	}
+	t.Run("ready", func(t *testing.T) {
+		cs, err := d.Ready(ctx, s.request)
+		if err != nil || !cs.OK() {
+			t.Fatalf("%v, %v", err, cs)
+		}
+		if got := named(cs, CheckTarget).Detail; !strings.HasPrefix(got, "green-2 ") {
+			t.Errorf("the target is not the last of the new cell's replicas: %s", got)
+		}
+		if got := named(cs, CheckReference).Detail; !strings.HasPrefix(got, "blue-2 ") {
+			t.Errorf("the reference is not the old cell's replica: %s", got)
+		}
+	})
+	t.Run("a target that is to be the primary, trap 37", func(t *testing.T) {
+		if c := ready(func() { s.roles["green-1"] = fleet.RoleUnknown }, CheckTarget); c.Verdict != check.Fail || !strings.Contains(c.Detail, "one of them is to be the primary") {
+			t.Errorf("%+v", c)
+		}
+		s.roles["green-1"] = fleet.RoleReplica
+	})
+	t.Run("the old primary is never asked", func(t *testing.T) {
+		if c := ready(func() { s.roles["blue-2"] = fleet.RoleDetached }, CheckReference); c.Verdict != check.Warn || !strings.Contains(c.Detail, "its primary is never asked") {
+			t.Errorf("%+v", c)
+		}
+		s.roles["blue-2"] = fleet.RoleReplica
+	})
+	t.Run("an account that can write, trap 38", func(t *testing.T) {
+		c := ready(func() { s.account.User = "toomuch" }, CheckAccount)
+		if c.Verdict != check.Fail || !strings.Contains(c.Detail, "INSERT") || strings.Contains(c.Detail, "IDENTIFIED") {
+			t.Errorf("%+v", c)
+		}
+		if c := ready(func() { s.account.User, s.account.Passwd = "replay", "wrong" }, CheckAccount); c.Verdict != check.Unknown || strings.Contains(c.Detail, "wrong") {
+			t.Errorf("%+v", c)
+		}
+		s.account.Passwd = replaySecret
+	})
+	t.Run("what the gateway captures, trap 38", func(t *testing.T) {
+		if c := ready(func() { s.gateway.set(func(st *adminapi.CaptureStatus) { st.Masked = true }) }, CheckCapture); c.Verdict != check.Fail || !strings.Contains(c.Detail, "masked") {
+			t.Errorf("%+v", c)
+		}
+		if c := ready(func() { s.gateway.set(func(st *adminapi.CaptureStatus) { st.Masked, st.Sealed = false, true }) }, CheckCapture); c.Verdict != check.Fail || !strings.Contains(c.Detail, "no key") {
+			t.Errorf("%+v", c)
+		}
+		s.gateway.set(func(st *adminapi.CaptureStatus) { st.Sealed = false })
+	})
+
+	var st status
+	t.Run("nothing was replayed", func(t *testing.T) {
+		got, err := d.Judge(ctx, s.request, nil)
+		if err != nil || got.Verdict != bluegreen.VerdictInsufficient || got.Enough {
+			t.Errorf("%+v, %v", got, err)
+		}
+		if _, err := d.Replay(ctx, s.request, time.Second, nil, st.save); err == nil {
+			t.Error("a replay of a gateway that does not capture began")
+		}
+	})
+	t.Run("a finding", func(t *testing.T) {
+		if err := d.StartCapture(ctx, s.request); err != nil {
+			t.Fatal(err)
+		}
+		s.clients(t, 11, "SELECT FROM_UNIXTIME(4000000000)")
+		got, err := d.Replay(ctx, s.request, time.Minute, nil, st.save)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Verdict != bluegreen.VerdictFail || !got.Enough || got.Findings != 1 || !strings.Contains(got.Message, "SELECT FROM_UNIXTIME(4000000000) (content)") || !strings.Contains(got.Message, "/clusters/qa/orders/replay") {
+			t.Errorf("%+v", got)
+		}
+		if c := named(got.Checks, "replay-finding"); c.Verdict != check.Fail || !strings.Contains(c.Remedy, "replay.ignore") {
+			t.Errorf("%+v", c)
+		}
+		if at, err := cursorOf(st.last); err != nil || at.Target != "green-2" || at.Run == "" || len(at.Stopped) > 0 {
+			t.Errorf("the status names %+v, %v", at, err)
+		}
+	})
+	t.Run("judged again by another rule", func(t *testing.T) {
+		r := s.request
+		r.Rules.Ignore = []campaign.ReplayIgnore{{Like: "select from_unixtime(%", Kinds: []string{"content"}, Reason: "right", By: "mira"}}
+		got, err := d.Judge(ctx, r, st.last)
+		if err != nil || got.Verdict != bluegreen.VerdictPass || !got.Enough || !got.Checks.OK() || !strings.Contains(got.Message, "1 findings do not count") {
+			t.Errorf("%+v, %v", got, err)
+		}
+		r.Rules.MinTime = time.Hour
+		if got, err := d.Judge(ctx, r, st.last); err != nil || got.Verdict == bluegreen.VerdictPass || got.Enough {
+			t.Errorf("an hour is wanted, and %+v, %v", got, err)
+		}
+	})
+	t.Run("the evidence of another replay is none", func(t *testing.T) {
+		// The control plane was set up anew: the same campaign, cluster and number of the action.
+		other := encode(cursor{Run: "another", From: time.Now(), Target: "green-2"})
+		if got, err := d.Judge(ctx, s.request, other); err != nil || got.Verdict != bluegreen.VerdictInsufficient || got.Enough {
+			t.Errorf("%+v, %v", got, err)
+		}
+		at, _ := cursorOf(st.last)
+		at.From = time.Now().Add(time.Hour)
+		if _, err := d.Judge(ctx, s.request, encode(at)); !errors.Is(err, errOlder) {
+			t.Errorf("evidence that is older than its replay: %v", err)
+		}
+	})
+	t.Run("a gateway that forgets", func(t *testing.T) {
+		r := s.request
+		r.ID, r.Rules.MinTime = "up-qa-orders-8", time.Hour
+		s.gateway.set(func(c *adminapi.CaptureStatus) { c.On = false })
+		if err := d.StartCapture(ctx, r); err != nil {
+			t.Fatal(err)
+		}
+		before := s.gateway.starts
+		var other status
+		slice, end := context.WithCancel(ctx)
+		defer end()
+		told := 0
+		_, err := d.Replay(slice, r, time.Minute, nil, func(ctx context.Context, v any, p float64, m string) error {
+			s.gateway.mu.Lock()
+			defer s.gateway.mu.Unlock()
+			if told++; told == 2 {
+				s.gateway.status.On = false // it was restarted
+			}
+			if s.gateway.starts > before {
+				end()
+			}
+			return other.save(ctx, v, p, m)
+		})
+		if !errors.Is(err, context.Canceled) || s.gateway.starts != before+1 {
+			t.Errorf("%v, started %d times", err, s.gateway.starts-before)
+		}
+	})
+	t.Run("a retest that was killed, trap 37", func(t *testing.T) {
+		green := s.servers["green-2"]
+		at, _ := cursorOf(st.last)
+		at.Stopped = []string{"green-2"}
+		green.Exec(t, "STOP SLAVE SQL_THREAD")
+		if ok, err := d.Released(ctx, s.request, encode(at)); ok || err != nil {
+			t.Errorf("its applier is stopped, and released says %t, %v", ok, err)
+		}
+		if err := d.Release(ctx, s.request, encode(at)); err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := d.Released(ctx, s.request, encode(at)); !ok || err != nil {
+			t.Errorf("after the release: %t, %v", ok, err)
+		}
+		s.servers["blue-1"].Exec(t, "INSERT INTO app.orders VALUES (100000, 1)")
+		green.CatchUp(t, s.servers["blue-1"])
+	})
+	t.Run("the end of the capture", func(t *testing.T) {
+		if err := d.EndCapture(ctx, s.request); err != nil {
+			t.Fatal(err)
+		}
+		if on, detail, err := d.Capturing(ctx, s.request); on || err != nil {
+			t.Errorf("%t, %s, %v", on, detail, err)
+		}
+	})
+}
