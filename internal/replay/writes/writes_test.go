@@ -344,11 +344,24 @@ func TestOrder(t *testing.T) {
 	r.end(a, 103)
 	r.end(b, 102) // it was answered later, and committed first
 	r.do(3, 0, "UPDATE acc SET v = 3 WHERE id = 1", 104)
+	r.do(4, 0, "BEGIN", 0)
+	r.do(4, 1, "UPDATE acc SET v = 4 WHERE id = 1", 0)
+	w := r.start(5, 0, "UPDATE acc SET v = 5 WHERE id = 1")
+	e := r.start(4, 1, "COMMIT")
+	r.end(w, 0) // it had waited for the commit, and its answer was seen first
+	r.end(e, 0)
+	r.do(4, 0, "BEGIN", 0)
+	x := r.start(5, 0, "UPDATE acc SET v = 6 WHERE id = 1")
+	r.do(4, 2, "UPDATE acc SET v = 7 WHERE id = 1", 0)
+	r.end(x, 0) // had it come second, it would have waited
+	r.do(4, 2, "COMMIT", 0)
 	var got []string
 	for _, s := range writes.Arranged(t.Context(), r.blocks, position) {
 		got = append(got, s)
 	}
-	want := "UPDATE acc SET v = 2 WHERE id = 1; UPDATE acc SET v = 1 WHERE id = 1; UPDATE acc SET v = 3 WHERE id = 1"
+	want := "UPDATE acc SET v = 2 WHERE id = 1; UPDATE acc SET v = 1 WHERE id = 1; UPDATE acc SET v = 3 WHERE id = 1" +
+		"; BEGIN; UPDATE acc SET v = 4 WHERE id = 1; COMMIT; UPDATE acc SET v = 5 WHERE id = 1" +
+		"; BEGIN; UPDATE acc SET v = 6 WHERE id = 1; UPDATE acc SET v = 7 WHERE id = 1; COMMIT"
 	if strings.Join(got, "; ") != want {
 		t.Errorf("%q", got)
 	}
