@@ -12,7 +12,7 @@ import (
 
 func checkSchemaCommand(o *Options) *cobra.Command {
 	var s schema.Options
-	var dialect string
+	var dialect, key string
 	var verbose bool
 	cmd := &cobra.Command{
 		Use: "schema --dialect postgres|mysql --from X --to Y", Short: "Check that a migration only expands, so that old nodes work on the new schema, and what it locks",
@@ -36,6 +36,9 @@ Exits 0 if old nodes can work on it, 3 if something is found, 2 if what was give
 			var err error
 			if s.Dialect, err = schema.ParseDialect(dialect); err != nil {
 				return schemaError(err)
+			}
+			if s.StatementsKey, err = keyFlag(key); err != nil {
+				return err
 			}
 			s.Fetched = func(what string) { fmt.Fprintln(cmd.ErrOrStderr(), what) } // once for each server, and it takes its time
 			if verbose {
@@ -61,7 +64,8 @@ Exits 0 if old nodes can work on it, 3 if something is found, 2 if what was give
 	f.StringVar(&s.Dev, "dev", os.Getenv("WINDLASS_DEV_DSN"), "`DSN` of a server for trying (WINDLASS_DEV_DSN), or a server to start, such as mysql-9.7")
 	f.StringVar(&s.Live, "live", "", "`DSN` of the database whose tables' sizes count, if --from is none")
 	f.StringVar(&s.Applied, "applied", "", "last `MIGRATION` of --to that a live --from has; found by comparing unless given")
-	f.StringVar(&s.Statements, "statements", "", "`FILE` with statements of the old version (SQL, or a log of MySQL, MariaDB or PostgreSQL), tried on the new schema and rolled back")
+	f.StringVar(&key, "key-file", "", "`FILE` of the key that a capture for --statements was sealed with")
+	f.StringVar(&s.Statements, "statements", "", "`FILE` with statements of the old version (SQL, a capture, or a log of MySQL, MariaDB or PostgreSQL), tried on the new schema and rolled back")
 	f.StringSliceVar(&s.Allow, "allow", nil, "`RULES` whose findings do not count")
 	f.BoolVar(&s.Measure, "measure", true, "time samples of the live tables that wait, in temporary tables")
 	f.BoolVar(&verbose, "progress", false, "tell each statement on stderr")

@@ -8,6 +8,8 @@ import (
 	"sort"
 	"strings"
 	"time"
+
+	"github.com/windlass-db/windlass/internal/capture"
 )
 
 // Options say what is checked.
@@ -22,7 +24,9 @@ type Options struct {
 	Measure    bool   // time samples of the live tables
 	Contract   bool   // judge the contract step of the folder To: From is the same folder
 	Progress   func(string)
-	Fetched    func(string) // told what it takes to fetch a development server, which is megabytes; nil: Progress is
+	// StatementsKey opens Statements if it is a capture that is sealed.
+	StatementsKey *capture.Key
+	Fetched       func(string) // told what it takes to fetch a development server, which is megabytes; nil: Progress is
 }
 
 // End is one end of a check, as it is shown.
@@ -97,7 +101,7 @@ func Check(ctx context.Context, o Options) (*Report, error) {
 		}
 	}
 	if o.Statements != "" {
-		if c.old, err = readOld(o.Dialect, o.Statements); err != nil {
+		if c.old, err = readOld(o.Dialect, o.Statements, o.StatementsKey); err != nil {
 			return nil, err
 		}
 	}

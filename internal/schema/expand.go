@@ -69,7 +69,7 @@ func NewExpander(cfg ExpanderConfig) (*Expander, error) {
 		}
 	}
 	for _, v := range slices.Sorted(maps.Keys(cfg.Statements)) {
-		if _, err := readOld(cfg.Dialect, cfg.Statements[v]); err != nil {
+		if _, err := readOld(cfg.Dialect, cfg.Statements[v], nil); err != nil {
 			return nil, fmt.Errorf("the statements of version %s: %w", v, err)
 		}
 	}

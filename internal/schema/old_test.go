@@ -33,7 +33,7 @@ func TestReadLogs(t *testing.T) {
 		"plain":                  {Postgres, "SELECT 1;\n-- a comment\nSELECT 2;\n", []string{"SELECT 1", "SELECT 2"}, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o, err := readOld(c.d, filepath.Join(folder(t, "f", c.text), "f"))
+			o, err := readOld(c.d, filepath.Join(folder(t, "f", c.text), "f"), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -56,7 +56,7 @@ func TestReadLogs(t *testing.T) {
 		"sleeps, in plain text": {Postgres, "SELECT pg_sleep(100);", "is not tried"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := readOld(c.d, filepath.Join(folder(t, "f", c.text), "f"))
+			_, err := readOld(c.d, filepath.Join(folder(t, "f", c.text), "f"), nil)
 			var e *Error
 			if !errors.As(err, &e) || !e.Usage || e.Hint == "" || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v", err)

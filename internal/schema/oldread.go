@@ -12,14 +12,16 @@ import (
 	"strings"
 
 	"ariga.io/atlas/sql/migrate"
+
+	"github.com/windlass-db/windlass/internal/capture"
 )
 
 // mostOld bounds the different statements of the old version that are tried: each is run after each statement of the migration.
 const mostOld = 5000
 
-// readOld reads the old version's statements from a file of SQL, a general or slow log of MySQL or MariaDB, a log of PostgreSQL's, or an
-// export of pg_stat_statements as CSV. Of a log, what can't be tried (SET, COMMIT, DDL) is left out, and so is what differs only in values.
-func readOld(d Dialect, path string) (*oldStatements, error) {
+// readOld reads the old version's statements from a file of SQL, a general or slow log of MySQL or MariaDB, a log of PostgreSQL's, an export of
+// pg_stat_statements as CSV, or a capture, whose key may be needed. Of a log, what can't be tried (SET, COMMIT, DDL) is left out, and so is what differs only in values.
+func readOld(d Dialect, path string, key *capture.Key) (*oldStatements, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, &Error{Where: "--statements", What: "can't be read", Hint: "give a file of SQL statements, each with a semicolon, or a log of statements", Usage: true, Err: err}
@@ -43,7 +45,12 @@ func readOld(d Dialect, path string) (*oldStatements, error) {
 			return nil, &Error{Where: path, What: fmt.Sprintf("is a %s, and the dialect is %s", form, d), Hint: "give a log of the database that --dialect names", Usage: true}
 		}
 		o.form = form
-		if all, err = readLog(path, form, raw); err != nil {
+		if form == captureFile {
+			all, o.skipped, err = readCapture(path, raw, key)
+		} else {
+			all, err = readLog(path, form, raw)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -100,6 +107,9 @@ var (
 
 // formOf tells which log a text is by its first lines; "" is plain SQL.
 func formOf(raw []byte) string {
+	if isCapture(raw) {
+		return captureFile
+	}
 	head := raw[:min(len(raw), 64<<10)]
 	for line := range strings.Lines(string(head)) {
 		line = strings.TrimRight(line, "\r\n")
