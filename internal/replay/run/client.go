@@ -157,7 +157,9 @@ func (rd *reader) start(ctx context.Context, s *stream, e *capture.Event) error 
 		return rd.statement(ctx, s, c, e, v, session.Request{Command: cmd, Prepared: p.p, Params: e.Payload, Types: e.Types})
 	case wire.ComResetConnection, wire.ComChangeUser:
 		rd.skip(s, e, verdict{class: nothing}, tally.SkipSession)
-		c.end()
+		if err := rd.commit(ctx, s, c, e); err != nil {
+			return err
+		}
 		clear(c.stmts)
 		c.temps, c.assigns, c.noAuto = nil, false, false
 		if c.env == nil || cmd == wire.ComChangeUser {
@@ -283,7 +285,7 @@ func (rd *reader) statement(ctx context.Context, s *stream, c *client, e *captur
 		s.part.pending.Add(1)
 		s.open[e.Seq], c.open = j, j
 	}
-	j.size = overhead + int64(len(j.req.Text)+len(j.req.Params)+len(j.req.Types))
+	j.size = min(overhead+int64(len(j.req.Text)+len(j.req.Params)+len(j.req.Types)), rd.r.Memory) // one that is larger has all of it
 	return rd.send(ctx, s, c, j)
 }
 

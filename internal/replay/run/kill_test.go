@@ -60,9 +60,9 @@ func killed(t *testing.T, w *world) {
 	r := w.record(t)
 	a, b := r.Session("app"), r.Session("app")
 	p := b.Prepare("SELECT name FROM t WHERE id = ?")
-	for i := range 60 {
-		for j := range 20 {
-			a.Query(fmt.Sprintf("SELECT name FROM t WHERE id = %d", i*20+j))
+	for i := range 40 {
+		for j := range 10 {
+			a.Query(fmt.Sprintf("SELECT name FROM t WHERE id = %d", i*10+j))
 			b.Execute(p, j > 0, i)
 		}
 		b.Query("SELECT conv(255, 10, 62)")
@@ -90,7 +90,7 @@ func killed(t *testing.T, w *world) {
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()
 		wait := time.Minute
-		if kills < 6 {
+		if kills < 5 {
 			wait = 20*time.Millisecond + time.Duration(rng.IntN(150))*time.Millisecond
 		}
 		select {
@@ -118,10 +118,10 @@ func killed(t *testing.T, w *world) {
 		t.Fatal(err)
 	}
 	t.Logf("killed %d times (seed %d)", kills, seed)
-	if got.Captured != r.Counted || got.Unaccounted() != 0 || got.Skipped[tally.SkipWrite] != 60 || got.Replayed != r.Counted-60 || len(got.Dropped) > 0 {
+	if got.Captured != r.Counted || got.Unaccounted() != 0 || got.Skipped[tally.SkipWrite] != 40 || got.Replayed != r.Counted-40 || len(got.Dropped) > 0 {
 		t.Errorf("seed %d: captured %d of %d, replayed %d, %v %v %v", seed, got.Captured, r.Counted, got.Replayed, got.Skipped, got.Unreplayable, got.Dropped)
 	}
-	if d := counted(t, got, "conv").Differences; len(d) != 1 || d["content"] == nil || d["content"].Real != 60 {
+	if d := counted(t, got, "conv").Differences; len(d) != 1 || d["content"] == nil || d["content"].Real != 40 {
 		t.Errorf("seed %d: the difference was counted %+v", seed, d)
 	}
 }

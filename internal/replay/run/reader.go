@@ -29,6 +29,7 @@ type reader struct {
 	counts  bool // the event is counted, and not read for its state alone
 	over    bool // the source gives nothing more
 	polled  time.Time
+	failing time.Time // the source fails since then
 }
 
 // stream is one run of a gateway.
@@ -92,12 +93,23 @@ func (rd *reader) run(ctx context.Context) error {
 
 // ask takes in what has arrived.
 func (rd *reader) ask(ctx context.Context) error {
-	if rd.over || len(rd.active) > 0 && time.Since(rd.polled) < poll {
+	if rd.over || (len(rd.active) > 0 || !rd.failing.IsZero()) && time.Since(rd.polled) < poll {
 		return nil
 	}
 	rd.polled = time.Now()
 	segments, over, err := rd.r.Source.Next(ctx)
-	if err != nil {
+	switch {
+	case err == nil:
+		rd.failing = time.Time{}
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case rd.failing.IsZero():
+		rd.failing = time.Now()
+		fallthrough
+	case time.Since(rd.failing) < rd.r.Away: // it may come back
+		rd.r.Log.Warn("the captures can't be listed: tried again", "err", err)
+		return nil
+	default:
 		return fmt.Errorf("ask for segments: %w", err)
 	}
 	rd.over = over

@@ -36,7 +36,7 @@ func newWorld(t *testing.T) *world {
 		s.Exec(t, data)
 		s.Exec(t, "INSERT INTO app.t SELECT seq, CONCAT('name ', seq % 100), seq / 7, FROM_UNIXTIME(1700000000 + seq) FROM app.seq_1_to_2000")
 		s.Exec(t, "CREATE USER replay@'%' IDENTIFIED BY 'replay-secret'")
-		s.Exec(t, "GRANT SELECT, EXECUTE, SHOW VIEW ON *.* TO replay@'%'")
+		s.Exec(t, "GRANT SELECT, EXECUTE, SHOW VIEW, REPLICA MONITOR ON *.* TO replay@'%'")
 		s.Exec(t, "SET GLOBAL log_bin_trust_function_creators=1")
 		s.Exec(t, "CREATE FUNCTION app.writes() RETURNS INT MODIFIES SQL DATA BEGIN INSERT INTO app.t VALUES (1000000, 'written', 0, NULL); RETURN 1; END")
 	}
@@ -92,7 +92,7 @@ func TestReplay(t *testing.T) {
 	w := newWorld(t)
 	for name, test := range map[string]func(*testing.T, *world){
 		"equal": equal, "different": different, "guard": guard, "transactions": transactions, "sessions": sessions, "shares": shares, "away": away, "away, flat out": awayFlatOut,
-		"too long": tooLong, "long beside a burst": longBesideBurst, "damaged": damaged, "killed": killed, "behind": behind, "two gateways": twoGateways,
+		"too long": tooLong, "long beside a burst": longBesideBurst, "damaged": damaged, "killed": killed, "behind": behind, "lag": lag, "two gateways": twoGateways,
 		"interrupted": stopped, "a capture that grows": growing, "times": times,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, w) })
@@ -402,7 +402,7 @@ func awayFlatOut(t *testing.T, w *world) {
 	r := w.record(t)
 	for range 5 {
 		s := r.Session("app")
-		for i := range 300 {
+		for i := range 120 {
 			s.Query(fmt.Sprintf("SELECT name, %d FROM t WHERE id = %d", i, i))
 		}
 		s.Close()
@@ -457,7 +457,7 @@ func longBesideBurst(t *testing.T, w *world) {
 	}
 	long, burst := r.Session("app"), r.Session("app")
 	long.Query("SELECT COUNT(*) FROM held")
-	for i := range 1000 {
+	for i := range 300 {
 		burst.Query(fmt.Sprintf("SELECT name FROM t WHERE id = %d", i))
 	}
 	long.Query("SELECT COUNT(*) FROM held")
@@ -475,7 +475,7 @@ func longBesideBurst(t *testing.T, w *world) {
 	got := w.replay(t, r, func(cfg *Config) {
 		cfg.Speed = 1
 		cfg.Progress = func(p Progress) {
-			if p.Replayed < 1000 || waited {
+			if p.Replayed < 300 || waited {
 				return
 			}
 			waited = true // all others are done, and it is not
@@ -484,7 +484,7 @@ func longBesideBurst(t *testing.T, w *world) {
 			}
 		}
 	})
-	if got.Replayed != 1002 || !waited {
+	if got.Replayed != 302 || !waited {
 		t.Errorf("%d were replayed: %v %v", got.Replayed, got.Skipped, got.Unreplayable)
 	}
 	if l := &got.Lateness; l.Server.Count() == 0 {
@@ -649,4 +649,30 @@ func times(t *testing.T, w *world) {
 			t.Errorf("%+v", p.Value)
 		}
 	}
+}
+
+// lag: how far behind a server is, and whether that is known.
+func lag(t *testing.T, w *world) {
+	c, err := session.Open(t.Context(), server(w.new), &session.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	is := func(what string, want bool) {
+		t.Helper()
+		processtest.Until(t, 20*time.Second, what, func() bool {
+			lag, known, err := c.Behind(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return known == want && lag < time.Minute
+		})
+	}
+	is("a server without a source is not behind", true)
+	w.new.Follow(t, w.old)
+	is("a replica is not", true)
+	w.new.Exec(t, "STOP SLAVE SQL_THREAD")
+	is("of one that stands still it is not known", false)
+	w.new.Exec(t, "STOP SLAVE")
+	w.new.Exec(t, "RESET SLAVE ALL")
 }

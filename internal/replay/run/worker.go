@@ -25,6 +25,7 @@ type worker struct {
 	wake  chan struct{}
 
 	few   []*job    // of a batch
+	txn   uint64    // of the statement before
 	lost  uint64    // the transaction that a lost connection took along
 	free  time.Time // when it was done with the statement before
 	slow  bool      // which took longer than in production
@@ -115,7 +116,7 @@ func (w *worker) next() *job {
 		}
 		w.idle = true
 		w.mu.Unlock()
-		if w.conn == nil {
+		if w.conn == nil || w.txn != 0 { // a transaction is not ended for being idle
 			<-w.wake
 			continue
 		}
@@ -251,6 +252,10 @@ func (w *worker) drop() {
 }
 
 func (w *worker) do(ctx context.Context, j *job) (over bool) {
+	w.txn = j.txn
+	if j.op == opRun && j.class.Kind == session.End {
+		w.txn = 0
+	}
 	switch {
 	case j.op == opClose:
 		return true
