@@ -64,12 +64,13 @@ type counters struct {
 // no server.
 func Check(ctx context.Context, cfg Config) error {
 	g, err := assemble(ctx, cfg, slog.New(slog.DiscardHandler))
-	if cfg.Capture != nil {
+	switch {
+	case cfg.Capture == nil:
+	case err == nil:
+		_, err = g.capturing.tapFor(adminapi.CaptureRequest{})
+	default:
 		_, _, bad := readCaptureKeys(*cfg.Capture)
 		err = errors.Join(err, bad)
-	}
-	if err == nil {
-		_, err = g.capturing.tapFor(adminapi.CaptureRequest{})
 	}
 	return err
 }
