@@ -70,3 +70,24 @@ func TestBounded(t *testing.T) {
 		t.Errorf("%d findings, %d checks: %s", got.Findings, len(got.Checks), got.Message)
 	}
 }
+
+// Whatever is not known to be harmless is too much. trap 38
+func TestRightsOfTheAccount(t *testing.T) {
+	for grant, want := range map[string]string{
+		"GRANT USAGE ON *.* TO `replay`@`%` IDENTIFIED BY PASSWORD '*ABC'":                      "",
+		"GRANT SELECT, SHOW VIEW, SLAVE MONITOR ON *.* TO `replay`@`%`":                         "",
+		"GRANT SELECT (`id`, `delete`), EXECUTE ON `app`.`orders` TO `replay`@`%`":              "",
+		"GRANT SHOW CREATE ROUTINE, PROCESS ON *.* TO `replay`@`%`":                             "",
+		"GRANT ALL PRIVILEGES ON `app`.* TO `replay`@`%`":                                       "ALL PRIVILEGES",
+		"GRANT SELECT, INSERT ON `app`.* TO `replay`@`%`":                                       "INSERT",
+		"GRANT SELECT, READ_ONLY ADMIN ON *.* TO `replay`@`%` IDENTIFIED BY PASSWORD '*SECRET'": "READ_ONLY ADMIN",
+		"GRANT SELECT ON *.* TO `replay`@`%` WITH GRANT OPTION":                                 "GRANT OPTION",
+		"GRANT `writers`@`%` TO `replay`@`%`":                                                   "a role, whose rights are not seen",
+		"GRANT PROXY ON ''@'%' TO 'replay'@'%'":                                                 "PROXY",
+		"GRANT A_RIGHT_OF_LATER ON *.* TO `replay`@`%`":                                         "A_RIGHT_OF_LATER",
+	} {
+		if got, _ := tooMuch(grant); got != want {
+			t.Errorf("%s: %q, want %q", grant, got, want)
+		}
+	}
+}
