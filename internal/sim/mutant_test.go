@@ -20,10 +20,11 @@ var mutants = map[string]struct {
 		i := slices.IndexFunc(w.strides, func(s stride) bool { return s.name == "demote" })
 		w.strides = slices.Insert(w.strides, i, promote)
 	}, "writable servers"},
-	"the elect is not waited for":          {func(w *world) { takeOut(&w.strides, "wait") }, "does not end"},
-	"nothing is noted before the demotion": {func(w *world) { takeOut(&w.strides, "note") }, "waits for a primary for 5 minutes"},
-	"a switch that is called off stays so": {func(w *world) { w.undoStrides = nil }, "no server is writable"},
-	"a demoted server boots writable":      {func(w *world) { w.bootsWritable = true }, "writable servers"}, // trap 2
+	"the elect is not waited for":               {func(w *world) { takeOut(&w.strides, "wait") }, "does not end"},
+	"nothing is noted before the demotion":      {func(w *world) { takeOut(&w.strides, "note") }, "waits for a primary for 5 minutes"},
+	"a switch that is called off stays so":      {func(w *world) { w.undoStrides = nil }, "no server is writable"},
+	"the judge lets pass what it did not count": {func(w *world) { w.lenient = true }, "without a verdict that passes"},
+	"a demoted server boots writable":           {func(w *world) { w.bootsWritable = true }, "writable servers"}, // trap 2
 }
 
 func takeOut(list *[]stride, name string) stride {

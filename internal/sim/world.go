@@ -44,6 +44,7 @@ type world struct {
 	// Safeguards that a mutant takes out, to show that the matrix sees it.
 	lax           bool // servers do not compare terms
 	bootsWritable bool // a demoted server boots writable
+	lenient       bool // a judge lets everything pass
 }
 
 // cluster is one simulated cluster.
