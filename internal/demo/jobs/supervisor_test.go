@@ -250,7 +250,7 @@ func (w *world) runProcesses(id int64, dies func(edge string) bool) (engine.Outc
 			go names.ServeCodec(jsonrpc.NewServerCodec(c))
 		}
 	}()
-	for stop := time.Now().Add(3 * time.Minute); ; {
+	for stop := time.Now().Add(15 * time.Minute); ; { // a death at each of many edges costs a lease
 		if outcome, message := w.mem.Ended(id); outcome != "" {
 			return outcome, message
 		}
@@ -269,7 +269,7 @@ func (w *world) supervise(journal *served, file string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(w.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(w.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, self, asSupervisor, file)
 	var said limited
