@@ -98,6 +98,7 @@ type Meta struct {
 type Block struct {
 	Meta    Meta
 	Index   uint64            // grows by one with each block of a run
+	Ended   bool              // the run was ended: nothing of it follows. A run without such a block was killed, and what it had in memory is lost
 	Dropped map[string]uint64 // statements since the run began that were not kept, by reason; `end`: answers alone
 	Events  []Event
 }

@@ -132,6 +132,9 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 				t.Errorf("%s: block %d: %+v %d %v", name, i, b.Meta, b.Index, b.Dropped)
 			}
 		}
+		if n, err := Count(bytes.NewReader(file), key); err != nil || n != 250 {
+			t.Errorf("%s: %d statements are counted, %v", name, n, err)
+		}
 		if key != nil && (bytes.Contains(file, []byte("SELECT")) || bytes.Contains(file, []byte("shop"))) {
 			t.Error("a sealed file shows what it holds")
 		}

@@ -384,6 +384,8 @@ type decoder struct {
 	context
 	cols [columnCount]struct{ low, high, text []byte }
 	bad  bool
+
+	headAlone bool
 }
 
 // number takes the next one of a column.
@@ -458,8 +460,8 @@ func (d *decoder) unpack(body []byte, z *zstd.Decoder) (head []byte, err error) 
 		budget -= plain
 		data := body[1+n+m:][:stored]
 		body = body[1+n+m+int(stored):]
-		if id/parts >= columnCount {
-			continue // of a later version
+		if id/parts >= columnCount || d.headAlone && id != colHead*parts+partText {
+			continue // of a later version, or not wanted
 		}
 		if stored < plain {
 			if data, err = z.DecodeAll(data, make([]byte, 0, plain)); err != nil {
@@ -582,21 +584,21 @@ func (d *decoder) columnHash() uint64 {
 // decodeBlock reads a block's body. The events' payloads are the caller's.
 func decodeBlock(body []byte, z *zstd.Decoder) (Block, error) {
 	var d decoder
-	head, err := d.unpack(body, z)
+	text, err := d.unpack(body, z)
 	if err != nil {
 		return Block{}, err
 	}
-	b, events, base, err := decodeHead(head)
+	b, h, err := decodeHead(text)
 	if err != nil {
 		return Block{}, err
 	}
-	if events > mostEvents || events > uint64(len(d.cols[colKind].low)) {
-		return Block{}, fmt.Errorf("%w: %d events", errFormat, events)
+	if h.events > mostEvents || h.events > uint64(len(d.cols[colKind].low)) {
+		return Block{}, fmt.Errorf("%w: %d events", errFormat, h.events)
 	}
-	d.context.reset(base)
-	if events > 0 {
-		b.Events = make([]Event, events)
-		d.places = make([]place, 0, events)
+	d.context.reset(h.base)
+	if h.events > 0 {
+		b.Events = make([]Event, h.events)
+		d.places = make([]place, 0, h.events)
 	}
 	for i := range b.Events {
 		if err := d.event(&b.Events[i]); err != nil {
@@ -604,4 +606,14 @@ func decodeBlock(body []byte, z *zstd.Decoder) (Block, error) {
 		}
 	}
 	return b, nil
+}
+
+// decodeHeadAlone reads no events.
+func decodeHeadAlone(body []byte, z *zstd.Decoder) (Block, head, error) {
+	d := decoder{headAlone: true}
+	text, err := d.unpack(body, z)
+	if err != nil {
+		return Block{}, head{}, err
+	}
+	return decodeHead(text)
 }

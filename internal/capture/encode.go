@@ -21,6 +21,8 @@ const (
 	_ // events, before they were columns
 	blockSource
 	blockEvents // how many there are
+	blockStatements
+	blockEnded
 )
 
 const (
@@ -58,7 +60,7 @@ func yes(b []byte, n protowire.Number, v bool) []byte {
 }
 
 // appendHead adds all of a block but its events.
-func appendHead(b []byte, m Meta, index uint64, events int, base int64, dropped map[string]uint64) []byte {
+func appendHead(b []byte, m Meta, index uint64, events int, statements uint64, ended bool, base int64, dropped map[string]uint64) []byte {
 	b = text(b, blockGateway, m.Gateway)
 	b = hash(b, blockRun, m.Run)
 	b = text(b, blockServer, m.Server)
@@ -69,6 +71,8 @@ func appendHead(b []byte, m Meta, index uint64, events int, base int64, dropped 
 	b = number(b, blockBase, uint64(base))
 	b = text(b, blockSource, m.Source)
 	b = number(b, blockEvents, uint64(events))
+	b = number(b, blockStatements, statements)
+	b = yes(b, blockEnded, ended)
 	for reason, n := range dropped {
 		b = text(b, blockDropped, number(text(nil, dropReason, reason), dropCount, n))
 	}
@@ -106,8 +110,14 @@ func fields(m []byte, f func(num protowire.Number, n uint64, b []byte) error) er
 	return nil
 }
 
-// decodeHead reads a block's head, and says how many events there are and what their times are counted from.
-func decodeHead(m []byte) (b Block, events uint64, base int64, err error) {
+// head is what a block's head says of its events.
+type head struct {
+	events, statements uint64
+	base               int64 // what their times are counted from
+}
+
+// decodeHead reads a block's head.
+func decodeHead(m []byte) (b Block, h head, err error) {
 	err = fields(m, func(num protowire.Number, n uint64, v []byte) error {
 		switch num {
 		case blockGateway:
@@ -125,7 +135,7 @@ func decodeHead(m []byte) (b Block, events uint64, base int64, err error) {
 		case blockIndex:
 			b.Index = n
 		case blockBase:
-			base = int64(n)
+			h.base = int64(n)
 		case blockDropped:
 			var reason string
 			var count uint64
@@ -147,9 +157,13 @@ func decodeHead(m []byte) (b Block, events uint64, base int64, err error) {
 		case blockSource:
 			b.Meta.Source = string(v)
 		case blockEvents:
-			events = n
+			h.events = n
+		case blockStatements:
+			h.statements = n
+		case blockEnded:
+			b.Ended = n != 0
 		}
 		return nil
 	})
-	return b, events, base, err
+	return b, h, err
 }

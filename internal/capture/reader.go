@@ -40,6 +40,9 @@ type Reader struct {
 	loss Loss
 	lost bool  // the bytes before belong to the damage that was counted last
 	last Block // its numbers alone
+
+	headsOnly  bool
+	statements uint64 // in blocks whose head alone was read
 }
 
 // NewReader looks at the file's beginning. The key may be nil if the file is not sealed.
@@ -177,7 +180,30 @@ func (r *Reader) block(body []byte, sealed bool) (Block, error) {
 			return Block{}, ErrKey // the checksum was right
 		}
 	}
+	if r.headsOnly {
+		b, h, err := decodeHeadAlone(body, r.zstd)
+		r.statements += h.statements
+		return b, err
+	}
 	return decodeBlock(body, r.zstd)
+}
+
+// Count gives the number of statements (Starts) in the blocks of a file that can be read. It reads no events.
+func Count(from io.Reader, key *Key) (statements uint64, err error) {
+	r, err := NewReader(from, key)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	r.headsOnly = true
+	for {
+		if _, err := r.Next(); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return r.statements, err
+		}
+	}
 }
 
 // count finds what is missing between this block and the one before it.

@@ -75,6 +75,7 @@ type Writer struct {
 	index   uint64
 	dropped map[string]uint64
 	told    bool // what was dropped is in a block
+	ended   bool // the next block is the run's last
 
 	enc   encoder
 	count int
@@ -184,7 +185,7 @@ func (w *Writer) Flush() error {
 		w.enc.reset(0)
 		w.base = 0
 	}
-	head := appendHead(nil, w.meta, w.index, w.count, w.base, w.dropped)
+	head := appendHead(nil, w.meta, w.index, w.count, w.sent, w.ended, w.base, w.dropped)
 	w.count = 0
 
 	out := append(w.out[:0], blockMagic...)
@@ -216,6 +217,12 @@ func (w *Writer) Flush() error {
 	w.size += int64(len(out))
 	w.kept += sent
 	return nil
+}
+
+// End writes the run's last block, which says so.
+func (w *Writer) End() error {
+	w.ended, w.told = true, false
+	return w.Flush()
 }
 
 // lose counts the statements of a block that could not be written, and the answers whose statement is in another one.

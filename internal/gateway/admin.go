@@ -36,7 +36,7 @@ func (g *Gateway) adminHandler() http.Handler {
 	}))
 	private.HandleFunc("GET "+adminapi.PathCapture, answer(func(context.Context, struct{}) (adminapi.CaptureStatus, error) { return g.capturing.Status() }))
 	private.HandleFunc("POST "+adminapi.PathCaptureStart, answer(g.capturing.Start))
-	private.HandleFunc("POST "+adminapi.PathCaptureStop, answer(func(ctx context.Context, _ struct{}) (adminapi.CaptureStatus, error) { return g.capturing.Stop(ctx) }))
+	private.HandleFunc("POST "+adminapi.PathCaptureStop, answer(g.capturing.Stop))
 	private.HandleFunc("GET "+adminapi.PathSwitch, answer(func(context.Context, struct{}) (adminapi.SwitchStatus, error) { return g.sw.Status(), nil }))
 	private.HandleFunc("POST "+adminapi.PathPrepare, answer(g.sw.Prepare))
 	private.HandleFunc("POST "+adminapi.PathHold, answer(g.sw.Hold))

@@ -366,6 +366,16 @@ func testCaptureUnderLoad(t *testing.T, c *cluster) {
 		})
 	}
 	defer func() { stop.Store(true); group.Wait() }()
+	var low *adminapi.TermError
+	if _, err := plain.api.Fence(bg(t), 9); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := plain.api.StartCapture(bg(t), adminapi.CaptureRequest{Term: 8}); !errors.As(err, &low) || low.Seen != 9 {
+		t.Errorf("a lower term: %v", err)
+	}
+	if _, err := plain.api.EndCapture(bg(t), adminapi.CaptureStopRequest{Term: 8}); !errors.As(err, &low) {
+		t.Errorf("a lower term: %v", err)
+	}
 	one := conn(t, plain.open(t, "gw", ""))
 	two := conn(t, secret.open(t, "gw", ""))
 	var sum uint64
@@ -374,6 +384,9 @@ func testCaptureUnderLoad(t *testing.T, c *cluster) {
 			if _, err := g.api.StartCapture(bg(t), adminapi.CaptureRequest{}); err != nil {
 				t.Fatal(err)
 			}
+		}
+		if _, err := plain.api.EndCapture(bg(t), adminapi.CaptureStopRequest{By: "another"}); !errors.Is(err, adminapi.ErrOtherCapture) {
+			t.Errorf("ended by another one: %v", err)
 		}
 		if _, err := plain.api.StartCapture(bg(t), adminapi.CaptureRequest{Statements: "selects"}); !errors.Is(err, adminapi.ErrCapturing) {
 			t.Errorf("other settings while it is on: %v", err)

@@ -33,6 +33,7 @@ type capturing struct {
 // captureAsk is a request for Run: to start, or to stop.
 type captureAsk struct {
 	start *adminapi.CaptureRequest
+	stop  adminapi.CaptureStopRequest
 	done  chan error
 }
 
@@ -72,7 +73,9 @@ func (c *capturing) Run(ctx context.Context) error {
 			var err error
 			switch {
 			case a.start == nil:
-				err = stop()
+				if err = c.mine(a.stop); err == nil {
+					err = stop()
+				}
 			case end == nil:
 				end, err = c.begin(ctx, *a.start)
 			default:
@@ -98,7 +101,7 @@ func (c *capturing) begin(ctx context.Context, r adminapi.CaptureRequest) (end f
 	go func() { done <- t.Run(work) }()
 	c.mu.Lock()
 	c.now, c.on, c.fail = t, true, ""
-	c.how = adminapi.CaptureStatus{Run: fmt.Sprintf("%016x", cfg.Run), Keeps: string(cfg.Statements), Sample: cfg.Sample, Sealed: cfg.Key != nil, Masked: cfg.Mask != nil}
+	c.how = adminapi.CaptureStatus{By: r.By, Run: fmt.Sprintf("%016x", cfg.Run), Keeps: string(cfg.Statements), Sample: cfg.Sample, Sealed: cfg.Key != nil, Masked: cfg.Mask != nil}
 	c.mu.Unlock()
 	c.tap.Store(t)
 	c.gw.log.Info("capture is on", "folder", cfg.Folder, "run", c.how.Run, "statements", cfg.Statements, "sample", cfg.Sample, "sealed", cfg.Key != nil, "masked", cfg.Mask != nil)
@@ -165,6 +168,16 @@ func (c *capturing) same(r adminapi.CaptureRequest) error {
 	return nil
 }
 
+// mine refuses to end what another one began.
+func (c *capturing) mine(r adminapi.CaptureStopRequest) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.on && r.By != "" && r.By != c.how.By {
+		return fmt.Errorf("%w: %q began it, not %q", adminapi.ErrOtherCapture, c.how.By, r.By)
+	}
+	return nil
+}
+
 // serverKind is what the capture says of the server behind the gateway.
 func (g *Gateway) serverKind() (kind, version string) {
 	r := g.writer.route.Load()
@@ -183,17 +196,22 @@ func (g *Gateway) serverKind() (kind, version string) {
 
 // Start switches the capture on.
 func (c *capturing) Start(ctx context.Context, r adminapi.CaptureRequest) (adminapi.CaptureStatus, error) {
-	return c.tell(ctx, captureAsk{start: &r, done: make(chan error, 1)})
+	return c.tell(ctx, r.Term, captureAsk{start: &r, done: make(chan error, 1)})
 }
 
 // Stop switches it off, when what was kept is in files.
-func (c *capturing) Stop(ctx context.Context) (adminapi.CaptureStatus, error) {
-	return c.tell(ctx, captureAsk{done: make(chan error, 1)})
+func (c *capturing) Stop(ctx context.Context, r adminapi.CaptureStopRequest) (adminapi.CaptureStatus, error) {
+	return c.tell(ctx, r.Term, captureAsk{stop: r, done: make(chan error, 1)})
 }
 
-func (c *capturing) tell(ctx context.Context, a captureAsk) (adminapi.CaptureStatus, error) {
+func (c *capturing) tell(ctx context.Context, term int64, a captureAsk) (adminapi.CaptureStatus, error) {
 	if _, err := c.Status(); err != nil {
 		return adminapi.CaptureStatus{}, err
+	}
+	if term != 0 { // an operator has none
+		if err := c.gw.sw.Fence(term); err != nil {
+			return adminapi.CaptureStatus{}, err
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*captureEnd)
 	defer cancel()

@@ -4,13 +4,15 @@ import "bytes"
 
 // suspects are words, or parts of them, without which no text holds a credential of a server, each under its last letter.
 var suspects = [256][]string{
-	'W': {"PASSW"},       // PASSWORD, PASSWD, MASTER_PASSWORD, …
-	'F': {"IDENTIF"},     // IDENTIFIED BY, VIA, WITH
-	'V': {"GLOBAL_PRIV"}, // where MariaDB keeps accounts
-	'U': {"SST_AU"},      // wsrep_sst_auth
-	'G': {"N_STRING"},    // authentication_string, where MySQL does
-	'Y': {"CRY"},         // keys of AES_ENCRYPT and the like
-	'/': {"://"},         // CONNECTION='mysql://user:password@…'
+	'W': {"PASSW"},        // PASSWORD, PASSWD, MASTER_PASSWORD, …
+	'F': {"IDENTIF"},      // IDENTIFIED BY, VIA, WITH
+	'V': {"GLOBAL_PRIV"},  // where MariaDB keeps accounts
+	'U': {"SST_AU"},       // wsrep_sst_auth
+	'G': {"N_STRING"},     // authentication_string, where MySQL does
+	'Y': {"CRY", "S_KEY"}, // keys of AES_ENCRYPT and the like; s3_access_key
+	'C': {"SEC"},          // s3_secret_key
+	'K': {"TOK"},          // tokens
+	'/': {"://"},          // CONNECTION='mysql://user:password@…'
 }
 
 var isSuspect = func() (t [256]bool) {
@@ -67,6 +69,9 @@ func judgeCredential(text []byte) bool {
 		data = true
 	}
 	if has("://") && has("CONNECTION") && !data {
+		return true
+	}
+	if !data && (has("SECRET") || has("ACCESS_KEY") || has("TOKEN")) {
 		return true
 	}
 	if !has("PASSW") {

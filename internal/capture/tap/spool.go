@@ -175,6 +175,7 @@ func (w *spooler) decode(c *chunk, r *record) *capture.Event {
 	}
 	if w.mask != nil {
 		w.mask.event(e, r.mode())
+		e.Ordered, e.Multiset = 0, 0 // a row of which there are few kinds is found by trying them all
 	}
 	return e
 }
@@ -237,7 +238,7 @@ func (w *spooler) flush() {
 
 // begin makes the next file.
 func (w *spooler) begin(turn uint64) error {
-	w.disk.keepQuota(w.out)
+	w.disk.keepQuota(w.out, w.cfg.Key)
 	w.began = time.Now()
 	at := name.File{Gateway: w.cfg.Gateway, Run: w.cfg.Run, Index: w.index + 1, Began: w.began}
 	path := filepath.Join(w.cfg.Folder, at.Growing())
@@ -313,11 +314,20 @@ func (w *spooler) fail(err error) {
 	w.mu.Unlock()
 }
 
-// end closes the last file.
+// end closes the last file, with a block that says that nothing follows.
 func (w *spooler) end() {
 	w.flush()
+	if w.file == nil && w.index > 0 && !w.failing {
+		if err := w.begin(w.ring.turn()); err != nil {
+			w.fail(err)
+		}
+	}
 	if w.file != nil {
-		w.finish()
+		if err := w.out.End(); err != nil {
+			w.fail(err)
+		} else {
+			w.finish()
+		}
 	}
 	w.publish()
 }
@@ -391,6 +401,17 @@ func (d *disk) look(repair bool) (paths []string, sizes []int64) {
 	return paths, sizes // runs are named by their time, and files by their number: in order of age
 }
 
+// statementsIn counts the statements of a file that another capture wrote, as far as it can be read.
+func statementsIn(path string, key *capture.Key) uint64 {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	n, _ := capture.Count(f, key) // what it has counted up to an error
+	return n
+}
+
 // abandoned reports whether nobody has a growing file open.
 func abandoned(path string) bool {
 	f, err := os.Open(path)
@@ -402,7 +423,7 @@ func abandoned(path string) bool {
 }
 
 // keepQuota deletes the oldest files until there is room for the next one, and counts what was in those of this run.
-func (d *disk) keepQuota(out *capture.Writer) {
+func (d *disk) keepQuota(out *capture.Writer, key *capture.Key) {
 	if d.size <= d.quota {
 		return
 	}
@@ -413,13 +434,19 @@ func (d *disk) keepQuota(out *capture.Writer) {
 			there[path] = true
 			continue
 		}
+		var earlier uint64
+		if _, own := d.kept[path]; !own {
+			earlier = statementsIn(path, key)
+		}
 		if os.Remove(path) != nil {
 			there[path] = true
 			continue
 		}
 		d.size -= sizes[i]
-		if n := d.kept[path]; n > 0 {
+		if n, own := d.kept[path]; own {
 			out.Drop(Quota, n)
+		} else if earlier > 0 {
+			out.Drop(QuotaEarlier, earlier)
 		}
 	}
 	for path := range d.kept { // shipped, or deleted

@@ -78,6 +78,9 @@ const (
 	Ends     = capture.DroppedEnds // answers alone
 	Quota    = "quota"             // in files that were deleted for newer ones
 	Closing  = "closing"           // capture was being switched off
+
+	// QuotaEarlier are those in deleted files of captures before this one, which did not see them.
+	QuotaEarlier = "quota-earlier"
 )
 
 // reason is an index of what the sessions drop for.
@@ -110,7 +113,7 @@ type Tap struct {
 	status Status // what Run knows
 }
 
-// Status is what a tap says of itself. Started = Kept + Waiting + the sum of Dropped, but for the answers in it.
+// Status is what a tap says of itself. Started = Kept + Waiting + the sum of Dropped, but for Ends and QuotaEarlier in it.
 type Status struct {
 	Since   time.Time
 	Started uint64            // statements
@@ -171,7 +174,7 @@ func (t *Tap) Status() Status {
 	st.Started = t.started.Load()
 	gone := st.Kept
 	for reason, n := range st.Dropped {
-		if reason != Ends {
+		if reason != Ends && reason != QuotaEarlier {
 			gone += n
 		}
 	}

@@ -32,7 +32,7 @@ const (
 	PathCancel   = "/v1/switch/cancel"  // POST CancelRequest → SwitchStatus
 
 	PathCaptureStart = "/v1/capture/start" // POST CaptureRequest → CaptureStatus
-	PathCaptureStop  = "/v1/capture/stop"  // POST {} → CaptureStatus
+	PathCaptureStop  = "/v1/capture/stop"  // POST CaptureStopRequest → CaptureStatus
 )
 
 // Phase is where a gateway is in a switch.

@@ -3,17 +3,29 @@ package adminapi
 import "time"
 
 // CaptureRequest switches the capture of statements on. What is left out is as the gateway's file says. Where files go, and with what keys, only that says.
+//
+// A term is refused if it is lower than the highest that the gateway has seen, as with a switch; 0 is an operator's, who needs none.
 type CaptureRequest struct {
+	Term       int64   `json:"term,omitempty"`
+	By         string  `json:"by,omitempty"`         // who begins it, for those who ask later; a stop may be for that one alone
 	Statements string  `json:"statements,omitempty"` // selects, or all
 	Sample     float64 `json:"sample,omitempty"`     // how much of each kind of statement is kept, up to 1
 }
 
+// CaptureStopRequest switches it off.
+type CaptureStopRequest struct {
+	Term int64  `json:"term,omitempty"` // as of CaptureRequest
+	By   string `json:"by,omitempty"`   // not if another one began it (ErrOtherCapture); empty: whoever began it
+}
+
 // CaptureStatus is how a capture goes, or how the last one went. All counts are of this one capture. Statements = Kept + Waiting + the sum of Dropped without
-// its `end`, which counts answers alone.
+// its `end`, which counts answers alone, and its `quota-earlier`, which are of
+// captures before it.
 type CaptureStatus struct {
 	On         bool              `json:"on"`
 	Since      time.Time         `json:"since,omitzero"`
 	Run        string            `json:"run,omitempty"` // its number, as in the files' names
+	By         string            `json:"by,omitempty"`  // who began it
 	Folder     string            `json:"folder"`
 	Kept       uint64            `json:"kept"`       // statements in files
 	Statements uint64            `json:"statements"` // seen

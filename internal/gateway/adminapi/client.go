@@ -71,7 +71,12 @@ func (c *Client) StartCapture(ctx context.Context, r CaptureRequest) (CaptureSta
 
 // StopCapture switches it off, and answers when all that was kept is in files. If it is off nothing changes.
 func (c *Client) StopCapture(ctx context.Context) (CaptureStatus, error) {
-	return call[CaptureStatus](ctx, c, http.MethodPost, PathCaptureStop, struct{}{})
+	return c.EndCapture(ctx, CaptureStopRequest{})
+}
+
+// EndCapture is StopCapture under a term, or for what somebody began.
+func (c *Client) EndCapture(ctx context.Context, r CaptureStopRequest) (CaptureStatus, error) {
+	return call[CaptureStatus](ctx, c, http.MethodPost, PathCaptureStop, r)
 }
 
 // Prepare opens and restores the sessions on the elect, and reports what can't move.

@@ -17,6 +17,7 @@ var (
 	ErrBadRequest    = errors.New("the gateway refused the request")
 	ErrInternal      = errors.New("the gateway failed")
 	ErrNoCapture     = errors.New("the gateway's file has no capture")
+	ErrOtherCapture  = errors.New("the gateway captures for somebody else")
 	ErrCapturing     = errors.New("the gateway captures already, with other settings")
 )
 
@@ -66,6 +67,7 @@ var codes = []struct {
 	{ErrBadRequest, "bad-request", http.StatusBadRequest},
 	{ErrNoCapture, "no-capture", http.StatusConflict},
 	{ErrCapturing, "capturing", http.StatusConflict},
+	{ErrOtherCapture, "other-capture", http.StatusConflict},
 	{ErrInternal, "internal", http.StatusInternalServerError},
 }
 
