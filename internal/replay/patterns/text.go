@@ -41,7 +41,7 @@ func Tell(t *tally.Tally, found []Pattern) {
 
 // String is the pattern in a sentence.
 func (p Pattern) String() string {
-	s := fmt.Sprintf("%s, %d times", p.Kind, p.Count)
+	s := fmt.Sprintf("%s, %s", p.Kind, times(p.Count))
 	if p.Worst > 0 {
 		s += fmt.Sprintf(", for %v at the longest", p.Worst.Round(time.Millisecond))
 	}
@@ -70,11 +70,18 @@ func Text(w io.Writer, found []Pattern) error {
 		if len(p.Users) > 0 {
 			who = ", by " + strings.Join(p.Users, ", ")
 		}
-		if _, err := fmt.Fprintf(w, "  %s  %d times%s%s\n      %s\n", p.Fingerprint, p.Count, long, who, clip(p.Text)); err != nil {
+		if _, err := fmt.Fprintf(w, "  %s  %s%s%s\n      %s\n", p.Fingerprint, times(p.Count), long, who, clip(p.Text)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func times(n int64) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }
 
 func clip(s string) string {

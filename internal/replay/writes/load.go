@@ -256,7 +256,7 @@ func (l *loader) add(x *txn, k conns.Key, s *step, counted bool) {
 	l.held += int64(len(s.stmt.Text)+len(s.stmt.Params)+len(s.normal)) + 600
 	t := s.traits
 	switch {
-	case t.Any(query.Multi | query.Files):
+	case t.Any(query.Multi | query.Files), t.Has(query.Begins | query.Ends): // the latter is XA, of which another session may do the end
 		x.bad = tally.UnreplayablePart
 	case t.Any(query.Writes | query.Defines):
 		x.writes = true

@@ -12,12 +12,12 @@ func Report(r *Result, rules judge.Rules, now time.Time) judge.Report {
 	rep := judge.Judge(r.Tally, rules, now)
 	rep.Old, rep.New = r.Old, r.New
 	rep.Notes = append([]string{
-		fmt.Sprintf("%d transactions after %q, in this order: %s", r.Transactions, r.Position, r.Order),
+		fmt.Sprintf("transactions after %q: %d, in this order: %s", r.Position, r.Transactions, r.Order),
 		fmt.Sprintf("%d tables with %d rows were compared in the end", r.Tables, r.Rows),
 	}, rep.Notes...)
 	for i, side := range []string{"old", "new"} {
 		if n := r.Retried[i]; n > 0 {
-			rep.Notes = append(rep.Notes, fmt.Sprintf("%d transactions were ended by the %s version alone, for a conflict, a deadlock or a lock, and run again there", n, side))
+			rep.Notes = append(rep.Notes, fmt.Sprintf("transactions that the %s version alone ended, for a conflict, a deadlock or a lock, and that were run again there: %d", side, n))
 		}
 	}
 	return rep
