@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,11 +30,16 @@ type Result struct {
 // errNotOne means that there is no statement to run by itself.
 var errNotOne = errors.New("this event is no statement that can be run by itself")
 
-// Enter gives the session what the statement had around it. Nothing of it ends a transaction. A character set, schema or setting that the server does not
-// know is a refusal (*wire.ServerError). Settings that reach beyond a session are left out.
+// Enter gives the session what the statement had around it. Nothing of it ends or begins a transaction, or changes what one sees. A character set, schema or setting that the server
+// does not know is a refusal (*wire.ServerError): the session's state is then not known any more, and nothing should be run in it. Settings that reach beyond a session are left out.
 func (p *Session) Enter(ctx context.Context, s tally.Statement) error {
-	want := scene{schema: s.Schema, charset: s.Charset, mode: s.SQLMode, settings: strings.Join(s.Settings, "\x00")}
-	var set []string
+	var settings, set []string
+	for _, stmt := range s.Settings {
+		if harmless(stmt) {
+			settings = append(settings, stmt)
+		}
+	}
+	want := scene{schema: s.Schema, charset: s.Charset, mode: s.SQLMode, settings: strings.Join(settings, "\x00")}
 	if p.fresh || want.settings != p.in.settings || want.mode != p.in.mode || want.charset != p.in.charset {
 		// What an earlier statement's session had set is put back first; then comes what a login brings, then what was set after it.
 		for _, stmt := range p.set {
@@ -43,11 +50,7 @@ func (p *Session) Enter(ctx context.Context, s tally.Statement) error {
 			mode = node.Quote(want.mode)
 		}
 		set = append(set, p.names(want.charset), "SET SESSION sql_mode="+mode)
-		for _, stmt := range s.Settings {
-			if harmless(stmt) {
-				set = append(set, stmt)
-			}
-		}
+		set = append(set, settings...)
 	}
 	if want.schema != "" && (p.fresh || want.schema != p.in.schema) {
 		set = append(set, "USE "+node.Ident(want.schema))
@@ -55,7 +58,7 @@ func (p *Session) Enter(ctx context.Context, s tally.Statement) error {
 	if !s.At.IsZero() {
 		set = append(set, fmt.Sprintf("SET SESSION timestamp=%d.%06d", s.At.Unix(), s.At.Nanosecond()/1000))
 	}
-	p.fresh, p.set = true, append(p.set, s.Settings...) // of an entry that fails half-way nothing is known
+	p.fresh, p.set = true, append(slices.Clone(p.set), settings...) // of an entry that fails half-way nothing is known
 	for _, stmt := range set {
 		if _, err := p.query(ctx, stmt); err != nil {
 			return fmt.Errorf("%s: %w", stmt, err)
@@ -64,15 +67,18 @@ func (p *Session) Enter(ctx context.Context, s tally.Statement) error {
 	if want.schema == "" {
 		want.schema = p.in.schema // there is no way back to none; a statement without one names its tables whole
 	}
-	p.in, p.fresh, p.set = want, false, s.Settings
+	p.in, p.fresh, p.set = want, false, settings
 	return nil
 }
 
-// harmless reports whether a setting stays within its session.
+// transactional are settings that would commit what is open (autocommit), or that can't be changed within a transaction.
+var transactional = regexp.MustCompile(`\b(?:autocommit|tx_isolation|transaction_isolation|tx_read_only|transaction_read_only|completion_type|transaction)\b`)
+
+// harmless reports whether a setting stays within its session, and leaves a snapshot as it is.
 func harmless(stmt string) bool {
 	text := []byte(stmt)
 	_, normal := query.Fingerprint(nil, text, query.Mode{})
-	return session.Classify(text, normal, query.Look(text, query.Mode{})).Kind == session.Set
+	return session.Classify(text, normal, query.Look(text, query.Mode{})).Kind == session.Set && !transactional.Match(normal)
 }
 
 // undo makes statements that take back what SET did.

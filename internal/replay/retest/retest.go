@@ -96,12 +96,15 @@ type Tested struct {
 // errAgain ends a round that can't go on: the next one does.
 var errAgain = errors.New("the round is over")
 
+// errReopen ends a round at once: what its sessions hold is not known any more.
+var errReopen = fmt.Errorf("%w, and its sessions are of no use", errAgain)
+
 // mostRounds bounds rounds in a row in which nothing could be decided.
 const mostRounds = 5
 
 // Run tests all suspects that the status does not know to have been tested.
 func Run(ctx context.Context, cfg Config, suspects []tally.Suspect, status json.RawMessage) (_ []Tested, err error) {
-	r := &run{Config: cfg.filled()}
+	r := &run{Config: cfg.filled(), refused: map[string]string{}}
 	if r.status, err = decode(status); err != nil {
 		return nil, err
 	}
@@ -166,7 +169,8 @@ type run struct {
 
 	old, new *node.Conn // control
 	a, b     *probe.Session
-	loose    []string // tables of either side without a snapshot, by their names alone
+	refused  map[string]string // sessions' settings that a server does not take, and why
+	loose    []string          // tables of either side without a snapshot, by their names alone
 	opened   time.Time
 }
 
@@ -174,11 +178,38 @@ type run struct {
 func (r *run) left(suspects []tally.Suspect) []tally.Suspect {
 	var out []tally.Suspect
 	for _, s := range suspects {
-		if !slices.ContainsFunc(r.status.Done, func(t Tested) bool { return t.Fingerprint == s.Fingerprint && t.Kind == s.Kind && t.ID == s.ID }) {
+		if !slices.ContainsFunc(r.status.Done, func(t Tested) bool { return t.of(s) && s.Count <= 2*t.Count }) { // of one that has outgrown its test since, nothing is known
 			out = append(out, s)
 		}
 	}
 	return out
+}
+
+// of reports whether it is about that suspect.
+func (t Tested) of(s tally.Suspect) bool {
+	return t.Fingerprint == s.Fingerprint && t.Kind == s.Kind && t.ID == s.ID
+}
+
+// Decided reports whether frozen data has said something: the suspect ran on both sides, and was confirmed, or cleared.
+func (t Tested) Decided() bool {
+	switch t.Cause {
+	case compare.Real:
+		return t.Confirmed
+	case compare.Moved:
+		return !t.Confirmed
+	case compare.Volatile:
+		return !t.Confirmed && t.Old != nil && t.New != nil
+	}
+	return false
+}
+
+// Tell gives what was decided to the tally that the suspects are from. The others stay suspects.
+func Tell(t *tally.Tally, done []Tested) {
+	for _, d := range done {
+		if d.Decided() {
+			t.AddRetest(d.Retest)
+		}
+	}
 }
 
 // unfit says why a statement is not run here; "" if it is.
@@ -211,6 +242,9 @@ func (r *run) round(ctx context.Context, left []tally.Suspect) error {
 			return errAgain
 		}
 		t, err := r.test(ctx, s, at.Position)
+		if errors.Is(err, errReopen) {
+			return err
+		}
 		if errors.Is(err, errAgain) && ctx.Err() == nil { // a definition changed: the next round sees it
 			again = err
 			continue
@@ -219,7 +253,7 @@ func (r *run) round(ctx context.Context, left []tally.Suspect) error {
 			return err
 		}
 		at.Tested++
-		r.status.Done = append(r.status.Done, t)
+		r.status.Done = append(slices.DeleteFunc(r.status.Done, func(o Tested) bool { return o.of(s) }), t)
 		if err := r.tell(ctx, "testing at "+at.Position); err != nil {
 			return err
 		}

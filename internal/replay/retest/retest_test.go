@@ -137,7 +137,10 @@ func underLoad(t *testing.T, w *world) {
 	var suspects []tally.Suspect
 	for range 3 {
 		for _, q := range deterministic {
-			suspects = append(suspects, suspect(len(suspects), q))
+			s := suspect(len(suspects), q)
+			// Of sessions that would commit: the snapshot stays.
+			s.Statement.Settings = [][]string{{"SET autocommit=0"}, {"SET @@tx_isolation='READ-COMMITTED', time_zone='+01:00'"}, {"SET time_zone='+01:00'"}}[len(suspects)%3]
+			suspects = append(suspects, s)
 		}
 	}
 	from := len(suspects)
@@ -192,17 +195,29 @@ func undecided(t *testing.T, w *world) {
 		"SELECT 1; DELETE FROM orders":                  compare.Unknown,
 		"SELECT SLEEP(0.1)":                             compare.Unknown,
 		"SELECT v FROM orders FOR UPDATE":               compare.Unknown,
-		"SELECT COUNT(*) FROM no_such_table":            compare.Moved, // the same error on both
+		"SELECT COUNT(*) FROM no_such_table":            compare.Unknown, // the same error on both: nothing was compared
 		"SELECT v FROM orders WHERE id = 1 + 0 LIMIT 1": compare.Moved,
 	}
 	var suspects []tally.Suspect
 	for q := range want {
 		suspects = append(suspects, suspect(len(suspects), q))
 	}
+	refused := suspect(len(suspects), "SELECT 1 + 1")
+	refused.Statement.Settings = []string{"SET group_concat_max_len='x'"}
+	suspects = append([]tally.Suspect{refused}, suspects...)
+	want["SELECT 1 + 1"] = compare.Unknown
 	done, err := retest.Run(t.Context(), w.cfg, suspects, nil)
 	stop()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if len(done) != len(suspects) {
+		t.Errorf("%d of %d", len(done), len(suspects))
+	}
+	for _, d := range done {
+		if decided := d.Cause == compare.Moved; d.Decided() != decided {
+			t.Errorf("%+v: decided %v", d, d.Decided())
+		}
 	}
 	for i, d := range done {
 		if text := string(suspects[i].Statement.Text); d.Confirmed || d.Cause != want[text] {

@@ -17,7 +17,7 @@ import (
 
 // test runs one suspect in both snapshots.
 func (r *run) test(ctx context.Context, s tally.Suspect, position string) (Tested, error) {
-	t := Tested{Retest: tally.Retest{Fingerprint: s.Fingerprint, Kind: s.Kind, ID: s.ID}, Position: position}
+	t := Tested{Retest: tally.Retest{Fingerprint: s.Fingerprint, Kind: s.Kind, ID: s.ID, Count: s.Count}, Position: position}
 	if t.Cause, t.Why = unfit(s); t.Why != "" {
 		return t, nil
 	}
@@ -25,11 +25,21 @@ func (r *run) test(ctx context.Context, s tally.Suspect, position string) (Teste
 		t.Cause, t.Why = compare.Unknown, fmt.Sprintf("table %s has no snapshot: it is not InnoDB", name)
 		return t, nil
 	}
+	scene := scene(s.Statement)
+	if why := r.refused[scene]; why != "" {
+		t.Cause, t.Why = compare.Unknown, why
+		return t, nil
+	}
 	var old, new probe.Result
 	g, within := errgroup.WithContext(ctx)
 	g.Go(func() (err error) { old, err = r.once(within, r.a, s.Statement); return err })
 	g.Go(func() (err error) { new, err = r.once(within, r.b, s.Statement); return err })
 	if err := g.Wait(); err != nil {
+		var refused *wire.ServerError
+		if errors.As(err, &refused) { // nothing was compared, and what the sessions hold now is not known
+			r.refused[scene] = fmt.Sprintf("what its session had set is refused: %v", err)
+			return t, fmt.Errorf("%w: %w", errReopen, err)
+		}
 		return t, err
 	}
 	// The frozen data is what was captured, and the old side is asked as the old version's replica.
@@ -58,16 +68,7 @@ func (r *run) test(ctx context.Context, s tally.Suspect, position string) (Teste
 		}
 	}
 	t.Old, t.New = &old.Answer, &new.Answer
-	switch {
-	case outcome.Same:
-		t.Cause = compare.Moved // it differed when it was replayed, and on frozen data it does not
-	case outcome.Cause == compare.Real:
-		t.Confirmed, t.Cause, t.Why = true, compare.Real, string(outcome.Kind)
-	case outcome.Cause == compare.Suspect, outcome.Cause == compare.Moved:
-		t.Cause, t.Why = compare.Volatile, string(outcome.Kind) // the data stands still: what gave another answer did so by itself
-	default:
-		t.Cause, t.Why = outcome.Cause, string(outcome.Kind)
-	}
+	t.Cause, t.Confirmed, t.Why = settle(s.Kind, outcome, old.Answer, new.Answer)
 	if !outcome.Same && !old.Cut && !new.Cut {
 		t.Differs = compare.Results(old.Data, new.Data)
 		t.OldRows, t.NewRows = first(old.Data, r.Rows), first(new.Data, r.Rows)
@@ -75,16 +76,46 @@ func (r *run) test(ctx context.Context, s tally.Suspect, position string) (Teste
 	return t, nil
 }
 
+// slower is how many times as long a statement has to take on frozen data that had been ended, before that is the version's doing.
+const slower = 10
+
+// settle says what the answers on frozen data mean for a suspect.
+func settle(k compare.Kind, o compare.Outcome, old, new compare.Answer) (cause compare.Cause, confirmed bool, why string) {
+	fine := old.Errno == 0 && new.Errno == 0 && !old.Unfinished && !new.Unfinished
+	switch {
+	case o.Same && fine && k == compare.Timeout && new.Took > slower*old.Took:
+		return compare.Real, true, fmt.Sprintf("it takes %v, and %v on the old version", new.Took, old.Took)
+	case o.Same && fine, o.Same && (k == compare.ErrorGone || k == compare.ErrorOther) && !passing(old.Errno):
+		return compare.Moved, false, "" // it differed when it was replayed, and on frozen data it does not
+	case o.Same: // neither has answered
+		return compare.Unknown, false, fmt.Sprintf("both versions end with error %d: %s", new.Errno, new.Message)
+	case o.Cause == compare.Real:
+		return compare.Real, true, string(o.Kind)
+	case o.Cause == compare.Suspect, o.Cause == compare.Moved:
+		return compare.Volatile, false, string(o.Kind) // the data stands still: what gave another answer did so by itself
+	}
+	return o.Cause, false, string(o.Kind)
+}
+
+// passing reports whether an error says nothing of the statement: limits of time, locks, rights, read-only.
+func passing(errno uint16) bool {
+	switch errno {
+	case 1317, 1969, 3024, 1205, 1213, 1044, 1045, 1142, 1143, 1227, 1370, 1290, 1792:
+		return true
+	}
+	return false
+}
+
+// scene is what the statement's session had around it, as one text.
+func scene(s tally.Statement) string {
+	return fmt.Sprintf("%s\x00%d\x00%s\x00%q", s.Schema, s.Charset, s.SQLMode, s.Settings)
+}
+
 // once runs the statement in a session's snapshot.
 func (r *run) once(ctx context.Context, p *probe.Session, s tally.Statement) (probe.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.Statement+30*time.Second) // the server's own limit comes first
 	defer cancel()
-	err := p.Enter(ctx, s)
-	var e *wire.ServerError
-	if errors.As(err, &e) { // what the session had set is refused: so would it be to the client
-		return probe.Result{Answer: compare.Answer{Errno: e.Code, SQLState: e.State, Message: e.Message}}, nil
-	}
-	if err != nil {
+	if err := p.Enter(ctx, s); err != nil {
 		return probe.Result{}, err
 	}
 	res, err := p.Run(ctx, s)
