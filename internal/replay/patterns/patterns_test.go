@@ -19,17 +19,16 @@ import (
 
 // said is one statement of a connection: when it is sent, how long the answer takes from its first byte on, and what it is in.
 type said struct {
-	conn     uint64
-	after    time.Duration // since the answer before
-	text     string
-	reads    time.Duration
-	txn      uint64
-	in       bool // a transaction is open afterwards
-	rows     uint64
-	cmd      wire.Command
-	payload  []byte
-	number   uint32
-	settings []string
+	conn    uint64
+	after   time.Duration // since the answer before
+	text    string
+	reads   time.Duration
+	txn     uint64
+	in      bool // a transaction is open afterwards
+	rows    uint64
+	cmd     wire.Command
+	payload []byte
+	number  uint32
 }
 
 func blocks(all []said) func(context.Context) iter.Seq2[capture.Block, error] {

@@ -29,7 +29,11 @@ type Kind struct {
 	Traits      query.Traits      `json:"-"`
 }
 
-// Collect finds the kinds of statements of a capture that can be explained, the most frequent first, at most so many.
+// mostText is of a statement that is kept, in bytes.
+const mostText = 64 << 10
+
+// Collect finds the kinds of statements of a capture that can be explained, the most frequent first, at most so many. It looks at four times as many at the most; a kind whose first statement
+// is longer than 64 KiB is left out.
 func Collect(ctx context.Context, blocks func(context.Context) iter.Seq2[capture.Block, error], most int) ([]Kind, error) {
 	var all conns.All
 	found := map[tally.Fingerprint]*Kind{}
@@ -62,9 +66,14 @@ func Collect(ctx context.Context, blocks func(context.Context) iter.Seq2[capture
 			if unfit[f] {
 				continue
 			}
+			if len(found) >= 4*most || len(s.Text)+len(s.Params) > mostText {
+				continue
+			}
 			write, err := Fit(s)
 			if err != nil {
-				unfit[f] = true
+				if len(unfit) < 4*most {
+					unfit[f] = true
+				}
 				continue
 			}
 			found[f] = &Kind{Fingerprint: f, Text: string(buf), Count: 1, Write: write, Example: s, Traits: query.Look(s.Text, c.Mode)}

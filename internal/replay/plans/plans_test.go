@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
+	"github.com/windlass-db/windlass/internal/query"
+	"github.com/windlass-db/windlass/internal/replay/compare"
 	"github.com/windlass-db/windlass/internal/replay/plans"
 	"github.com/windlass-db/windlass/internal/replay/probe"
 	"github.com/windlass-db/windlass/internal/replay/session"
@@ -116,8 +118,35 @@ func TestExplain(t *testing.T) {
 	if plan, err := plans.Explain(t.Context(), p, prepared); err != nil || len(plan.Steps) != 1 || plan.Steps[0].Access != "ref" {
 		t.Errorf("%+v, %v", plan, err)
 	}
+	fill(t, p)
 	var n int
 	if err := s.Admin.QueryRow("SELECT COUNT(*) FROM app.t").Scan(&n); err != nil || n != 1000 {
 		t.Errorf("%d rows are left, %v", n, err)
+	}
+}
+
+// fill gives a tally the plans of what it has kept, and of the writes that were collected beside it. Both sides are one server here, whose answers are equal.
+func fill(t *testing.T, p *probe.Session) {
+	var counted tally.Tally
+	for i, q := range []string{"SELECT * FROM t WHERE a = 3", "DELETE FROM t WHERE a = 4", "DROP TABLE t"} {
+		f, normal := query.Fingerprint(nil, []byte(q), query.Mode{})
+		counted.AddCaptured(tally.Fingerprint(f), tally.Seen{Text: normal, Traits: query.Look([]byte(q), query.Mode{})})
+		if i == 0 {
+			a := compare.Answer{Rows: 1}
+			counted.AddReplayed(tally.Replayed{Fingerprint: tally.Fingerprint(f), Outcome: compare.Outcome{Same: true}, New: &a, Statement: func() tally.Statement { return text(q) }})
+		} else {
+			counted.AddSkipped(tally.Fingerprint(f), tally.SkipWrite)
+		}
+	}
+	f, normal := query.Fingerprint(nil, []byte("DELETE FROM t WHERE a = 4"), query.Mode{})
+	beside := []plans.Kind{{Fingerprint: tally.Fingerprint(f), Text: string(normal), Write: true, Example: text("DELETE FROM t WHERE a = 4")}}
+	asked, refused, err := plans.Fill(t.Context(), p, p, &counted, beside, 10)
+	if err != nil || asked != 2 || refused != 0 {
+		t.Errorf("%d asked, %d refused, %v", asked, refused, err)
+	}
+	for _, q := range counted.Queries {
+		if has := q.Explained != nil && strings.Contains(q.Explained.New, "key=a"); has != (q.Text != "drop table t") {
+			t.Errorf("%s: %+v", q.Text, q.Explained)
+		}
 	}
 }

@@ -169,7 +169,6 @@ func withoutAutocommit(settings []string) []string {
 }
 
 var (
-	points   = regexp.MustCompile(`^(?:savepoint|release savepoint|rollback (?:work )?to) `)
 	accounts = regexp.MustCompile(`^(?:grant|revoke|(?:create|alter|drop|rename|set) (?:or replace )?(?:user|role|password|default role)|flush|optimize|repair|analyze|check|install|uninstall|(?:create|drop|alter) server)\b`)
 	dml      = regexp.MustCompile(`^(?:with .*)?(?:insert|update|delete|replace)\b`)
 )

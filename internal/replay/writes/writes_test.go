@@ -355,10 +355,7 @@ func TestOrder(t *testing.T) {
 	r.do(4, 2, "UPDATE acc SET v = 7 WHERE id = 1", 0)
 	r.end(x, 0) // had it come second, it would have waited
 	r.do(4, 2, "COMMIT", 0)
-	var got []string
-	for _, s := range writes.Arranged(t.Context(), r.blocks, position) {
-		got = append(got, s)
-	}
+	got := writes.Arranged(t.Context(), r.blocks, position)
 	want := "UPDATE acc SET v = 2 WHERE id = 1; UPDATE acc SET v = 1 WHERE id = 1; UPDATE acc SET v = 3 WHERE id = 1" +
 		"; BEGIN; UPDATE acc SET v = 4 WHERE id = 1; COMMIT; UPDATE acc SET v = 5 WHERE id = 1" +
 		"; BEGIN; UPDATE acc SET v = 6 WHERE id = 1; UPDATE acc SET v = 7 WHERE id = 1; COMMIT"
