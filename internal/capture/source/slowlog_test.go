@@ -244,6 +244,7 @@ func TestTornEntries(t *testing.T) {
 		damaged   int
 	}{
 		{"cut in a text, and gone on with", aHead + "SELECT 'abc\n" + aHead + "SELECT 2;\n" + aHead + "SELECT 'x';\n", []string{"SELECT 2", "SELECT 'x'"}, 1},
+		{"cut in a text, which a comment of the next one would end", aHead + "SELECT 'abc\n" + aHead + "SELECT 2 -- it's;\n" + aHead + "SELECT 3;\n", []string{"SELECT 2 -- it's", "SELECT 3"}, 1},
 		{"cut outside of a text", aHead + "SELECT a FROM\n" + aHead + "SELECT 2;\n", []string{"SELECT 2"}, 1},
 		{"cut in its head", "# User@Host: app[app] @ localhost []\n# Thread_id: 7  Sch\n" + aHead + "SELECT 2;\n", []string{"SELECT 2"}, 1},
 		{"zeros of a file that was truncated while it was written", "\x00\x00\x00\x00" + aHead + "SELECT 2;\n", []string{"SELECT 2"}, 1},
@@ -303,6 +304,27 @@ func TestMomentsWithinASecond(t *testing.T) {
 		if n > 1 && n < 15 && e.At.Unix() != s {
 			t.Errorf("%s begins at %v", e.Payload, e.At)
 		}
+	}
+}
+
+// What one connection does is never at the same time, however the moments are spread.
+func TestAConnectionDoesOneThingAtATime(t *testing.T) {
+	long := strings.Replace(aHead, "0.000100", "0.900000", 1)
+	events, _, _ := all(t, SlowLog, []byte(long+"SELECT 1;\n"+aHead+"SELECT 2;\n"+aHead+"SELECT 3;\n"))
+	open := 0
+	for _, e := range events {
+		switch e.Kind {
+		case capture.Start:
+			open++
+		case capture.End:
+			open--
+		}
+		if open > 1 {
+			t.Errorf("event %d at %v begins before the one before has ended", e.Seq, e.At)
+		}
+	}
+	if got := strings.Join(texts(events), " "); got != "SELECT 1 SELECT 2 SELECT 3" {
+		t.Error(got)
 	}
 }
 

@@ -225,7 +225,9 @@ func TestAnUploadThatHangs(t *testing.T) {
 		panic(http.ErrAbortHandler)
 	})
 	var failed error
-	err := Ship(context.Background(), ShipConfig{Spool: dir, To: b, Once: true, Progress: func(p Progress) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	err := Ship(ctx, ShipConfig{Spool: dir, To: b, Once: true, Progress: func(p Progress) {
 		if p.Err != nil {
 			failed = p.Err
 		}
@@ -239,20 +241,20 @@ func TestAnUploadThatHangs(t *testing.T) {
 // A file that can't be read holds no other up.
 func TestAFileThatCanNotBeReadHoldsNoOtherUp(t *testing.T) {
 	b, dir := open1(t, t.TempDir()), t.TempDir()
-	files := some("a", 1, 8)
-	spool(t, dir, files[5:]...)
-	for _, f := range files[:5] { // a link to nowhere that leads back to itself
+	files := some("a", 1, 15)
+	spool(t, dir, files[12:]...)
+	for _, f := range files[:12] { // a link to nowhere that leads back to itself
 		path := filepath.Join(dir, f.Spool())
 		if err := os.Symlink(path, path); err != nil {
 			t.Fatal(err)
 		}
 	}
 	b.pauses = func(int) time.Duration { return time.Millisecond }
-	err := Ship(context.Background(), ShipConfig{Spool: dir, To: b, Once: true, GiveUp: 50 * time.Millisecond})
-	if !errors.Is(err, ErrGaveUp) || !strings.Contains(err.Error(), "5 files") {
+	err := Ship(context.Background(), ShipConfig{Spool: dir, To: b, Once: true, GiveUp: 50 * time.Millisecond, Uploads: 1})
+	if !errors.Is(err, ErrGaveUp) || !strings.Contains(err.Error(), "12 files") {
 		t.Error(err)
 	}
-	holds(t, b, files[5:])
+	holds(t, b, files[12:])
 }
 
 // trap: a gateway that was killed leaves a file that nobody ends. One that is held, or has just begun, is let alone.
