@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"regexp"
+	"slices"
 	"sync"
 	"time"
 
@@ -57,7 +59,7 @@ func (c *checkers) ask(j *job) {
 
 // sample takes a statement for timing, or does not.
 func (c *checkers) sample(j *job) bool {
-	if !c.r.Pairs || !j.alone() || j.late > lateForIt || j.answer.Errno != 0 || j.class.Traits.Any(notComparable) || j.req.Prepared != nil && len(j.req.Params) == 0 {
+	if !c.r.Pairs || !j.reads() || j.late > lateForIt || j.answer.Errno != 0 || j.class.Traits.Any(notComparable) || j.req.Prepared != nil && len(j.req.Params) == 0 {
 		return false
 	}
 	c.mu.Lock()
@@ -184,6 +186,8 @@ func (k *checker) ask(ctx context.Context, on **probe.Session, j *job, whole boo
 	if j.req.Clock.IsZero() {
 		st.At = time.Time{}
 	}
+	// Each statement is one by itself here: nothing of its session may open a transaction that stays, least of all on a server of production's.
+	st.Settings = slices.DeleteFunc(slices.Clone(st.Settings), transactional.MatchString)
 	if err := (*on).Enter(within, st); err != nil {
 		k.forget(on)
 		return nil, err
@@ -198,6 +202,9 @@ func (k *checker) ask(ctx context.Context, on **probe.Session, j *job, whole boo
 	}
 	return &res.Answer, nil
 }
+
+// transactional are settings of transactions.
+var transactional = regexp.MustCompile(`(?i)autocommit|completion_type|isolation|\btransaction\b`)
 
 func (k *checker) forget(on **probe.Session) {
 	(*on).Close()

@@ -75,10 +75,11 @@ func (c *checkpointFile) Close() error {
 	return err
 }
 
-// Merge adds up what several replays have written down, such as the shares of one capture. The order does not matter.
+// Merge adds up what the workers of one capture have written down, each its share. The order does not matter; none may be missing, nor be there twice.
 func Merge(checkpoints ...[]byte) (*tally.Tally, error) {
 	t := &tally.Tally{}
-	seen := map[string]bool{}
+	shares := map[string]map[int]bool{}
+	of := map[string]int{}
 	for _, b := range checkpoints {
 		var f file
 		if err := json.Unmarshal(b, &f); err != nil {
@@ -87,11 +88,27 @@ func Merge(checkpoints ...[]byte) (*tally.Tally, error) {
 		if f.Format != format {
 			return nil, fmt.Errorf("%w: it has format %d", ErrIdentity, f.Format)
 		}
-		if seen[f.Identity] {
-			return nil, fmt.Errorf("two are of the same replay and share, and would count twice: %s", f.Identity)
+		if shares[f.Identity] == nil {
+			shares[f.Identity], of[f.Identity] = map[int]bool{}, max(f.Share.N, 1)
 		}
-		seen[f.Identity] = true
+		if of[f.Identity] != max(f.Share.N, 1) {
+			return nil, fmt.Errorf("%w: of %q there are shares of %d and of %d", ErrShares, f.Identity, of[f.Identity], max(f.Share.N, 1))
+		}
+		if shares[f.Identity][f.Share.I] {
+			return nil, fmt.Errorf("%w: share %d of %q is there twice, and would count twice", ErrShares, f.Share.I+1, f.Identity)
+		}
+		shares[f.Identity][f.Share.I] = true
 		t.Merge(&f.Tally)
+	}
+	for identity, n := range of {
+		for i := range n {
+			if !shares[identity][i] {
+				return nil, fmt.Errorf("%w: share %d of %d of %q is missing", ErrShares, i+1, n, identity)
+			}
+		}
 	}
 	return t, nil
 }
+
+// ErrShares says that what is to be added up is not the whole of something.
+var ErrShares = errors.New("these are not all the shares of one replay, each once")

@@ -59,14 +59,16 @@ type job struct {
 // overhead is what a job that waits takes beside its text.
 const overhead = 1200
 
-// known says that the capture's half is there, or never will be: a is nil then.
+// known says that the capture's half is there.
 func (j *job) known(r *replay, a *compare.Answer) {
 	j.captured = a
-	took := int64(1)
-	if a != nil {
-		took += int64(a.Took)
-	}
-	j.took.Store(took)
+	j.took.Store(int64(a.Took) + 1)
+	j.arrive(r)
+}
+
+// unanswered says that the capture's half is not there, and that production was at it for so long at the least.
+func (j *job) unanswered(r *replay, since time.Duration) {
+	j.took.Store(int64(min(max(since, 0), longestOpen)/slower) + 1)
 	j.arrive(r)
 }
 
@@ -96,14 +98,19 @@ func (j *job) statement() tally.Statement {
 	return s
 }
 
+// reads reports whether it is a read that means something outside of its session.
+func (j *job) reads() bool {
+	return j.class.Kind == session.Read && !j.class.FoundRows && !j.class.Variables
+}
+
 // alone reports whether it gives outside of its session what it gives in it.
 func (j *job) alone() bool {
-	return j.txn == 0 && j.class.Kind == session.Read && !j.class.FoundRows && !j.class.Variables
+	return j.txn == 0 && j.reads()
 }
 
 func (j *job) round() compare.Round {
 	r := compare.Round{Traits: j.class.Traits, Captured: j.captured, New: j.answer, NoRepeat: !j.alone()}
-	r.NoOld = !j.alone() && (j.class.Kind != session.Read || j.class.FoundRows || j.class.Variables)
+	r.NoOld = !j.reads()
 	return r
 }
 

@@ -68,6 +68,7 @@ type progress struct {
 type ledger struct {
 	to       Checkpoint
 	identity string
+	share    Share
 
 	mu    sync.Mutex
 	total tally.Tally
@@ -82,6 +83,7 @@ type ledger struct {
 type file struct {
 	Format   int         `json:"format"`
 	Identity string      `json:"identity"`
+	Share    Share       `json:"share,omitzero"`
 	Runs     []runState  `json:"runs"`
 	Tally    tally.Tally `json:"tally"`
 }
@@ -94,8 +96,8 @@ type runState struct {
 	progress
 }
 
-func newLedger(to Checkpoint, identity string) *ledger {
-	return &ledger{to: to, identity: identity, runs: map[runOf]*progress{}, parts: map[*part]bool{}, wake: make(chan struct{}, 1)}
+func newLedger(to Checkpoint, identity string, share Share) *ledger {
+	return &ledger{to: to, identity: identity, share: share, runs: map[runOf]*progress{}, parts: map[*part]bool{}, wake: make(chan struct{}, 1)}
 }
 
 func (l *ledger) load(ctx context.Context) error {
@@ -113,8 +115,8 @@ func (l *ledger) load(ctx context.Context) error {
 	if err := json.Unmarshal(b, &f); err != nil {
 		return fmt.Errorf("read the checkpoint: %w", err)
 	}
-	if f.Format != format || f.Identity != l.identity {
-		return fmt.Errorf("%w: %q, not %q", ErrIdentity, f.Identity, l.identity)
+	if f.Format != format || f.Identity != l.identity || f.Share != l.share {
+		return fmt.Errorf("%w: %q (share %v), not %q (share %v)", ErrIdentity, f.Identity, f.Share, l.identity, l.share)
 	}
 	l.total = f.Tally
 	for _, r := range f.Runs {
@@ -246,7 +248,7 @@ func (l *ledger) write(ctx context.Context) error {
 		return nil
 	}
 	l.dirty = false
-	f := file{Format: format, Identity: l.identity}
+	f := file{Format: format, Identity: l.identity, Share: l.share}
 	for key, p := range l.runs {
 		f.Runs = append(f.Runs, runState{key, *p})
 	}

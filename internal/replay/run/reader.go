@@ -13,6 +13,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"github.com/windlass-db/windlass/internal/capture"
+	"github.com/windlass-db/windlass/internal/capture/source"
 	"github.com/windlass-db/windlass/internal/capture/store"
 	"github.com/windlass-db/windlass/internal/replay/compare"
 	"github.com/windlass-db/windlass/internal/replay/pace"
@@ -40,6 +41,7 @@ type stream struct {
 	in      io.ReadCloser
 	read    *capture.Reader
 	part    *part // being read; nil: none
+	told    *part // whose source's lacks are noted
 	done    bool  // it was done before
 	block   capture.Block
 	at      int // in the block's events
@@ -193,6 +195,7 @@ func (rd *reader) next(ctx context.Context, s *stream) error {
 		}
 		s.block, s.at = b, 0
 		s.lacks = lacks(b.Meta.Source)
+		rd.told(s, b.Meta.Source)
 		rd.missing(s, b)
 		if len(b.Events) > 0 {
 			if !slices.Contains(rd.active, s) {
@@ -242,6 +245,9 @@ func (rd *reader) closeSegment(s *stream) {
 	s.read.Close()
 	s.in.Close()
 	s.read, s.in = nil, nil
+	if n := len(s.block.Events); n > 0 {
+		rd.giveUp(s, s.block.Events[n-1].At)
+	}
 	p := s.part
 	p.edge = edge{Seq: s.edge.Seq, Dropped: maps.Clone(s.edge.Dropped)}
 	p.mu.Lock()
@@ -251,6 +257,19 @@ func (rd *reader) closeSegment(s *stream) {
 	}
 	p.mu.Unlock()
 	p.done(rd.r.ledger)
+}
+
+// told notes what a source that is no gateway does not record, once for each file.
+func (rd *reader) told(s *stream, from string) {
+	if from == "" || s.told == s.part || s.done {
+		return
+	}
+	s.told = s.part
+	s.part.mu.Lock()
+	defer s.part.mu.Unlock()
+	for _, what := range source.Lacks(from).Strings() {
+		s.part.tally.AddNote(from+" does not record: "+what, 1)
+	}
 }
 
 // missing counts what was dropped or lost between the block before and this one.
@@ -338,7 +357,24 @@ func (rd *reader) unanswered(s *stream, c *client) {
 	if j := c.open; j != nil {
 		delete(s.open, j.seq)
 		c.open = nil
-		j.known(rd.r, nil)
+		j.unanswered(rd.r, 0)
+	}
+}
+
+// longestOpen is for how long a statement's answer is looked for in the capture. A segment counts when all its statements have ended, and one that takes hours would keep it, and all behind it,
+// from being done.
+const longestOpen = 10 * time.Minute
+
+// giveUp ends the search for answers that have not come by then.
+func (rd *reader) giveUp(s *stream, now time.Time) {
+	for seq, j := range s.open {
+		if since := now.Sub(j.at); since > longestOpen {
+			delete(s.open, seq)
+			j.part.mu.Lock()
+			j.part.tally.AddNote("statement that took more than ten minutes", 1)
+			j.part.mu.Unlock()
+			j.unanswered(rd.r, since)
+		}
 	}
 }
 
@@ -346,7 +382,7 @@ func (rd *reader) unanswered(s *stream, c *client) {
 func (rd *reader) end() {
 	for _, s := range rd.streams {
 		for _, j := range s.open {
-			j.known(rd.r, nil)
+			j.unanswered(rd.r, 0)
 		}
 		clear(s.open)
 		for _, c := range s.clients {

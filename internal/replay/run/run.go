@@ -108,7 +108,8 @@ type replay struct {
 	target   *health
 	check    *checkers // nil without a reference
 	budget   *semaphore.Weighted
-	open     atomic.Int64 // connections on the target
+	catching *semaphore.Weighted // statements that are overdue
+	open     atomic.Int64        // connections on the target
 	waiting  atomic.Int64
 	seen     counters
 	workers  sync.WaitGroup
@@ -141,6 +142,9 @@ func Run(ctx context.Context, cfg Config) (*tally.Tally, error) {
 	}
 	err = r.run(ctx)
 	t := r.ledger.result(time.Now())
+	if h, ok := cfg.Source.(interface{ Holes() int64 }); ok {
+		t.AddNote("file of the capture that is missing", h.Holes())
+	}
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
@@ -173,7 +177,7 @@ func prepare(cfg Config) (*replay, error) {
 	if cfg.Share.N > 0 && (cfg.Share.I < 0 || cfg.Share.I >= cfg.Share.N) {
 		return nil, fmt.Errorf("there is no share %d of %d", cfg.Share.I, cfg.Share.N)
 	}
-	r := &replay{Config: cfg, budget: semaphore.NewWeighted(cfg.Memory), ledger: newLedger(cfg.Checkpoint, cfg.Identity)}
+	r := &replay{Config: cfg, budget: semaphore.NewWeighted(cfg.Memory), catching: semaphore.NewWeighted(mostCatchingUp), ledger: newLedger(cfg.Checkpoint, cfg.Identity, cfg.Share)}
 	r.target = newHealth(cfg.Target, cfg.Log)
 	r.target.least = cfg.lag
 	if cfg.Reference != nil {
@@ -221,8 +225,12 @@ func (r *replay) run(ctx context.Context) error {
 	if r.check != nil {
 		r.check.finish()
 	}
-	if err == nil {
-		err = r.ledger.finish(bctx)
+	if err == nil || ctx.Err() != nil { // what is done is done, whoever ended us
+		last, stop := context.WithTimeout(context.WithoutCancel(ctx), lastWrite)
+		if werr := r.ledger.finish(last); err == nil {
+			err = werr
+		}
+		stop()
 	}
 	cancel()
 	if werr := background.Wait(); err == nil && werr != nil && !errors.Is(werr, context.Canceled) {
@@ -230,6 +238,9 @@ func (r *replay) run(ctx context.Context) error {
 	}
 	return err
 }
+
+// lastWrite is how long the last write of the checkpoint may take.
+const lastWrite = 10 * time.Second
 
 // feed reads the source and hands the statements over, on a thread of its own where there is a pace.
 func (r *replay) feed(ctx context.Context) error {
@@ -243,7 +254,13 @@ func (r *replay) feed(ctx context.Context) error {
 	}
 	due := make(chan errand, 4096)
 	r.dispatch = func(ctx context.Context, w *worker, j *job) error {
-		if !r.budget.TryAcquire(j.size) { // what waits for a server that is too slow: this one would be too late anyway
+		switch {
+		case r.budget.TryAcquire(j.size):
+		case time.Since(j.due) > overdue: // after a pause: what is late already may wait
+			if err := r.budget.Acquire(ctx, j.size); err != nil {
+				return w.refuse(j, err)
+			}
+		default: // what waits for a server that is too slow: this one would be too late anyway
 			j.drop(r, tally.SkipQueueFull)
 			return nil
 		}
@@ -252,8 +269,7 @@ func (r *replay) feed(ctx context.Context) error {
 			return nil
 		case <-ctx.Done():
 			r.budget.Release(j.size)
-			j.drop(r, tally.SkipInterrupted)
-			return ctx.Err()
+			return w.refuse(j, ctx.Err())
 		}
 	}
 	var paced sync.WaitGroup
@@ -264,6 +280,12 @@ func (r *replay) feed(ctx context.Context) error {
 	rd.end()
 	return err
 }
+
+// overdue is how late something is that is due since a pause, as of the replay itself, and not because of the server.
+const overdue = 2 * time.Second
+
+// mostCatchingUp is how many statements run at a time that are overdue: after a pause they are many, and production never sent them at once.
+const mostCatchingUp = 16
 
 // errand is a statement on its way to its connection.
 type errand struct {
@@ -284,8 +306,7 @@ func pacer(ctx context.Context, due <-chan errand) {
 // atOnce hands a statement over as soon as there is room for it.
 func (r *replay) atOnce(ctx context.Context, w *worker, j *job) error {
 	if err := r.budget.Acquire(ctx, j.size); err != nil {
-		j.drop(r, tally.SkipInterrupted)
-		return err
+		return w.refuse(j, err)
 	}
 	w.push(j)
 	return nil

@@ -92,7 +92,7 @@ func TestReplay(t *testing.T) {
 	w := newWorld(t)
 	for name, test := range map[string]func(*testing.T, *world){
 		"equal": equal, "different": different, "guard": guard, "transactions": transactions, "sessions": sessions, "shares": shares, "away": away, "away, flat out": awayFlatOut,
-		"too long": tooLong, "long beside a burst": longBesideBurst, "damaged": damaged, "killed": killed, "behind": behind, "lag": lag, "two gateways": twoGateways,
+		"too long": tooLong, "long beside a burst": longBesideBurst, "damaged": damaged, "killed": killed, "ends": ends, "after a pause": pause, "open for hours": openForHours, "behind": behind, "lag": lag, "two gateways": twoGateways,
 		"interrupted": stopped, "a capture that grows": growing, "times": times,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, w) })
@@ -315,7 +315,7 @@ func shares(t *testing.T, w *world) {
 	for i := range 2 {
 		file := File(filepath.Join(t.TempDir(), "state"))
 		part := w.replay(t, r, func(c *Config) {
-			c.Share, c.Checkpoint, c.Identity = Share{i, 2}, file, fmt.Sprint(i)
+			c.Share, c.Checkpoint, c.Identity = Share{i, 2}, file, "x"
 		})
 		if part.Captured == 0 || part.Captured == whole.Captured {
 			t.Errorf("share %d has %d of %d", i, part.Captured, whole.Captured)
@@ -340,6 +340,9 @@ func shares(t *testing.T, w *world) {
 	}
 	if _, err := Merge(parts[0], parts[0]); err == nil {
 		t.Error("one share was counted twice")
+	}
+	if _, err := Merge(parts[0]); err == nil {
+		t.Error("one share of two passes for all")
 	}
 }
 

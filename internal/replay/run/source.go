@@ -34,12 +34,24 @@ func Bucket(b *store.Bucket, r Range) Source {
 // whole gives what is there, once.
 type whole struct {
 	*store.Bucket
-	in store.Range
+	in    store.Range
+	holes int64
 }
 
 func (w *whole) Next(ctx context.Context) ([]store.Segment, bool, error) {
 	segments, err := w.Segments(ctx, w.in)
+	w.holes = files(store.Holes(segments))
 	return segments, err == nil, err
+}
+
+// Holes is how many files are missing between those that are there.
+func (w *whole) Holes() int64 { return w.holes }
+
+func files(holes []store.Hole) (n int64) {
+	for _, h := range holes {
+		n += int64(h.Last - h.First + 1)
+	}
+	return n
 }
 
 // following gives what arrives.
@@ -57,3 +69,6 @@ func (f *following) Next(ctx context.Context) ([]store.Segment, bool, error) {
 	segments, err := f.feed.Next(ctx)
 	return segments, over && err == nil && len(segments) == 0, err
 }
+
+// Holes is how many files are missing between those that were given.
+func (f *following) Holes() int64 { return files(f.feed.Missing()) }

@@ -22,6 +22,7 @@ type worker struct {
 	queue []*job
 	head  int
 	idle  bool
+	ended bool
 	wake  chan struct{}
 
 	few   []*job    // of a batch
@@ -66,6 +67,12 @@ func (w *worker) pushDue(j *job) { w.put(j, true) }
 func (w *worker) put(j *job, due bool) {
 	w.r.waiting.Add(1)
 	w.mu.Lock()
+	if w.ended {
+		w.mu.Unlock()
+		j.drop(w.r, tally.SkipInterrupted)
+		w.over(j)
+		return
+	}
 	idle := w.idle
 	w.idle = false
 	if due && idle && w.takes(j) { // the worker sleeps, so that the connection is ours
@@ -83,10 +90,21 @@ func (w *worker) put(j *job, due bool) {
 	}
 }
 
+// refuse ends a job that can't be handed over any more. What is no statement is queued nevertheless: the worker ends by it.
+func (w *worker) refuse(j *job, why error) error {
+	if j.op == opRun {
+		j.drop(w.r, tally.SkipInterrupted)
+	} else {
+		j.size = 0
+		w.push(j)
+	}
+	return why
+}
+
 // takes reports whether a job can be sent on the connection as it is.
 func (w *worker) takes(j *job) bool {
 	return len(w.queue) == 0 && j.op == opRun && w.conn != nil && w.conn.Env() == j.env && w.conn.Ready(&j.req) && j.size <= session.MostBatch &&
-		(j.txn == 0 || j.txn != w.lost) && w.r.target.has(j.at)
+		(j.txn == 0 || j.txn != w.lost) && w.r.target.has(j.at) && time.Since(j.due) < overdue
 }
 
 // start says that the server is at this job from now on.
@@ -155,8 +173,22 @@ func (w *worker) run(ctx context.Context) {
 		over := w.do(ctx, j)
 		w.over(j)
 		if over {
+			w.end()
 			return
 		}
+	}
+}
+
+// end refuses what is still to come: at the end of a replay a connection may be told to close before all of it was handed over.
+func (w *worker) end() {
+	w.mu.Lock()
+	w.ended = true
+	rest := w.queue[w.head:]
+	w.queue, w.head = nil, 0
+	w.mu.Unlock()
+	for _, j := range rest {
+		j.drop(w.r, tally.SkipInterrupted)
+		w.over(j)
 	}
 }
 
@@ -217,6 +249,10 @@ func (w *worker) together(ctx context.Context, batch []*job) {
 			u.job.Store(batch[done])
 		}
 		switch interrupted := a.Errno == wire.ErrQueryInterrupted; {
+		case interrupted && u.killed.Load() == j && j.captured == nil:
+			j.drop(w.r, tally.UnreplayableCut)
+			w.over(j)
+			return
 		case interrupted && u.killed.Load() == j:
 			a.TimedOut = true
 		case interrupted, lost(a.Errno), a.Errno == wire.ErrUnknownStmt, a.Errno == wire.ErrNeedReprepare:
@@ -286,7 +322,13 @@ func (w *worker) do(ctx context.Context, j *job) (over bool) {
 	}
 	began := time.Time{}
 	if !j.due.IsZero() {
-		began = time.Now()
+		if began = time.Now(); began.Sub(j.due) > overdue {
+			if w.r.catching.Acquire(ctx, 1) != nil {
+				j.drop(w.r, tally.SkipInterrupted)
+				return false
+			}
+			defer w.r.catching.Release(1)
+		}
 	}
 	for w.ready(ctx, j) && !w.send(ctx, j, began) {
 	}
@@ -305,6 +347,9 @@ const (
 // ready sees that there is a connection whose session is what the job finds. If there can't be, the job has ended.
 func (w *worker) ready(ctx context.Context, j *job) bool {
 	flatOut := w.r.flatOut()
+	if w.conn != nil && w.conn.Charset() != j.env.Charset {
+		w.drop() // the login says it
+	}
 	if w.conn != nil {
 		if have := w.conn.Env(); have == j.env || have != nil && same(have, j.env) {
 			return true
@@ -415,6 +460,10 @@ func (w *worker) send(ctx context.Context, j *job, began time.Time) bool {
 	case errors.Is(err, session.ErrParameters):
 		j.drop(w.r, unreplayableParameters)
 		return true
+	case err != nil && u.cut.Load() && j.captured == nil:
+		w.drop()
+		j.drop(w.r, tally.UnreplayableCut)
+		return true
 	case err != nil && u.cut.Load():
 		w.drop()
 		answer.Errno, answer.SQLState, answer.Message = wire.ErrQueryInterrupted, "70100", "ended by the replay, and the server did not say so in time"
@@ -422,6 +471,10 @@ func (w *worker) send(ctx context.Context, j *job, began time.Time) bool {
 	case err != nil || lost(answer.Errno):
 		return w.broken(ctx, j, err)
 	case answer.Errno == wire.ErrQueryInterrupted && u.killed.Load() == j:
+		if j.captured == nil { // nobody knows how long it took in production
+			j.drop(w.r, tally.UnreplayableCut)
+			return true
+		}
 		answer.TimedOut = true
 	case answer.Errno == wire.ErrQueryInterrupted && j.attempts == 0:
 		j.attempts++ // the end of the statement before came too late, and hit this one

@@ -64,6 +64,7 @@ type Conn struct {
 	env     *Env
 	clock   int64 // microseconds that SET TIMESTAMP was given; 0: none
 	noClock bool  // the server does not let us set it
+	charset uint16
 }
 
 type handle struct {
@@ -92,7 +93,7 @@ func Open(ctx context.Context, s Server, env *Env) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{server: s, b: b, stmts: map[*Prepared]handle{}}
+	c := &Conn{server: s, b: b, stmts: map[*Prepared]handle{}, charset: env.Charset}
 	release := b.Bound(within)
 	defer release()
 	if err := c.run("SET SESSION TRANSACTION READ ONLY"); err != nil {
@@ -129,6 +130,9 @@ func (c *Conn) Close() { c.b.Close() }
 
 // Thread is the connection's number on the server, for KILL.
 func (c *Conn) Thread() uint32 { return c.b.Greeting.ThreadID }
+
+// Charset is what the connection logged in with: Enter does not change it.
+func (c *Conn) Charset() uint16 { return c.charset }
 
 // Env is what is in force; nil after a refusal.
 func (c *Conn) Env() *Env { return c.env }

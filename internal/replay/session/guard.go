@@ -54,11 +54,30 @@ const (
 )
 
 // effects are functions, and words, of which a run is felt by others, waits, or gives no two equal answers that could be compared. They lie between what begins and ends a word.
-var effects = regexp.MustCompile(`(?:^|[ (,=.])(?:nextval|setval|lastval|sleep|benchmark|get_lock|release_lock|release_all_locks|load_file|master_pos_wait|source_pos_wait|master_gtid_wait|wait_for_executed_gtid_set|wait_until_sql_thread_after_gtids|sys_exec|sys_eval|lo_import|kill)\(|` +
+var effects = regexp.MustCompile(`(?i)(?:^|[ (,=.])[\x60"]?(?:nextval|setval|lastval|sleep|benchmark|get_lock|release_lock|release_all_locks|load_file|master_pos_wait|source_pos_wait|master_gtid_wait|wait_for_executed_gtid_set|wait_until_sql_thread_after_gtids|sys_exec|sys_eval|lo_import|kill)[\x60"]? *\(|` +
 	`\b(?:next|previous) value for\b|read_only|\boutfile\b|\bdumpfile\b`)
 
 // ownCalls mean something in the session alone that wrote.
-var ownCalls = regexp.MustCompile(`(?:^|[ (,=])(?:last_insert_id|row_count|connection_id|is_used_lock|is_free_lock)\(`)
+var ownCalls = regexp.MustCompile(`(?i)(?:^|[ (,=])[\x60"]?(?:last_insert_id|row_count|connection_id|is_used_lock|is_free_lock)[\x60"]? *\(`)
+
+// hidden reports whether a comment that some servers run, and others pass over, has a value or a quoted name in it: what one of them takes for a text the other may take for code.
+func hidden(normal []byte) bool {
+	for {
+		at := bytes.Index(normal, []byte("/*"))
+		if at < 0 {
+			return false
+		}
+		normal = normal[at+2:]
+		if len(normal) == 0 || normal[0] != '!' && normal[0] != 'M' && normal[0] != 'm' {
+			continue
+		}
+		end := bytes.Index(normal, []byte("*/"))
+		if end < 0 || bytes.ContainsAny(normal[:end], "?\x60\"'") {
+			return true
+		}
+		normal = normal[end:]
+	}
+}
 
 // Classify says what is to be done with a statement, from its normal form and its traits. What is not surely a read, or a change of the session alone, is skipped (trap 38).
 func Classify(text, normal []byte, t query.Traits) Class {
@@ -107,7 +126,7 @@ func Classify(text, normal []byte, t query.Traits) Class {
 
 func read(c Class, normal []byte) Class {
 	switch {
-	case effects.Match(normal):
+	case effects.Match(normal), hidden(normal):
 		c.Reason = tally.SkipEffects
 	case c.Traits.Has(query.Sets): // SELECT … INTO @x, SELECT @x := …
 		c.Reason, c.Assigns = tally.SkipOwnSession, true
