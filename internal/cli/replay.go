@@ -108,7 +108,7 @@ func replayMergeCommand(o *Options) *cobra.Command {
 			}
 			counted, err := run.Merge(states...)
 			if err != nil {
-				return Failf(ExitUsage, "name each worker's file once", "%w", err)
+				return Failf(ExitUsage, "name the --state files of all workers, each once", "%w", err)
 			}
 			f.from = strings.Join(args, " ")
 			return f.judge(cmd, o, counted, rules, [2]string{}, false)
@@ -225,7 +225,7 @@ func (f *replayFlags) config(ctx context.Context) (cfg run.Config, closeAll func
 	cfg.Source, cfg.Connections, cfg.Pairs = run.Bucket(b, in), f.connections, f.times
 	if f.state != "" {
 		cfg.Checkpoint = run.File(f.state)
-		cfg.Identity = strings.Join([]string{b.String(), cfg.Target.Name, f.share, f.since, f.until, strings.Join(f.gateways, ",")}, " ")
+		cfg.Identity = strings.Join([]string{b.String(), cfg.Target.Name, f.since, f.until, strings.Join(f.gateways, ",")}, " ")
 	}
 	return cfg, closeAll, nil
 }
