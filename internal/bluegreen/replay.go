@@ -196,6 +196,14 @@ func (h handlers) replayed(ctx context.Context, c *engine.Call) (engine.Observat
 		}
 		return o, nil
 	}
+	if over, yes := overridden(c); yes { // also of a verdict that would stay insufficient
+		if held, err := h.replayReleased(ctx, c); err != nil || !held.There {
+			return held, err
+		}
+		o := engine.There("overridden by %s: %s", over.Who, over.Why)
+		o.Checks = check.Results{check.Warned(CheckReplayVerdict, fmt.Sprintf("the replay is ended by %s: %s", over.Who, over.Why), "", c.Now())}
+		return o, nil
+	}
 	st, err := engine.StatusOf[replayStatus](c)
 	if err != nil {
 		return engine.Observation{}, err
@@ -219,7 +227,8 @@ func (h handlers) replay(ctx context.Context, c *engine.Call) (engine.Result, er
 	if h.Replayer == nil || h.Capturer == nil {
 		return engine.Result{Wait: true, Message: "this supervisor has no store of captured queries"}, nil
 	}
-	if _, yes := skipped(c); yes {
+	_, skip := skipped(c)
+	if _, over := overridden(c); skip || over {
 		return h.releaseReplay(ctx, c)
 	}
 	st, err := engine.StatusOf[replayStatus](c)
@@ -251,6 +260,9 @@ func (h handlers) replay(ctx context.Context, c *engine.Call) (engine.Result, er
 	r := engine.Result{Status: engine.Status(st), Checks: got.Checks, Message: got.Message, Progress: got.Progress}
 	if !got.Enough {
 		r.Wait, r.RetryAfter = true, c.LeaseTTL/2 // so long that the lease is given back: the next one brings the campaign's rules of then
+		if r.Held = got.Findings > 0; r.Held {    // more time does not undo them: a person can begin to look
+			r.Message = fmt.Sprintf("the verdict will be fail unless a person judges %d findings; the replay goes on: /clusters/%s/replay", got.Findings, c.Cluster.Ref())
+		}
 	}
 	return r, nil
 }

@@ -153,6 +153,7 @@ func TestNoStageReplayEndsWithoutAVerdict(t *testing.T) {
 		"an override releases it":         {replay: aReplay{needs: 1, finding: rule.Fingerprint}, outcome: engine.Completed, calls: "start replay end", message: "overridden by mira: she knows", meanwhile: from(3, override(campaign.CodeReplay, time.Hour))},
 		"an override of something else":   {replay: aReplay{needs: 1, finding: rule.Fingerprint}, calls: "start replay", message: "1 finding: 5f0c7e2a91d3b846", meanwhile: from(3, override(campaign.CodeSoak, time.Hour))},
 		"an override that is over":        {replay: aReplay{needs: 1, finding: rule.Fingerprint}, calls: "start replay", message: "1 finding: 5f0c7e2a91d3b846", meanwhile: from(3, override(campaign.CodeReplay, -time.Hour))},
+		"an override of too little":       {replay: aReplay{needs: 99, stopped: true}, outcome: engine.Completed, calls: "start replay replay release end", message: "overridden by mira: she knows", meanwhile: from(3, override(campaign.CodeReplay, time.Hour))},
 		"it is skipped":                   {outcome: engine.Completed, message: "no query is replayed before the storage switch; mira has decided so: no store", meanwhile: from(1, skip)},
 		"it is skipped in the middle":     {replay: aReplay{needs: 9, stopped: true}, outcome: engine.Completed, calls: "start replay release end", message: "no query is replayed before the storage switch; mira has decided so: no store", meanwhile: from(2, skip)},
 		"it is kept on":                   {replay: aReplay{needs: 1}, outcome: engine.Completed, calls: "start replay", message: "all alike", meanwhile: from(1, func(a *engine.Assignment) { a.Campaign.Replay.KeepCapture = true })},
@@ -201,6 +202,15 @@ func TestNoStageReplayEndsWithoutAVerdict(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What was found in the first hours is told then, and not after two days.
+func TestAFindingIsHeldBeforeItIsEnough(t *testing.T) {
+	r := aReplay{needs: 99, finding: "5f0c7e2a91d3b846"}
+	_, a, _ := stageOf(t, Ports{Capturer: &r, Replayer: &r}, 2, nil)
+	if rec := stepOf(a, strategy.ReplayQueries); !rec.Held || rec.Phase != engine.Waiting || !strings.Contains(rec.Message, "unless a person judges 1 findings; the replay goes on") {
+		t.Errorf("%+v", rec)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 type Replay struct {
 	MinTime     time.Duration  `json:"min_time"`     // that the replayed statements were captured over
 	MinCoverage int            `json:"min_coverage"` // percent of the captured statements that have to be replayed
+	MinSample   int            `json:"min_sample"`   // percent of each kind of statement that the gateway has to keep
 	Delay       time.Duration  `json:"delay"`        // between a statement's capture and its replay
 	Latency     ReplayLatency  `json:"latency"`
 	Ignore      []ReplayIgnore `json:"ignore,omitempty"`
@@ -85,7 +86,7 @@ func (r Replay) Or(otherwise Replay) Replay {
 // DefaultReplay are the settings of a campaign that says nothing: two days, as at HubSpot.
 func DefaultReplay() Replay {
 	return Replay{
-		MinTime: 48 * time.Hour, MinCoverage: 90, Delay: time.Minute,
+		MinTime: 48 * time.Hour, MinCoverage: 90, MinSample: 100, Delay: time.Minute,
 		Latency: ReplayLatency{Factor: 1.2, Budget: 10 * time.Second, Pairs: 15, Timed: 80},
 	}
 }
@@ -94,6 +95,7 @@ func DefaultReplay() Replay {
 type fileReplay struct {
 	MinTime     time.Duration      `yaml:"min_time" rule:"min=1s max=60d" doc:"how much time of production has to be replayed before the storage switch" example:"2d"`
 	MinCoverage percent            `yaml:"min_coverage" doc:"share of the captured statements that can be replayed which has to be" example:"90%"`
+	MinSample   percent            `yaml:"min_sample" doc:"share of each kind of statement that the gateway has to keep" example:"100%"`
 	Delay       time.Duration      `yaml:"delay" rule:"min=1s max=1d" doc:"between a statement's capture and its replay" example:"1m"`
 	Latency     fileReplayLatency  `yaml:"latency" doc:"from when on a statement counts as slower" example:"{factor: 1.2, budget: 10s}"`
 	Ignore      []fileReplayIgnore `yaml:"ignore" doc:"differences that a person has judged, and that do not count"`
@@ -143,7 +145,7 @@ func (*percent) Wanted() string { return "a share" }
 func (*percent) Form() string { return "95%" }
 
 func (f fileReplay) settings(zone *time.Location) Replay {
-	r := Replay{MinTime: f.MinTime, MinCoverage: int(f.MinCoverage), Delay: f.Delay, Latency: ReplayLatency{Factor: f.Latency.Factor, Budget: f.Latency.Budget, Pairs: f.Latency.Pairs, Timed: int(f.Latency.Timed)}, KeepCapture: f.KeepCapture}
+	r := Replay{MinTime: f.MinTime, MinCoverage: int(f.MinCoverage), MinSample: int(f.MinSample), Delay: f.Delay, Latency: ReplayLatency{Factor: f.Latency.Factor, Budget: f.Latency.Budget, Pairs: f.Latency.Pairs, Timed: int(f.Latency.Timed)}, KeepCapture: f.KeepCapture}
 	for _, i := range f.Ignore {
 		one := ReplayIgnore{Fingerprint: i.Fingerprint, Like: i.Like, Kinds: i.Kinds, Reason: i.Reason, By: i.By}
 		if i.Until.Given() {
@@ -158,7 +160,7 @@ func (f fileReplay) settings(zone *time.Location) Replay {
 }
 
 func (r Replay) file() fileReplay {
-	return fileReplay{MinTime: r.MinTime, MinCoverage: percent(r.MinCoverage), Delay: r.Delay, Latency: fileReplayLatency{Factor: r.Latency.Factor, Budget: r.Latency.Budget, Pairs: r.Latency.Pairs, Timed: percent(r.Latency.Timed)}}
+	return fileReplay{MinTime: r.MinTime, MinCoverage: percent(r.MinCoverage), MinSample: percent(r.MinSample), Delay: r.Delay, Latency: fileReplayLatency{Factor: r.Latency.Factor, Budget: r.Latency.Budget, Pairs: r.Latency.Pairs, Timed: percent(r.Latency.Timed)}}
 }
 
 var fingerprint = regexp.MustCompile(`^[0-9a-f]{16}$`)
@@ -167,7 +169,7 @@ var fingerprint = regexp.MustCompile(`^[0-9a-f]{16}$`)
 func checkReplay(f *file, r *config.Report) {
 	at := r.At("replay")
 	if f.Replay.Skip != nil {
-		for _, key := range []string{"min_time", "min_coverage", "delay", "latency", "ignore", "keep_capture"} {
+		for _, key := range []string{"min_time", "min_coverage", "min_sample", "delay", "latency", "ignore", "keep_capture"} {
 			if at.At(key).Given() {
 				at.At(key).KeyProblem(config.CodeContradiction, fmt.Sprintf("%q means nothing beside \"skip\": nothing is replayed", key), "remove one of the two")
 			}

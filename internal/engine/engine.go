@@ -149,6 +149,7 @@ type Observation struct {
 type Result struct {
 	Wait       bool            // can't go on yet: observe and act again after RetryAfter
 	RetryAfter time.Duration   // 0: the engine's default
+	Held       bool            // of one that waits: a person's word is wanted, and that is told
 	Status     json.RawMessage // persisted, given back at the next call
 	Message    string
 	Progress   float64

@@ -309,6 +309,7 @@ func (r *run) act(ctx context.Context, i int, h half, before note) (n note, ther
 		}
 		return n, false, 0, nil
 	case res.Wait:
+		n.held = res.Held
 		return n, false, 0, nil
 	}
 	if res.Status != nil { // the look is to see what the act left

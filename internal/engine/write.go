@@ -38,7 +38,7 @@ func (r *run) row(i int, h half, p Phase, n note) (StepRecord, bool) {
 	}
 	rec.Unbegun = p == Waiting && !h.undo && (was.Phase == Pending || was.Unbegun)
 	rec.Held = p == Waiting && n.held
-	if rec.StartedAt.IsZero() || was.Held && !rec.Held { // its own time begins when the gate lets it
+	if rec.StartedAt.IsZero() || was.Held && was.Unbegun && !rec.Held { // its own time begins when the gate lets it
 		rec.StartedAt = now
 	}
 	rec.FinishedAt = time.Time{}

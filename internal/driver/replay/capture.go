@@ -57,7 +57,7 @@ func detailOf(s adminapi.CaptureStatus) string {
 	return text
 }
 
-// StartCapture switches it on, with what the gateway's file says. One that is on with other settings is somebody else's, and is used as it is if it keeps all SELECTs.
+// StartCapture switches it on, with what the gateway's file says. One that is on with other settings is somebody else's, and is used as it is if it is fit.
 func (d *Driver) StartCapture(ctx context.Context, r bluegreen.ReplayRequest) error {
 	g, err := gateway(r)
 	if err != nil {
@@ -90,8 +90,10 @@ func (d *Driver) EndCapture(ctx context.Context, r bluegreen.ReplayRequest) erro
 }
 
 // unfit says why what the gateway captures can't be replayed; "" if it can.
-func unfit(s adminapi.CaptureStatus, sealedFits bool) (what, remedy string) {
+func unfit(s adminapi.CaptureStatus, sealedFits bool, leastPercent int) (what, remedy string) {
 	switch {
+	case s.On && s.Sample > 0 && s.Sample*100 < float64(leastPercent):
+		return fmt.Sprintf("it keeps %g %% of each kind of statement, and the campaign wants %d %%", s.Sample*100, leastPercent), "end that capture (windlass capture stop), raise the sample in the gateway's file, or lower replay.min_sample in the campaign's"
 	case s.Masked:
 		return "it replaces the values by hashes: masked statements can't be replayed", "take mask_key_file out of the gateway's file"
 	case s.Sealed && !sealedFits:

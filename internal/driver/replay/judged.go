@@ -167,10 +167,10 @@ func told(rep judge.Report, r bluegreen.ReplayRequest, now time.Time) bluegreen.
 		if got.Findings > 10 {
 			continue
 		}
-		got.Checks = append(got.Checks, check.Failed("replay-finding", fmt.Sprintf("%s, %s, %d times: %s", f.Fingerprint, f.Kind, f.Count, short(f.Example)),
+		got.Checks = append(got.Checks, check.Failed("replay-finding", fmt.Sprintf("%s, %s, %d times: %s", f.Fingerprint, f.Kind, f.Count, short(f.Text)), // the example has its clients' values: it is in the report alone
 			fmt.Sprintf("look at it at %s; then mend it, or write {fingerprint: %q, kinds: [%s], reason: …, by: …} under replay.ignore of the campaign's file and apply it", page, f.Fingerprint.String(), f.Kind), now))
 		if got.Findings <= 3 {
-			findings = append(findings, fmt.Sprintf("%s (%s)", short(f.Example), f.Kind))
+			findings = append(findings, fmt.Sprintf("%s (%s)", short(f.Text), f.Kind))
 		}
 	}
 	switch {

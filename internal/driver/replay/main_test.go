@@ -225,6 +225,13 @@ func TestReplay(t *testing.T) {
 		s.gateway.set(func(st *adminapi.CaptureStatus) { st.Sealed = false })
 	})
 
+	t.Run("a sample is not the whole", func(t *testing.T) {
+		if c := ready(func() { s.gateway.set(func(st *adminapi.CaptureStatus) { st.On, st.Sample = true, 0.1 }) }, CheckCapture); c.Verdict != check.Fail || !strings.Contains(c.Detail, "keeps 10 %") {
+			t.Errorf("%+v", c)
+		}
+		s.gateway.set(func(st *adminapi.CaptureStatus) { st.On, st.Sample = false, 1 })
+	})
+
 	var st status
 	t.Run("nothing was replayed", func(t *testing.T) {
 		got, err := d.Judge(ctx, s.request, nil)
@@ -244,7 +251,7 @@ func TestReplay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got.Verdict != bluegreen.VerdictFail || !got.Enough || got.Findings != 1 || !strings.Contains(got.Message, "SELECT FROM_UNIXTIME(4000000000) (content)") || !strings.Contains(got.Message, "/clusters/qa/orders/replay") {
+		if got.Verdict != bluegreen.VerdictFail || !got.Enough || got.Findings != 1 || !strings.Contains(got.Message, "select from_unixtime(?) (content)") || strings.Contains(got.Checks.String(), "4000000000") || !strings.Contains(got.Message, "/clusters/qa/orders/replay") {
 			t.Errorf("%+v", got)
 		}
 		if c := named(got.Checks, "replay-finding"); c.Verdict != check.Fail || !strings.Contains(c.Remedy, "replay.ignore") {

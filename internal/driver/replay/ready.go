@@ -61,7 +61,7 @@ func (d *Driver) readyCapture(ctx context.Context, r bluegreen.ReplayRequest) ch
 	case err != nil:
 		return check.Unknowable(CheckCapture, err, now)
 	}
-	if what, remedy := unfit(s, d.cfg.Key != nil); what != "" {
+	if what, remedy := unfit(s, d.cfg.Key != nil, r.Rules.MinSample); what != "" {
 		return check.Failed(CheckCapture, fmt.Sprintf("gateway %s: %s", name, what), remedy, now)
 	}
 	return check.Passed(CheckCapture, fmt.Sprintf("gateway %s can capture into %s", name, s.Folder), now)

@@ -97,7 +97,8 @@ func (d *Driver) captures(ctx context.Context, g fleet.Gateway) (*store.Bucket, 
 // sides are the two servers.
 type sides struct {
 	target    fleet.Node
-	reference *fleet.Node // nil: the old cell has no replica
+	free      []fleet.Node // the new cell's replicas by name, at least two
+	reference *fleet.Node  // nil: the old cell has no replica
 }
 
 // errNoTarget says that no node of the new cell can be used.
@@ -135,7 +136,7 @@ func (d *Driver) sides(ctx context.Context, r bluegreen.ReplayRequest) (sides, e
 	if len(free) < 2 {
 		return s, fmt.Errorf("%w: %s has %d that replicate, and one of them is to be the primary (seen: %s)", errNoTarget, r.ToCell, len(free), seen.Roles())
 	}
-	s.target = free[len(free)-1]
+	s.target, s.free = free[len(free)-1], free
 	from, _ := r.Cluster.Cell(r.FromCell)
 	if old := replicas(from); len(old) > 0 {
 		s.reference = &old[0]

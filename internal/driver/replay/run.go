@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/windlass-db/windlass/internal/bluegreen"
+	"github.com/windlass-db/windlass/internal/check"
 	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/replay/judge"
 	"github.com/windlass-db/windlass/internal/replay/retest"
@@ -22,7 +24,8 @@ import (
 type cursor struct {
 	Run     string    `json:"run,omitempty"`     // of this replay alone: what is counted is under it
 	From    time.Time `json:"from,omitzero"`     // captured: from then on it counts
-	Target  string    `json:"target,omitempty"`  // node; it stays the same for one replay
+	Target  string    `json:"target,omitempty"`  // node; it stays the same as long as it is fit
+	Tested  time.Time `json:"tested,omitzero"`   // when a retest left something undecided
 	Stopped []string  `json:"stopped,omitempty"` // its applier is about to be stopped for a retest, or is
 }
 
@@ -48,10 +51,9 @@ func (d *Driver) Replay(ctx context.Context, r bluegreen.ReplayRequest, atMost t
 	if err != nil {
 		return bluegreen.Replayed{}, err
 	}
-	if at, err = d.begin(ctx, r, s, at, save); err != nil {
+	if at, s.target, err = d.begin(ctx, r, s, at, save); err != nil {
 		return bluegreen.Replayed{}, err
 	}
-	s.target = nodeOf(r.Cluster, r.ToCell, at.Target, s.target)
 	results, err := d.results(ctx)
 	if err != nil {
 		return bluegreen.Replayed{}, err
@@ -65,30 +67,52 @@ func (d *Driver) Replay(ctx context.Context, r bluegreen.ReplayRequest, atMost t
 	if err != nil {
 		return got, err
 	}
-	if !got.Enough && onlyUnclear(rep) && s.reference != nil {
-		if err := d.retest(ctx, s, at, here, save); err != nil {
-			return got, err
-		}
-		_, got, err = d.judged(ctx, here, at, r)
+	if got.Enough || !onlyUnclear(rep) || s.reference == nil || !d.testDue(at) {
+		return got, err
 	}
-	return got, err
+	failed := d.retest(ctx, s, &at, here, save)
+	if ctx.Err() != nil {
+		return got, context.Cause(ctx)
+	}
+	if rep, got, err = d.judged(ctx, here, at, r); err != nil || !onlyUnclear(rep) {
+		return got, err
+	}
+	// What can't be decided is not tried again at once: each try stops the target's applier, and the replay would not come to anything else.
+	at.Tested = d.cfg.Now()
+	if failed != nil {
+		d.cfg.Log.Warn("differences could not be tested on frozen data", "cluster", r.Cluster.Ref(), "err", failed)
+		got.Message += "; they could not be tested on frozen data: " + failed.Error()
+	} else {
+		got.Message += "; a test on frozen data did not decide them: rules under replay.ignore, or an override, have to"
+	}
+	return got, save(ctx, at, got.Progress, got.Message)
 }
 
-// begin lets go of what an earlier holder left, and notes from when on it counts.
-func (d *Driver) begin(ctx context.Context, r bluegreen.ReplayRequest, s sides, at cursor, save bluegreen.Save) (cursor, error) {
+// testAgain is how long what a test on frozen data did not decide is left alone.
+const testAgain = time.Hour
+
+func (d *Driver) testDue(at cursor) bool {
+	return at.Tested.IsZero() || d.cfg.Now().Sub(at.Tested) >= testAgain
+}
+
+// begin lets go of what an earlier holder left, sees that the target is fit still (trap 37) or takes another one, and notes from when on it counts.
+func (d *Driver) begin(ctx context.Context, r bluegreen.ReplayRequest, s sides, at cursor, save bluegreen.Save) (cursor, fleet.Node, error) {
 	if len(at.Stopped) > 0 {
 		if err := d.Release(ctx, r, encode(at)); err != nil {
-			return at, err
+			return at, fleet.Node{}, err
 		}
 		at.Stopped = nil
 	}
+	c, name, err := d.status(ctx, r)
+	if err != nil {
+		return at, fleet.Node{}, err
+	}
+	if what, remedy := unfit(c, d.cfg.Key != nil, r.Rules.MinSample); what != "" {
+		return at, fleet.Node{}, fmt.Errorf("gateway %s: %s; %s", name, what, remedy)
+	}
 	if at.From.IsZero() {
-		c, _, err := d.status(ctx, r)
-		if err != nil {
-			return at, err
-		}
 		if !c.On || c.Since.IsZero() {
-			return at, errors.New("the gateway does not capture")
+			return at, fleet.Node{}, errors.New("the gateway does not capture")
 		}
 		at.From = c.Since // by the gateway's clock, as what it captures
 		if now := d.cfg.Now(); now.Sub(at.From) > mostBefore {
@@ -98,10 +122,35 @@ func (d *Driver) begin(ctx context.Context, r bluegreen.ReplayRequest, s sides, 
 	if at.Run == "" {
 		at.Run = rand.Text()
 	}
-	if at.Target == "" {
-		at.Target = s.target.Name
+	target, err := d.target(ctx, s, at.Target)
+	if err != nil {
+		return at, target, err
 	}
-	return at, save(ctx, at, 0, fmt.Sprintf("replaying on %s what was captured since %s", at.Target, at.From.UTC().Format(time.DateTime)))
+	at.Target = target.Name
+	return at, target, save(ctx, at, 0, fmt.Sprintf("replaying on %s what was captured since %s", at.Target, at.From.UTC().Format(time.DateTime)))
+}
+
+// target is the one of before if it is fit, or the last that is.
+func (d *Driver) target(ctx context.Context, s sides, before string) (fleet.Node, error) {
+	free := slices.Clone(s.free[1:]) // the first is left for the switch
+	slices.SortStableFunc(free, func(a, b fleet.Node) int {
+		switch before {
+		case a.Name:
+			return 1
+		case b.Name:
+			return -1
+		}
+		return 0
+	})
+	var why []string
+	for _, n := range slices.Backward(free) {
+		c := d.readyTarget(ctx, n)
+		if c.Verdict == check.Pass {
+			return n, nil
+		}
+		why = append(why, c.Detail)
+	}
+	return fleet.Node{}, fmt.Errorf("%w: %s", errNoTarget, strings.Join(why, "; "))
 }
 
 func encode(at cursor) json.RawMessage {
@@ -109,20 +158,24 @@ func encode(at cursor) json.RawMessage {
 	return b
 }
 
-// nodeOf is the node of that name, or the other one if it is gone.
-func nodeOf(c fleet.Cluster, cell, name string, otherwise fleet.Node) fleet.Node {
+// nodeOf is the node of that name. It is false if the cell has it no more.
+func nodeOf(c fleet.Cluster, cell, name string) (fleet.Node, bool) {
 	in, _ := c.Cell(cell)
-	if i := slices.IndexFunc(in.Nodes, func(n fleet.Node) bool { return n.Name == name }); i >= 0 {
-		return in.Nodes[i]
+	i := slices.IndexFunc(in.Nodes, func(n fleet.Node) bool { return n.Name == name })
+	if i < 0 {
+		return fleet.Node{}, false
 	}
-	return otherwise
+	return in.Nodes[i], true
 }
 
 // mostBefore is how long before the first look at it a capture of this replay can have begun.
 const mostBefore = 15 * time.Minute
 
-// tellEvery is how often progress is saved.
-const tellEvery = 10 * time.Second
+// The gateway is looked at every tellEvery, and progress is saved every sixth time: what is saved has the last report with it.
+const (
+	tellEvery = 10 * time.Second
+	saveEach  = 6
+)
 
 func (d *Driver) run(ctx context.Context, r bluegreen.ReplayRequest, atMost time.Duration, s sides, at cursor, here place, save bluegreen.Save) error {
 	g, err := gateway(r)
@@ -154,20 +207,21 @@ func (d *Driver) run(ctx context.Context, r bluegreen.ReplayRequest, atMost time
 	defer cancel()
 	slice, stop := context.WithCancelCause(slice)
 	defer stop(nil)
-	check := &counts{every: max(time.Second, min(time.Minute, r.Rules.MinTime/20)), enough: func(data []byte) (bool, error) {
+	look := &counts{every: max(time.Second, min(time.Minute, r.Rules.MinTime/20)), enough: func(data []byte) (bool, error) {
 		t, err := run.Merge(data)
 		if err != nil {
 			return false, err
 		}
 		rep := judge.Judge(t, rulesOf(r.Rules), d.cfg.Now())
-		return enough(rep) || onlyUnclear(rep), nil // what is unclear is for the retest
+		return enough(rep) || reference != nil && onlyUnclear(rep) && d.testDue(at), nil // what is unclear is for the retest
 	}}
 	var told time.Time
+	looks := 0
 	_, err = run.Run(slice, run.Config{
 		Source: run.Bucket(captures, run.Range{From: at.From, Gateways: []string{g.Name}, Follow: true}), Key: key, Target: target, Reference: reference, Speed: 1, Delay: r.Rules.Delay, From: at.From,
-		Identity: r.ID + "-" + at.Run + " on " + s.target.Name, Pairs: reference != nil, Log: d.cfg.Log,
+		Identity: r.ID + "-" + at.Run, Pairs: reference != nil, Log: d.cfg.Log,
 		Checkpoint: &checkpoint{here, func(data []byte) {
-			switch ok, err := check.look(data); {
+			switch ok, err := look.look(data); {
 			case err != nil:
 				stop(err)
 			case ok:
@@ -180,6 +234,9 @@ func (d *Driver) run(ctx context.Context, r bluegreen.ReplayRequest, atMost time
 			}
 			told = time.Now()
 			d.still(slice, r)
+			if looks++; looks%saveEach != 1 {
+				return
+			}
 			if err := save(ctx, at, progressOf(p.At.Sub(at.From), r.Rules.MinTime), tell(p, at)); err != nil {
 				stop(err)
 			}
@@ -258,7 +315,7 @@ func (d *Driver) server(ctx context.Context, n fleet.Node) (session.Server, erro
 }
 
 // retest tests the suspects again, on data of one position. What it stops is in the step's status before.
-func (d *Driver) retest(ctx context.Context, s sides, at cursor, here place, save bluegreen.Save) error {
+func (d *Driver) retest(ctx context.Context, s sides, at *cursor, here place, save bluegreen.Save) error {
 	t, err := here.counted(ctx)
 	if err != nil || t == nil {
 		return err
@@ -290,7 +347,7 @@ func (d *Driver) retest(ctx context.Context, s sides, at cursor, here place, sav
 			return fmt.Errorf("keep what was tested: %w", err)
 		}
 		at.Stopped = st.Stopped
-		return save(ctx, at, progress, message)
+		return save(ctx, *at, progress, message)
 	}
 	_, err = retest.Run(ctx, cfg, t.Suspects(), status)
 	return err
@@ -321,7 +378,11 @@ func (d *Driver) Released(ctx context.Context, r bluegreen.ReplayRequest, status
 	if err != nil || len(at.Stopped) == 0 {
 		return err == nil, err
 	}
-	cfg, err := d.retestConfig(ctx, nodeOf(r.Cluster, r.ToCell, at.Target, fleet.Node{Name: at.Target}), nil)
+	n, there := nodeOf(r.Cluster, r.ToCell, at.Target)
+	if !there { // what is gone holds nothing
+		return true, nil
+	}
+	cfg, err := d.retestConfig(ctx, n, nil)
 	if err != nil {
 		return false, err
 	}
@@ -334,7 +395,11 @@ func (d *Driver) Release(ctx context.Context, r bluegreen.ReplayRequest, status 
 	if err != nil || len(at.Stopped) == 0 {
 		return err
 	}
-	cfg, err := d.retestConfig(ctx, nodeOf(r.Cluster, r.ToCell, at.Target, fleet.Node{Name: at.Target}), nil)
+	n, there := nodeOf(r.Cluster, r.ToCell, at.Target)
+	if !there {
+		return nil
+	}
+	cfg, err := d.retestConfig(ctx, n, nil)
 	if err != nil {
 		return err
 	}
