@@ -92,7 +92,7 @@ func (w *world) judged(t *testing.T, r *replaytest.Recorder, target *processtest
 		t.Fatal(err)
 	}
 	for _, d := range done {
-		if d.Cause != compare.Unknown {
+		if d.Cause == compare.Real || d.Cause == compare.Moved || d.Cause == compare.Volatile && d.Old != nil && d.New != nil {
 			counted.AddRetest(d.Retest)
 		}
 	}
@@ -245,6 +245,7 @@ func (w *world) equal(t *testing.T) {
 	defer stop()
 	rules := judge.Once()
 	rules.MinStatements = 0.7 // some reads mean something in their own session or transaction alone
+	rules.MinCompared = 0.7   // and of some nothing but errors can be compared
 	rep := w.judged(t, r, w.same, rules)
 	stop()
 	for _, f := range rep.Findings {

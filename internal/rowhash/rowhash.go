@@ -120,8 +120,11 @@ func (c *ColumnsHash) Result(columns int) { c.h = chain(c.h, uint64(columns)+pri
 // Column adds a column's definition as it is in its packet.
 func (c *ColumnsHash) Column(definition []byte) {
 	name, kind, unsigned := Definition(definition)
-	if kind == typeTimestamp {
+	switch kind {
+	case typeTimestamp:
 		kind = typeDatetime
+	case typeVarchar, typeString, typeVarString:
+		kind, unsigned = typeVarString, false // no client can tell them apart, and to UUID() 11.8 gives the flag
 	}
 	h := xxh3.Hash(name) + uint64(kind)<<1
 	if unsigned {
@@ -142,6 +145,11 @@ const (
 	// Versions differ in which of the two NOW() is; values look alike in both, as text and as binary.
 	typeTimestamp = 7
 	typeDatetime  = 12
+
+	// The same of texts, such as UUID().
+	typeVarchar   = 15
+	typeVarString = 253
+	typeString    = 254
 )
 
 // Definition reads a column's name, which points into the definition, its type and whether it is unsigned. Of one that is not understood nothing is known,

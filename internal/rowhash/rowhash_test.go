@@ -136,6 +136,9 @@ func TestColumns(t *testing.T) {
 	if sum(definition("now()", 7, 0, nil)) != sum(definition("now()", 12, 0, nil)) {
 		t.Error("a timestamp is no datetime")
 	}
+	if sum(definition("id", 253, 0, nil)) != sum(definition("id", 254, 0x20, nil)) || sum(definition("id", 253, 0, nil)) == sum(definition("id", 252, 0, nil)) {
+		t.Error("a text is a text, and no blob")
+	}
 	for _, other := range [][]byte{definition("ID", 3, 0x20, nil), definition("id", 8, 0x20, nil), definition("id", 3, 0, nil), nil, {1}, a[:5]} {
 		if sum(other) == sum(a) {
 			t.Errorf("% x counts as % x", other, a)

@@ -64,10 +64,10 @@ type Outcome struct {
 
 // Noise is how often a fingerprint's answers on the old version differed from themselves.
 type Noise struct {
-	Checks  int64          `json:"checks"`
-	Kinds   map[Kind]int64 `json:"kinds,omitempty"`
-	Columns uint64         `json:"columns,omitempty"` // the columns that did, by bits
-	Plans   int64          `json:"plans,omitempty"`   // times that the old version was asked because of the servers' flags alone
+	Checks  int64           `json:"checks"`
+	Kinds   map[Kind]int64  `json:"kinds,omitempty"`
+	Columns map[uint8]int64 `json:"columns,omitempty"` // in which columns they did, as bits of Outcome.Noisy
+	Plans   int64           `json:"plans,omitempty"`   // times that the old version was asked because of the servers' flags alone
 }
 
 // enoughPlans is how often the old version is asked about a fingerprint because an index is not used any more.
@@ -89,6 +89,34 @@ func (n Noise) Covers(k Kind) bool {
 		}
 	}
 	return 2*explained > n.Checks
+}
+
+// noisy are the columns that differ from themselves more often than not.
+func (n Noise) noisy() (columns uint64) {
+	for i, times := range n.Columns {
+		if n.Checks >= leastLearned && 2*times > n.Checks {
+			columns |= 1 << i
+		}
+	}
+	return columns
+}
+
+// noise is the cause of a difference where the old version differs from itself: what its words say is volatile is so. Of all else it may be data that moves, and a difference between
+// the versions may hide in it; only frozen data can tell.
+func noise(t query.Traits) Cause {
+	if t.Any(query.Volatile | query.LimitAlone | query.Clock) {
+		return Volatile
+	}
+	return Suspect
+}
+
+// schemaError reports an error of names that are not there. Without the old version it may be that they are not there on the replay alone: a temporary table, or one that came later.
+func schemaError(a Answer) bool {
+	switch a.Errno {
+	case 1049, 1051, 1054, 1146, 1305:
+		return true
+	}
+	return false
 }
 
 // Decide says what is to be asked next, or with Done what has come of it. It asks in the order old, new again, old again; the caller fills
@@ -115,7 +143,7 @@ func Decide(r Round) (Ask, Outcome) {
 			return AskOld, Outcome{} // the plan may be another one because the data is
 		}
 		if r.Learned.Covers(seen) {
-			return Done, Outcome{Kind: seen, Cause: Volatile}
+			return Done, Outcome{Kind: seen, Cause: noise(r.Traits)}
 		}
 	}
 	if r.Old == nil {
@@ -148,11 +176,11 @@ func withoutOld(r Round, c *Answer, seen Kind, of aspects) (Ask, Outcome) {
 		if seen = difference(*c, last, of); seen == "" {
 			return Done, Outcome{Kind: difference(*c, r.New, of), Cause: Moved}
 		}
-		if k := difference(r.New, last, of); Covers(k, seen) {
+		if k := difference(r.New, last, of); Covers(k, seen) && noise(r.Traits) == Volatile {
 			return Done, Outcome{Kind: seen, Cause: Volatile}
 		}
 	}
-	if seen.isError() {
+	if seen.isError() && !schemaError(last) {
 		return Done, Outcome{Kind: seen, Cause: ofError(last, Real)}
 	}
 	return Done, Outcome{Kind: seen, Cause: Unknown}
@@ -175,7 +203,7 @@ func withOld(r Round, c *Answer, seen Kind, of aspects) (Ask, Outcome) {
 	case k == Syntax || k == Conflict:
 		return Done, Outcome{Kind: k, Cause: Real}
 	case r.Learned.Covers(k):
-		return Done, Outcome{Kind: k, Cause: Volatile}
+		return Done, Outcome{Kind: k, Cause: noise(r.Traits)}
 	}
 	asBefore := c == nil || difference(*c, a, of) == "" // A = C, as far as it can be seen
 	if r.NewAgain == nil {
@@ -210,7 +238,7 @@ func withOld(r Round, c *Answer, seen Kind, of aspects) (Ask, Outcome) {
 		return Done, out
 	}
 	out.Kind = k
-	noisy := r.Learned.Columns | out.Noisy
+	noisy := r.Learned.noisy() | out.Noisy
 	var known bool
 	out.Differs, known = columnsOf(again, b, noisy)
 	switch {
@@ -219,12 +247,12 @@ func withOld(r Round, c *Answer, seen Kind, of aspects) (Ask, Outcome) {
 	case k.isError():
 		out.Cause = errorOf(again, b)
 	case Covers(out.Noise, k):
-		out.Cause = Volatile
+		out.Cause = noise(r.Traits)
 		if known && out.Differs != 0 && k != Order {
 			out.Cause = Real // in a column in which the old version keeps still
 		}
 	case known && out.Differs == 0 && noisy != 0 && k == Content:
-		out.Cause = Volatile // in none but those that are known to differ from themselves
+		out.Cause = noise(r.Traits) // in none but those that are known to differ from themselves
 	case out.Noise.isError(), !asBefore:
 		out.Cause = Suspect
 	default:

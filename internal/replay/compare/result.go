@@ -22,16 +22,21 @@ const (
 	typeDouble = 0x05
 )
 
-// alike reports whether two definitions are one. Versions give some expressions, such as NOW(), either as a TIMESTAMP or as a DATETIME: with the same values in either.
+// alike reports whether two definitions are one. Versions give some expressions in one of two types: NOW() as a TIMESTAMP or as a DATETIME, UUID() as one text or another; with the same
+// values in either. package rowhash has it the same.
 func alike(a, b Column) bool {
-	const timestamp, datetime = 0x07, 0x0c
-	if a.Type == timestamp {
-		a.Type = datetime
+	return folded(a) == folded(b)
+}
+
+func folded(c Column) Column {
+	const timestamp, datetime, varchar, varString, text = 0x07, 0x0c, 0x0f, 0xfd, 0xfe
+	switch c.Type {
+	case timestamp:
+		c.Type = datetime
+	case varchar, varString, text:
+		c.Type, c.Unsigned = varString, false
 	}
-	if b.Type == timestamp {
-		b.Type = datetime
-	}
-	return a == b
+	return c
 }
 
 // Result is a whole result, each value as text; nil is NULL.

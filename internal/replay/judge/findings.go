@@ -49,7 +49,7 @@ func findings(t *tally.Tally, r Rules, times map[tally.Fingerprint]*Latency, now
 	for _, q := range queries(t) {
 		for _, k := range slices.Sorted(maps.Keys(q.Differences)) {
 			d := q.Differences[k]
-			level, what, ok := weigh(q, k, d, r)
+			level, what, ok := weigh(q, k, d, r, t.Asked > 0)
 			if !ok {
 				continue
 			}
@@ -122,7 +122,7 @@ func (f Finding) rank() int {
 }
 
 // weigh gives the level of a difference. It is none if data that stands still has cleared it.
-func weigh(q counted, k compare.Kind, d *tally.Difference, r Rules) (Level, string, bool) {
+func weigh(q counted, k compare.Kind, d *tally.Difference, r Rules, asked bool) (Level, string, bool) {
 	level := r.level(k)
 	times := fmt.Sprintf("%d of %d times", d.Count(), q.Replayed)
 	if q.Replayed == 0 {
@@ -132,8 +132,10 @@ func weigh(q counted, k compare.Kind, d *tally.Difference, r Rules) (Level, stri
 	switch {
 	case d.Confirmed > 0:
 		return level, fmt.Sprintf("%s, %s; confirmed on data that stands still", what, times), true
-	case d.Retested > 0 && tally.Retestable(k):
+	case tally.Retestable(k) && d.Cleared():
 		return "", "", false
+	case tally.Retestable(k) && d.RealCleared() && level == Fail:
+		return Unclear, what + ", " + times + "; what was tested on data that stands still does not differ there, and the rest was not tested", true
 	case d.Real > 0:
 		if level == Fail && k != compare.Syntax && k != compare.Conflict && q.Replayed > 0 && float64(d.Count()) <= r.Leeway*float64(q.Replayed) {
 			return Warn, fmt.Sprintf("%s, %s, which the rules allow", what, times), true
@@ -141,19 +143,34 @@ func weigh(q counted, k compare.Kind, d *tally.Difference, r Rules) (Level, stri
 		return level, what + ", " + times, true
 	case level != Fail:
 		return level, what + ", " + times + "; or the data had moved", true
-	case eachTime(q):
+	case eachTime(q, asked):
 		return level, what + " each time that it was replayed; there was no old version to ask whether the data had moved", true
 	}
 	return Unclear, what + ", " + times + "; or the data had moved", true
 }
 
-// eachTime reports whether a query differed from what was captured whenever it was replayed, with no old version to ask. Data that moves makes a difference now and then.
-func eachTime(q counted) bool {
+// What a difference needs to be believed without an old version.
+const (
+	leastTimes = 5
+	leastWhile = 10 * time.Minute
+)
+
+// eachTime reports whether a query differed from what was captured whenever it was replayed, with no old version to ask: often enough and for long enough, as data that moves makes a
+// difference now and then; or without any table that could have moved.
+func eachTime(q counted, asked bool) bool {
 	var n int64
 	for _, d := range q.Differences {
 		n += d.Unknown
 	}
-	return n > 0 && n == q.Replayed
+	if asked || n == 0 || n != q.Replayed {
+		return false
+	}
+	return n >= leastTimes && q.Last.Sub(q.First) >= leastWhile || !readsTable(q.Text)
+}
+
+// readsTable reports whether a normal form may read a table.
+func readsTable(text string) bool {
+	return len(text) >= tally.TextBytes || strings.HasPrefix(text, "(") || slices.ContainsFunc(strings.Fields(text), func(w string) bool { return w == "from" || w == "table" || strings.HasSuffix(w, ")from") })
 }
 
 // sentence says what a kind of difference is.
@@ -259,7 +276,7 @@ func ignore(findings []Finding, rules []Ignore, now time.Time) []IgnoreUse {
 func cleared(t *tally.Tally) (n int) {
 	for _, q := range queries(t) {
 		for k, d := range q.Differences {
-			if d.Retested > 0 && d.Confirmed == 0 && tally.Retestable(k) {
+			if tally.Retestable(k) && d.Cleared() {
 				n++
 			}
 		}

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/windlass-db/windlass/internal/query"
 	"github.com/windlass-db/windlass/internal/replay/compare"
 	"github.com/windlass-db/windlass/internal/replay/tally"
 )
@@ -76,10 +77,7 @@ func latencies(t *tally.Tally, r Rules) map[tally.Fingerprint]*Latency {
 
 // covered counts how much was seen.
 func covered(t *tally.Tally, r Rules, times map[tally.Fingerprint]*Latency) Coverage {
-	c := Coverage{MinSpan: r.MinTime}
-	if !t.From.IsZero() {
-		c.Span = t.To.Sub(t.From)
-	}
+	c := Coverage{Span: t.Span(), MinSpan: r.MinTime}
 	base := t.Captured
 	for reason, n := range t.Skipped {
 		if byDesign[reason] {
@@ -91,7 +89,7 @@ func covered(t *tally.Tally, r Rules, times map[tally.Fingerprint]*Latency) Cove
 			base -= n
 		}
 	}
-	var of, touched, unknown, timed int64
+	var of, touched, blind, silent, timed, timeable int64
 	for _, q := range queries(t) {
 		in := q.Captured
 		for reason, n := range q.Skipped {
@@ -103,26 +101,60 @@ func covered(t *tally.Tally, r Rules, times map[tally.Fingerprint]*Latency) Cove
 		if q.Replayed > 0 {
 			touched += in
 		}
-		unknown += q.Causes[compare.Unknown]
 		c.Noise += q.Causes[compare.Moved] + q.Causes[compare.Volatile]
-		if compare.ErrorsOnly(q.Traits) {
+		switch {
+		case q.Traits.Has(query.OwnServer):
+			silent += q.Replayed // what a server says of itself is no answer of production's data
 			c.ErrorsOnly += q.Replayed
+		case compare.ErrorsOnly(q.Traits):
+			blind += q.Replayed
+			c.ErrorsOnly += q.Replayed
+		case neverEqual(q):
+			blind += q.Replayed
+		default:
+			blind += q.Causes[compare.Unknown]
 		}
+		if q.Traits.Any(untimed) {
+			continue
+		}
+		timeable += q.Replayed
 		if l := times[q.fingerprint]; l != nil && !l.Insufficient {
 			timed += q.Replayed
 		}
 	}
 	c.Statements = share(t.Replayed, base, r.MinStatements)
 	c.Fingerprints = share(touched, of, r.MinFingerprints)
-	c.Compared = share(t.Replayed-unknown, t.Replayed, r.MinCompared)
-	c.Latency = share(timed, t.Replayed, r.MinLatency)
+	c.Compared = share(t.Replayed-silent-blind, t.Replayed-silent, r.MinCompared)
+	if t.Replayed == silent {
+		c.Compared.Share = 0 // nothing at all
+	}
+	c.Latency = share(timed, timeable, r.MinLatency)
 	return c
+}
+
+// untimed are the traits of statements whose runs are not the same work twice.
+const untimed = query.Volatile | query.OwnSession | query.OwnServer | query.LimitAlone
+
+// neverEqual reports whether a query gave nothing but noise: its answers were not compared, whatever was asked.
+func neverEqual(q counted) bool {
+	if q.Traits.Any(query.Volatile|query.LimitAlone|query.Clock) || q.Same > 0 {
+		return false
+	}
+	for _, d := range q.Differences {
+		if d.Real > 0 || d.Retested > 0 {
+			return false
+		}
+	}
+	return q.Replayed > 0
 }
 
 // notes are what a reader should know beside the verdict.
 func notes(t *tally.Tally, rep Report) (out []string) {
 	for _, note := range tally.Reasonable(t.Notes) {
 		out = append(out, fmt.Sprintf("%s (%d)", note, t.Notes[note]))
+	}
+	if whole := t.To.Sub(t.From); whole-rep.Coverage.Span > 2*tally.Slot {
+		out = append(out, fmt.Sprintf("from the first statement to the last it is %s, in %s of which something was captured", round(whole), round(rep.Coverage.Span)))
 	}
 	if t.Other != nil {
 		out = append(out, fmt.Sprintf("there were more than %d fingerprints: %d statements of the others are counted together", tally.Fingerprints, t.Other.Captured))

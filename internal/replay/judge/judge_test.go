@@ -26,7 +26,7 @@ type scene struct {
 
 func newScene() *scene {
 	s := &scene{Tally: tally.Tally{Began: noon.Add(-49 * time.Hour), Ended: noon}}
-	s.run("SELECT a FROM t WHERE id = 1", 200, nil)
+	s.run("SELECT a FROM t WHERE id = 1", 600, nil)
 	s.run("SELECT b FROM u ORDER BY c", 100, nil)
 	return s
 }
@@ -113,7 +113,7 @@ func TestVerdict(t *testing.T) {
 		"another order":               {do: func(s *scene) { s.run(text, 100, differ(2, compare.Order, compare.Real)) }, verdict: Pass, findings: "order:warn"},
 		"another order, by the rules": {do: func(s *scene) { s.run(text, 100, differ(2, compare.Order, compare.Real)) }, rules: func(r *Rules) { r.Levels[compare.Order] = Fail }, verdict: Failed, why: WhyFindings, findings: "order:fail"},
 		"data that moved":             {do: func(s *scene) { s.run(text, 100, differ(2, compare.Content, compare.Moved)) }, verdict: Pass},
-		"volatile":                    {do: func(s *scene) { s.run(text, 100, differ(1, compare.Content, compare.Volatile)) }, verdict: Pass},
+		"volatile":                    {do: func(s *scene) { s.run("SELECT x, NOW() FROM v", 100, differ(1, compare.Content, compare.Volatile)) }, verdict: Pass},
 		"a suspect":                   {do: func(s *scene) { s.run(text, 100, differ(50, compare.Content, compare.Suspect)) }, verdict: Insufficient, why: WhyUnclear, findings: "content:unclear"},
 		"a suspect that is cleared":   {do: func(s *scene) { s.run(text, 100, differ(50, compare.Content, compare.Suspect)); s.retest(false) }, verdict: Pass},
 		"a suspect that is confirmed": {do: func(s *scene) { s.run(text, 100, differ(50, compare.Content, compare.Suspect)); s.retest(true) }, verdict: Failed, why: WhyFindings, findings: "content:fail"},
@@ -130,18 +130,55 @@ func TestVerdict(t *testing.T) {
 		"an index now and then":     {do: func(s *scene) { s.run(text, 100, func(i int, r *tally.Replayed) { r.New.Status = uint16(i&1) << 5 }) }, verdict: Pass},
 		"a plan, by the rules": {do: func(s *scene) { s.run(text, 100, func(_ int, r *tally.Replayed) { r.New.Status = 0x20 }) }, rules: func(r *Rules) { r.Levels[compare.Plan] = Fail },
 			verdict: Failed, why: WhyFindings, findings: "plan:fail"},
-		"twice as long":               {do: func(s *scene) { s.run(text, 100, func(_ int, r *tally.Replayed) { r.Pair.B *= 2 }) }, rules: func(r *Rules) { r.Latency.Budget = time.Millisecond }, verdict: Failed, why: WhyFindings, findings: "latency:fail"},
-		"twice as long, and seldom":   {do: func(s *scene) { s.run(text, 100, func(_ int, r *tally.Replayed) { r.Pair.B *= 2 }) }, verdict: Pass},
-		"too short":                   {rules: func(r *Rules) { r.MinTime = 72 * time.Hour }, verdict: Insufficient, why: WhyTime},
-		"statements were missed":      {do: func(s *scene) { s.miss(100, tally.UnreplayableOwnWrite) }, verdict: Insufficient, why: WhyStatements + " " + WhyFingerprints},
-		"writes are not missed":       {do: func(s *scene) { s.skip(500, tally.SkipWrite) }, verdict: Pass},
-		"a share is by design":        {do: func(s *scene) { s.skip(10, tally.SkipSampled) }, verdict: Pass},
-		"what could not keep up":      {do: func(s *scene) { s.skip(100, tally.SkipQueueFull) }, verdict: Insufficient, why: WhyStatements + " " + WhyFingerprints},
-		"much was dropped":            {do: func(s *scene) { s.AddDropped("full", 100) }, verdict: Insufficient, why: WhyStatements},
-		"writes were not captured":    {do: func(s *scene) { s.AddDropped("kind", 1000) }, verdict: Pass},
-		"the ledger does not balance": {do: func(s *scene) { s.AddCaptured(9, tally.Seen{}) }, verdict: Insufficient, why: WhyUnbalanced},
-		"no times":                    {do: func(s *scene) { s.run(text, 300, func(_ int, r *tally.Replayed) { r.Pair = nil }) }, verdict: Insufficient, why: WhyLatency},
-		"no times, by hand":           {do: func(s *scene) { s.run(text, 300, func(_ int, r *tally.Replayed) { r.Pair = nil }) }, rules: func(r *Rules) { *r = Once() }, verdict: Pass},
+		"twice as long":                             {do: func(s *scene) { s.run(text, 100, func(_ int, r *tally.Replayed) { r.Pair.B *= 2 }) }, rules: func(r *Rules) { r.Latency.Budget = time.Millisecond }, verdict: Failed, why: WhyFindings, findings: "latency:fail"},
+		"twice as long, and seldom":                 {do: func(s *scene) { s.run(text, 100, func(_ int, r *tally.Replayed) { r.Pair.B *= 2 }) }, verdict: Pass},
+		"too short":                                 {rules: func(r *Rules) { r.MinTime = 72 * time.Hour }, verdict: Insufficient, why: WhyTime},
+		"statements were missed":                    {do: func(s *scene) { s.miss(100, tally.UnreplayableOwnWrite) }, verdict: Insufficient, why: WhyStatements + " " + WhyFingerprints},
+		"writes are not missed":                     {do: func(s *scene) { s.skip(500, tally.SkipWrite) }, verdict: Pass},
+		"a share is by design":                      {do: func(s *scene) { s.skip(10, tally.SkipSampled) }, verdict: Pass},
+		"what could not keep up":                    {do: func(s *scene) { s.skip(100, tally.SkipQueueFull) }, verdict: Insufficient, why: WhyStatements + " " + WhyFingerprints},
+		"much was dropped":                          {do: func(s *scene) { s.AddDropped("full", 100) }, verdict: Insufficient, why: WhyStatements},
+		"writes were not captured":                  {do: func(s *scene) { s.AddDropped("kind", 1000) }, verdict: Pass},
+		"the ledger does not balance":               {do: func(s *scene) { s.AddCaptured(9, tally.Seen{}) }, verdict: Insufficient, why: WhyUnbalanced},
+		"no times":                                  {do: func(s *scene) { s.run(text, 300, func(_ int, r *tally.Replayed) { r.Pair = nil }) }, verdict: Insufficient, why: WhyLatency},
+		"no times, by hand":                         {do: func(s *scene) { s.run(text, 300, func(_ int, r *tally.Replayed) { r.Pair = nil }) }, rules: func(r *Rules) { *r = Once() }, verdict: Pass},
+		"one of three that is clear clears nothing": {do: func(s *scene) { s.run(text, 100, differ(1, compare.Content, compare.Real)); s.retestSome(1, 0) }, verdict: Failed, why: WhyFindings, findings: "content:fail"},
+		"all that are kept are clear":               {do: func(s *scene) { s.run(text, 100, differ(1, compare.Content, compare.Real)); s.retestSome(3, 0) }, verdict: Pass},
+		"clear, and now there are twice as many": {do: func(s *scene) {
+			s.run(text, 40, differ(1, compare.Content, compare.Real))
+			s.retestSome(3, 0)
+			s.run(text, 45, differ(1, compare.Content, compare.Real))
+		}, verdict: Failed, why: WhyFindings, findings: "content:fail"},
+		"what seems real is retested before what may move": {do: func(s *scene) {
+			s.run(text, 1000, differ(1, compare.Content, compare.Suspect))
+			s.run(text, 3, differ(1, compare.Content, compare.Real))
+			s.retestSome(3, 1700)
+		}, verdict: Failed, why: WhyFindings, findings: "content:fail"},
+		"a syntax error, whatever a retest says": {do: func(s *scene) {
+			f := s.run(text, 100, differ(50, compare.Syntax, compare.Real))
+			for _, e := range s.Queries[f].Differences[compare.Syntax].Examples.Values() {
+				s.AddRetest(tally.Retest{Fingerprint: f, Kind: compare.Syntax, ID: e.ID})
+			}
+		}, verdict: Failed, why: WhyFindings, findings: "syntax:fail"},
+		"nothing but what servers say of themselves": {do: func(s *scene) {
+			s.Tally = tally.Tally{Began: s.Began, Ended: s.Ended}
+			s.run("SELECT @@hostname", 600, nil)
+		}, verdict: Insufficient, why: WhyCompared},
+		"a variable in every statement":                       {do: func(s *scene) { s.run("SELECT x FROM v WHERE tenant = @tenant", 600, nil) }, verdict: Insufficient, why: WhyCompared},
+		"what servers say of themselves is no answer of data": {do: func(s *scene) { s.run("SELECT @@version", 2000, nil) }, verdict: Pass},
+		"a hot query that was never equal":                    {do: func(s *scene) { s.run(text, 600, differ(1, compare.Content, compare.Moved)) }, verdict: Insufficient, why: WhyCompared},
+		"two statements two days apart": {do: func(s *scene) {
+			s.Tally = tally.Tally{Began: s.Began, Ended: s.Ended}
+			s.run("SELECT a FROM t", 2, func(_ int, r *tally.Replayed) { r.Pair = nil })
+			s.AddCaptured(7, tally.Seen{At: noon.Add(-49 * time.Hour)})
+			s.AddSkipped(7, tally.SkipWrite)
+		}, rules: func(r *Rules) { r.MinLatency = 0 }, verdict: Insufficient, why: WhyTime},
+		"what can't be timed is not missed": {do: func(s *scene) {
+			s.run("SELECT x FROM v LIMIT 3", 2000, func(_ int, r *tally.Replayed) { r.Pair = nil })
+		}, verdict: Pass},
+		"no reference, once, of a table":  {do: func(s *scene) { s.run(text, 1, differ(1, compare.Content, compare.Unknown)) }, verdict: Insufficient, why: WhyUnclear, findings: "content:unclear"},
+		"no reference, once, of no table": {do: func(s *scene) { s.run("SELECT CONV(255, 10, 62)", 1, differ(1, compare.Content, compare.Unknown)) }, verdict: Failed, why: WhyFindings, findings: "content:fail"},
+		"a reference that was away":       {do: func(s *scene) { s.Asked = 1; s.run(text, 20, differ(1, compare.Content, compare.Unknown)) }, verdict: Insufficient, why: WhyUnclear, findings: "content:unclear"},
 		"it both fails and lacks": {do: func(s *scene) {
 			s.run(text, 100, differ(50, compare.Rows, compare.Real))
 			s.AddCaptured(9, tally.Seen{})
@@ -176,6 +213,15 @@ func TestVerdict(t *testing.T) {
 func (s *scene) retest(confirmed bool) {
 	for _, x := range s.Suspects() {
 		s.AddRetest(tally.Retest{Fingerprint: x.Fingerprint, Kind: x.Kind, ID: x.ID, Confirmed: confirmed})
+	}
+}
+
+// retestSome gives the suspects a retest without a difference, so many of them, and those with higher ids one with.
+func (s *scene) retestSome(n int, above uint64) {
+	for i, x := range s.Suspects() {
+		if i < n {
+			s.AddRetest(tally.Retest{Fingerprint: x.Fingerprint, Kind: x.Kind, ID: x.ID, Count: x.Count, Confirmed: above > 0 && x.ID > above})
+		}
 	}
 }
 
@@ -278,7 +324,7 @@ func TestContract(t *testing.T) {
 	if err := json.Unmarshal(b, &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.Captured != 316 || got.Replayed != 310 || got.Skipped["write"] != 3 || got.Unreplayable["cut"] != 2 || *got.Dropped != 1 || got.Verdict != "fail" || *got.QPS <= 0 || math.Abs(got.Lateness.P50-50) > 1 || got.Lateness.P99 < 49 {
+	if got.Captured != 716 || got.Replayed != 710 || got.Skipped["write"] != 3 || got.Unreplayable["cut"] != 2 || *got.Dropped != 1 || got.Verdict != "fail" || *got.QPS <= 0 || math.Abs(got.Lateness.P50-50) > 1 || got.Lateness.P99 < 49 {
 		t.Errorf("%+v", got)
 	}
 	if len(got.Findings) != 1 || got.Findings[0].Kind != "syntax" || got.Findings[0].Example != "SELECT 1 AS vector" || got.Findings[0].Count != 10 || len(got.Findings[0].Fingerprint) != 16 {

@@ -84,12 +84,12 @@ const (
 
 // Coverage is how much was seen, each as a share and as what the rules want.
 type Coverage struct {
-	Span         time.Duration `json:"span"` // of production, in nanoseconds
+	Span         time.Duration `json:"span"` // of production, in nanoseconds: tens of minutes in which something was captured
 	MinSpan      time.Duration `json:"min_span"`
 	Statements   Share         `json:"statements"`   // replayed, of those that could be
 	Fingerprints Share         `json:"fingerprints"` // of statements whose fingerprint was replayed
-	Compared     Share         `json:"compared"`     // of replayed ones that had something to be compared with
-	Latency      Share         `json:"latency"`      // of replayed ones whose fingerprint has enough pairs of times
+	Compared     Share         `json:"compared"`     // of replayed ones, but for what a server says of itself: those that had something to be compared with
+	Latency      Share         `json:"latency"`      // of replayed ones that can be timed: those whose fingerprint has enough pairs of times
 	ErrorsOnly   int64         `json:"errors_only"`  // replayed ones of which errors alone mean something: volatile by nature, or about their own session or server
 	Noise        int64         `json:"noise"`        // answers that differed because the data had moved, or the old version differs from itself
 }

@@ -15,6 +15,10 @@ func (t *Tally) Merge(o *Tally) {
 	widen(&t.Began, &t.Ended, o.Began, o.Ended)
 	t.Captured += o.Captured
 	t.Replayed += o.Replayed
+	t.Asked += o.Asked
+	for k, mask := range o.Slots {
+		t.slots(k, mask)
+	}
 	add(&t.Skipped, o.Skipped)
 	add(&t.Unreplayable, o.Unreplayable)
 	add(&t.Dropped, o.Dropped)
@@ -69,7 +73,12 @@ func (q *Query) merge(o *Query) {
 		q.difference(k).merge(d)
 	}
 	q.Noise.Checks += o.Noise.Checks
-	q.Noise.Columns |= o.Noise.Columns
+	for i, n := range o.Noise.Columns {
+		if q.Noise.Columns == nil {
+			q.Noise.Columns = map[uint8]int64{}
+		}
+		q.Noise.Columns[i] += n
+	}
 	q.Noise.Plans += o.Noise.Plans
 	for k, n := range o.Noise.Kinds {
 		if q.Noise.Kinds == nil {

@@ -109,6 +109,9 @@ func (t *Tally) AddReplayed(r Replayed) {
 	}
 	t.Replayed++
 	q.Replayed++
+	if r.Old != nil {
+		t.Asked++
+	}
 	q.seen(r.At)
 	if r.Captured != nil {
 		q.Took += r.Captured.Took
@@ -128,7 +131,14 @@ func (t *Tally) AddReplayed(r Replayed) {
 				q.Noise.Kinds = map[compare.Kind]int64{}
 			}
 			q.Noise.Kinds[o.Noise]++
-			q.Noise.Columns |= o.Noisy
+			for i := range uint8(64) {
+				if o.Noisy>>i&1 == 1 {
+					if q.Noise.Columns == nil {
+						q.Noise.Columns = map[uint8]int64{}
+					}
+					q.Noise.Columns[i]++
+				}
+			}
 		}
 	}
 	q.example(priority, r)
@@ -155,7 +165,7 @@ func (t *Tally) AddReplayed(r Replayed) {
 		d.errno(r.New.Errno, 1)
 	}
 	d.Examples.Seen++
-	if d.Examples.takes(Examples, priority) {
+	if priority = precedence(o.Cause, r.ID); d.Examples.takes(Examples, priority) {
 		d.Examples.put(Examples, Item[Example]{priority, made(r)})
 	}
 }
@@ -189,7 +199,10 @@ func (t *Tally) AddFound(f Fingerprint, s Seen, k compare.Kind, found Found) {
 	if found.New != nil && found.New.Errno != 0 {
 		d.errno(found.New.Errno, 1)
 	}
-	d.Examples.add(Examples, draw(found.ID), Example{ID: found.ID, Statement: found.Statement.shorten(), Cause: found.Cause, Detail: bounded([]byte(found.Detail), TextBytes), Old: found.Old, New: found.New})
+	if found.Cause == "" {
+		found.Cause = compare.Real
+	}
+	d.Examples.add(Examples, precedence(found.Cause, found.ID), Example{ID: found.ID, Statement: found.Statement.shorten(), Cause: found.Cause, Detail: bounded([]byte(found.Detail), TextBytes), Old: found.Old, New: found.New})
 }
 
 // AddPlan keeps the plans of a fingerprint.
@@ -209,6 +222,15 @@ func (t *Tally) AddTimes(f Fingerprint, id uint64, pair, null *Pair) {
 	if null != nil {
 		q.Null.add(Nulls, draw(id), *null)
 	}
+}
+
+// precedence is the priority of an example: what seems real comes before all that may be moving data.
+func precedence(c compare.Cause, id uint64) uint64 {
+	p := draw(id) >> 1
+	if c != compare.Real {
+		p |= 1 << 63
+	}
+	return p
 }
 
 // failure is the error number that kept a statement from being compared.

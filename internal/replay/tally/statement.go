@@ -59,6 +59,7 @@ type Example struct {
 	Differs   compare.Differs `json:"differs,omitzero"`
 	Retested  bool            `json:"retested,omitempty"` // on data that stood still
 	Confirmed bool            `json:"confirmed,omitempty"`
+	Of        int64           `json:"of,omitempty"` // how many differences there were when it was retested; 0: not known
 }
 
 // Suspect is a difference that a retest on data that stands still is to confirm or clear.
@@ -68,9 +69,10 @@ type Suspect struct {
 	Kind        compare.Kind
 	ID          uint64
 	Statement   Statement
+	Count       int64 // of differences of its kind so far: it belongs into the Retest
 }
 
-// Suspects are the examples of all differences that data in motion could have made, and that were not retested yet.
+// Suspects are the examples of all differences that data in motion could have made, and that were not retested yet, or so long ago that there are twice as many by now.
 func (t *Tally) Suspects() []Suspect {
 	var out []Suspect
 	for _, f := range t.sorted() {
@@ -81,8 +83,8 @@ func (t *Tally) Suspects() []Suspect {
 				continue
 			}
 			for _, e := range d.Examples.Values() {
-				if !e.Retested && !e.Statement.Short && len(e.Statement.Text) > 0 {
-					out = append(out, Suspect{f, q.Traits, k, e.ID, e.Statement})
+				if (!e.Retested || !e.Confirmed && d.outgrown(e)) && !e.Statement.Short && len(e.Statement.Text) > 0 {
+					out = append(out, Suspect{f, q.Traits, k, e.ID, e.Statement, d.Count()})
 				}
 			}
 		}
@@ -90,10 +92,10 @@ func (t *Tally) Suspects() []Suspect {
 	return out
 }
 
-// Retestable reports whether data that stands still can clear a difference of the kind.
+// Retestable reports whether data that stands still can clear a difference of the kind. It is not so of those that no data makes, nor of what takes too long on busy servers.
 func Retestable(k compare.Kind) bool {
 	switch k {
-	case compare.Conflict, compare.Plan, compare.Slow, compare.Table, compare.Pattern, compare.Affected:
+	case compare.Syntax, compare.Conflict, compare.Timeout, compare.Plan, compare.Slow, compare.Table, compare.Pattern, compare.Affected:
 		return false
 	}
 	return true
@@ -104,28 +106,63 @@ type Retest struct {
 	Fingerprint      Fingerprint
 	Kind             compare.Kind // of the suspect
 	ID               uint64
-	Confirmed        bool // the versions differ
+	Count            int64 // of the suspect; 0: not known
+	Confirmed        bool  // the versions differ
 	Differs          compare.Differs
 	Old, New         *compare.Answer
 	OldRows, NewRows *compare.Result // the first rows; cut to a bound here
 }
 
-// AddRetest notes the result of a retest. A difference whose retests are all clear counts no more.
+// outgrown reports whether there are more than twice as many differences as when the example was retested: what was true of those need not be of all.
+func (d *Difference) outgrown(e Example) bool { return e.Of > 0 && d.Count() > 2*e.Of }
+
+// Cleared reports whether data that stands still gave no difference in all of the examples, lately enough. Examples of what seemed real are kept before all others, so while there are any no
+// other one clears them.
+func (d *Difference) Cleared() bool {
+	for _, item := range d.Examples.Items {
+		if e := item.Value; !e.Retested || e.Confirmed || d.outgrown(e) {
+			return false
+		}
+	}
+	return d.Confirmed == 0 && len(d.Examples.Items) > 0
+}
+
+// RealCleared reports whether that is so of the examples that seemed real, at least.
+func (d *Difference) RealCleared() bool {
+	n := 0
+	for _, item := range d.Examples.Items {
+		e := item.Value
+		if e.Cause != compare.Real {
+			continue
+		}
+		if n++; !e.Retested || e.Confirmed || d.outgrown(e) {
+			return false
+		}
+	}
+	return d.Confirmed == 0 && n > 0
+}
+
+// AddRetest notes the result of a retest that really compared the two versions. See Cleared for when it clears a difference.
 func (t *Tally) AddRetest(r Retest) {
 	q := t.Queries[r.Fingerprint]
 	if q == nil || q.Differences[r.Kind] == nil {
 		return
 	}
 	d := q.Differences[r.Kind]
-	e := d.Examples.get(draw(r.ID))
-	if e == nil || e.Retested {
+	e := d.Examples.get(precedence(compare.Real, r.ID))
+	if e == nil {
+		e = d.Examples.get(precedence(compare.Suspect, r.ID))
+	}
+	if e == nil || e.Retested && (e.Confirmed || r.Count <= e.Of) {
 		return
 	}
-	d.Retested++
+	if !e.Retested {
+		d.Retested++
+	}
 	if r.Confirmed {
 		d.Confirmed++
 	}
-	e.Retested, e.Confirmed, e.Differs = true, r.Confirmed, r.Differs
+	e.Retested, e.Confirmed, e.Differs, e.Of = true, r.Confirmed, r.Differs, r.Count
 	if r.Old != nil {
 		e.Old = r.Old
 	}

@@ -22,6 +22,9 @@ package tally
 
 import (
 	"fmt"
+	"maps"
+	"math/bits"
+	"slices"
 	"strconv"
 	"time"
 
@@ -69,8 +72,11 @@ type Tally struct {
 	Began time.Time `json:"began,omitzero"` // of the replay, by the wall clock; the worker sets both
 	Ended time.Time `json:"ended,omitzero"`
 
+	Slots map[int64]uint64 `json:"slots,omitempty"` // ten minutes each, 64 in a word, in which something was captured
+
 	Captured     int64            `json:"captured"`
 	Replayed     int64            `json:"replayed"`
+	Asked        int64            `json:"asked,omitempty"` // of Replayed, those of which the old version was asked
 	Skipped      map[string]int64 `json:"skipped,omitempty"`
 	Unreplayable map[string]int64 `json:"unreplayable,omitempty"`
 	Dropped      map[string]int64 `json:"dropped,omitempty"`
@@ -180,10 +186,12 @@ func (t *Tally) Unaccounted() int64 {
 	return t.Captured - t.Replayed - sum(t.Skipped) - sum(t.Unreplayable) - sum(t.Dropped)
 }
 
-// Learned is how the fingerprint's answers differ from themselves on the old version.
+// Learned is how the fingerprint's answers differ from themselves on the old version; a copy.
 func (t *Tally) Learned(f Fingerprint) compare.Noise {
 	if q := t.Queries[f]; q != nil {
-		return q.Noise
+		n := q.Noise
+		n.Kinds, n.Columns = maps.Clone(n.Kinds), maps.Clone(n.Columns)
+		return n
 	}
 	return compare.Noise{}
 }
@@ -198,6 +206,38 @@ func (t *Tally) span(at time.Time) {
 	if at.After(t.To) {
 		t.To = at.UTC()
 	}
+	n := at.Unix() / int64(Slot/time.Second)
+	t.slots(n>>6, 1<<(n&63))
+}
+
+// Slot is the time in which one statement is enough for it to count as seen.
+const Slot = 10 * time.Minute
+
+// mostSlots bounds them to three years, the first ones.
+const mostSlots = 2500
+
+func (t *Tally) slots(k int64, mask uint64) {
+	if t.Slots == nil {
+		t.Slots = map[int64]uint64{}
+	}
+	t.Slots[k] |= mask
+	for len(t.Slots) > mostSlots {
+		delete(t.Slots, slices.Max(slices.Collect(maps.Keys(t.Slots))))
+	}
+}
+
+// Span is how much time of production was seen: the slots in which something was captured, so that two statements two days apart are no two days. A capture of less than three slots spans
+// what lies between its first statement and its last.
+func (t *Tally) Span() time.Duration {
+	whole := t.To.Sub(t.From)
+	if t.From.IsZero() || whole <= 3*Slot {
+		return max(whole, 0)
+	}
+	n := 0
+	for _, mask := range t.Slots {
+		n += bits.OnesCount64(mask)
+	}
+	return min(time.Duration(n)*Slot, whole)
 }
 
 // query gives where a fingerprint is counted.

@@ -399,3 +399,31 @@ func TestTextsAreCutAtCharacters(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestSpan: what counts is the time in which something was captured, not the first and the last statement.
+func TestSpan(t *testing.T) {
+	for name, c := range map[string]struct {
+		at   []time.Duration
+		want time.Duration
+	}{
+		"nothing":                        {nil, 0},
+		"one":                            {[]time.Duration{0}, 0},
+		"seconds":                        {[]time.Duration{0, 3 * time.Second}, 3 * time.Second},
+		"half an hour":                   {[]time.Duration{0, 30 * time.Minute}, 30 * time.Minute},
+		"two statements two days apart":  {[]time.Duration{0, 48 * time.Hour}, 2 * Slot},
+		"every five minutes of an hour":  {[]time.Duration{0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60}, 60 * time.Minute},
+		"an hour, and one a day later":   {[]time.Duration{0, 10, 20, 30, 40, 50, 1440}, 70 * time.Minute},
+		"never more than there is of it": {[]time.Duration{9, 11, 20, 30, 41}, 32 * time.Minute},
+	} {
+		var tally Tally
+		for _, at := range c.at {
+			if at < 1000*time.Minute && at > 0 && at < time.Second {
+				at *= time.Minute
+			}
+			tally.AddCaptured(1, Seen{At: noon.Add(at)})
+		}
+		if got := tally.Span(); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
