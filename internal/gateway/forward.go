@@ -248,7 +248,7 @@ func (s *session) answer(req request, forget func()) error {
 		}
 		err := s.conn.WriteAll(b.Buffered()[:pos])
 		if capturing {
-			s.tapped.saw(b.Buffered()[:pos], b.Caps)
+			s.saw(b.Buffered()[:pos], b.Caps)
 		}
 		b.Discard(pos)
 		pos = 0
@@ -294,7 +294,7 @@ func (s *session) answer(req request, forget func()) error {
 					return err
 				}
 				if capturing {
-					s.tapped.saw(packet, b.Caps)
+					s.saw(packet, b.Caps)
 				}
 				b.Discard(len(packet))
 			}

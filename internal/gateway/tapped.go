@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"errors"
+	"fmt"
+	"runtime/debug"
 
 	"github.com/windlass-db/windlass/internal/capture"
 	"github.com/windlass-db/windlass/internal/capture/tap"
@@ -66,6 +68,7 @@ func (s *session) captureFrom(cmd wire.Command) (t *tap.Tap, at int64) {
 
 // sent tells the capture what was sent. mu is held.
 func (s *session) sent(t *tap.Tap, cmd wire.Command, st *tap.Statement) {
+	defer s.survive()
 	p := &s.tapped
 	st.Command, st.Answered = byte(cmd), cmd.HasReply()
 	st.InTrans, st.Autocommit, st.Literal = s.status&wire.StatusInTrans != 0, s.status&wire.StatusAutocommit != 0, s.status&wire.StatusNoBackslash != 0
@@ -86,6 +89,15 @@ func (s *session) sentText(t *tap.Tap, at int64, req request, p []byte) {
 	s.sent(t, req.cmd, &st)
 }
 
+// survive is deferred: a defect of the capture ends the capture, not the session.
+func (s *session) survive() {
+	if r := recover(); r != nil {
+		s.gw.capturing.tap.Store(nil)
+		s.tapped.to = nil
+		s.gw.log.Error("capture has a defect, and is off", "session", s.id, "err", fmt.Sprint(r), "stack", string(debug.Stack()))
+	}
+}
+
 // await begins the answer, also when a statement is sent once more. mu is held.
 func (p *tapped) await(cmd wire.Command, caps wire.Capability) {
 	p.reply.Reset(cmd, caps)
@@ -96,7 +108,9 @@ func (p *tapped) await(cmd wire.Command, caps wire.Capability) {
 }
 
 // saw looks at bytes of the answer that were forwarded: whole packets, but for rows and definitions.
-func (p *tapped) saw(b []byte, caps wire.Capability) {
+func (s *session) saw(b []byte, caps wire.Capability) {
+	defer s.survive()
+	p := &s.tapped
 	for len(b) > 0 && !p.lost {
 		n, ev, err := p.reply.Scan(b)
 		if err != nil || n == 0 {
@@ -145,6 +159,7 @@ func (s *session) answered(err error) {
 		return
 	}
 	p.to = nil
+	defer s.survive()
 	a := &p.answer
 	a.End = t.Clock()
 	if a.FirstByte == 0 {
@@ -202,6 +217,7 @@ func trackedGTID(state []byte) []byte {
 // settled remembers a SET that has succeeded, whether or not anything is captured. mu is held.
 func (s *session) settled(text []byte, parameters bool) {
 	if !s.unsure && begins(text, "SET") {
+		defer s.survive()
 		s.tapped.is.Set(text, parameters)
 	}
 }

@@ -3,6 +3,9 @@ package gateway
 import (
 	"bytes"
 	"testing"
+
+	"github.com/windlass-db/windlass/internal/capture/tap"
+	"github.com/windlass-db/windlass/internal/wire"
 )
 
 // An EXECUTE of a client that has query attributes is kept as one of a client that has none.
@@ -33,5 +36,19 @@ func TestPlainExecute(t *testing.T) {
 		if ok != (c.want != nil) || ok && (!bytes.Equal(got, c.want) || !bytes.Equal(gotTypes, c.types)) {
 			t.Errorf("%s: %x, %x, %t", name, got, gotTypes, ok)
 		}
+	}
+}
+
+// A defect of the capture ends the capture: the client gets its answer, and the next one, too.
+func TestDefectOfTheCapture(t *testing.T) {
+	g := fakeGateway(t, &fakeServer{answer: answerOK})
+	g.capturing.tap.Store(&tap.Tap{}) // one that nobody made: it has no memory
+	query := packet(0, append([]byte{byte(wire.ComQuery)}, "SET @a = 1"...))
+	said := say(t, g, func(greeting []byte) []byte { return append(append(login(t, greeting, 0), query...), query...) })
+	if answer := answerOK(query[4:]); !bytes.HasSuffix(said, append(bytes.Clone(answer), answer...)) {
+		t.Errorf("the client was told %x", said)
+	}
+	if g.capturing.tap.Load() != nil {
+		t.Error("the capture is on")
 	}
 }

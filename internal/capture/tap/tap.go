@@ -30,6 +30,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -188,8 +189,16 @@ func (t *Tap) Status() Status {
 }
 
 // Run writes until the context ends, and then what is in the ring, for as long as the answers that are awaited take, within limits. Its error is that of
-// something that can't be: a disk's trouble is counted, and gone on after.
-func (t *Tap) Run(ctx context.Context) error {
+// something that can't be: a disk's trouble is counted, and gone on after. What can't be is no reason to end the process, which has clients: from then on
+// all statements are dropped.
+func (t *Tap) Run(ctx context.Context) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("capture has a defect, and is off: %v", r)
+			t.log.Error("capture is off", "err", err, "stack", string(debug.Stack()))
+			t.giveUp(err)
+		}
+	}()
 	w, err := newSpooler(t)
 	if err != nil {
 		return err
@@ -208,6 +217,20 @@ func (t *Tap) Run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// giveUp takes nothing any more, and counts what was not written.
+func (t *Tap) giveUp(err error) {
+	t.Stop()
+	t.ring.close()
+	waiting := t.Status().Waiting
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.status.Err = err.Error()
+	if t.status.Dropped == nil {
+		t.status.Dropped = map[string]uint64{}
+	}
+	t.status.Dropped[Disk] += waiting
 }
 
 // lastAnswers is how long a tap that ends waits for the answers of statements that it has kept.

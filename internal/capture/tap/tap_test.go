@@ -685,6 +685,33 @@ func TestLargePayloads(t *testing.T) {
 	}
 }
 
+// A defect of the writer ends the capture, and nothing else: sessions go on, and all is counted.
+func TestDefect(t *testing.T) {
+	tap, err := New(Config{Gateway: "g", Run: 77, Folder: t.TempDir(), Statements: All, Sample: 1, Rotate: 1 << 20, Every: time.Hour, Quota: 1 << 30, Ring: 1 << 20, Flush: time.Millisecond, Started: time.Now(),
+		Server: func() (string, string) { panic("not thought of") }}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- tap.Run(t.Context()) }()
+	var s Session
+	s.Login("app", "", 45)
+	processtest.Until(t, patience, "the defect shows", func() bool {
+		ask(tap, &s, "SELECT 1")
+		select {
+		case err = <-done:
+			return true
+		default:
+			return false
+		}
+	})
+	ask(tap, &s, "SELECT 2")
+	st := tap.Status()
+	if err == nil || !strings.Contains(err.Error(), "not thought of") || st.Err == "" || st.Waiting != 0 || st.Kept != 0 || st.Started != st.Dropped[Disk]+st.Dropped[Closing] || st.Dropped[Closing] == 0 {
+		t.Errorf("%v, %+v", err, st)
+	}
+}
+
 // A query on its way through the tap allocates nothing, on the session's side.
 func TestNothingIsAllocated(t *testing.T) {
 	wait := make(chan struct{})
