@@ -176,7 +176,7 @@ func (rd *reader) start(ctx context.Context, s *stream, e *capture.Event) error 
 var nothing = &session.Class{Reason: tally.SkipCommand}
 
 // temporary finds the name of a temporary table that is made.
-var temporary = regexp.MustCompile("^create (?:or replace )?temporary (?:table|sequence) (?:if not exists )?(?:[^ (]+\\.)?([^ (]+)")
+var temporary = regexp.MustCompile(`^create (?:or replace )?temporary (?:table|sequence) (?:if not exists )?(?:[^ (]+\.)?([^ (]+)`)
 
 // statement decides what is done with a statement, and does it.
 func (rd *reader) statement(ctx context.Context, s *stream, c *client, e *capture.Event, v verdict, req session.Request) error {
