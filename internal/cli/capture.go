@@ -179,11 +179,11 @@ func captureLsCommand(o *Options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			b, err := store.Open(cmd.Context(), args[0])
+			b, done, err := openCaptures(cmd.Context(), args[0], cmd.ErrOrStderr())
 			if err != nil {
-				return bucketError("", err)
+				return err
 			}
-			defer b.Close()
+			defer done()
 			all, err := b.Segments(cmd.Context(), want)
 			if err != nil {
 				return err

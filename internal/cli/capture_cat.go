@@ -36,7 +36,7 @@ func captureCatCommand(o *Options) *cobra.Command {
 for each. Those without an end come last.
 
 Statements are shown in their normal form, in which each value is a question mark: values may be secrets of your users. --texts shows them as
-they were sent. What can't be read is told on stderr.`,
+they were sent. What can't be read is told on stderr. slowlog:FILE shows a server's log, as vtgate-text: and vtgate-json: do.`,
 		Example: "  windlass capture cat /var/lib/windlass/capture --since 2026-11-21T10:00:00Z --until 2026-11-21T10:01:00Z\n  windlass capture cat s3://captures/prod?region=eu-central-1 --errors -o json",
 		Args:    exactly(1, "a bucket's URL or a file"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd, o, args[0]) },
@@ -76,11 +76,11 @@ func (f *catFlags) run(cmd *cobra.Command, o *Options, from string) error {
 		}
 		return c.rest()
 	}
-	b, err := store.Open(cmd.Context(), from)
+	b, done, err := openCaptures(cmd.Context(), from, cmd.ErrOrStderr())
 	if err != nil {
-		return bucketError("", err)
+		return err
 	}
-	defer b.Close()
+	defer done()
 	all, err := b.Segments(cmd.Context(), want)
 	if err != nil {
 		return err
