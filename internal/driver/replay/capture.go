@@ -57,7 +57,7 @@ func detailOf(s adminapi.CaptureStatus) string {
 	return text
 }
 
-// StartCapture switches it on, with what the gateway's file says. One that is on with other settings is somebody else's, and is used as it is if it is fit.
+// StartCapture switches it on, for reads and writes: those are not replayed here, but both versions are asked for their plans. One that is on with other settings is somebody else's, and is used as it is if it is fit.
 func (d *Driver) StartCapture(ctx context.Context, r bluegreen.ReplayRequest) error {
 	g, err := gateway(r)
 	if err != nil {
@@ -67,7 +67,7 @@ func (d *Driver) StartCapture(ctx context.Context, r bluegreen.ReplayRequest) er
 	if err != nil {
 		return err
 	}
-	if _, err := c.StartCapture(ctx, adminapi.CaptureRequest{}); err != nil && !errors.Is(err, adminapi.ErrCapturing) {
+	if _, err := c.StartCapture(ctx, adminapi.CaptureRequest{Statements: "all"}); err != nil && !errors.Is(err, adminapi.ErrCapturing) {
 		return fmt.Errorf("gateway %s: %w", g.Name, err)
 	}
 	return nil

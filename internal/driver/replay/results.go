@@ -53,6 +53,7 @@ const (
 	nameTally  = "tally.json"
 	nameRetest = "retest.json"
 	nameReport = "report.json"
+	namePlans  = "plans.json"
 )
 
 // place is where a replay is kept: a bucket, and a name in it that no other replay has.
@@ -100,6 +101,15 @@ func (p place) counted(ctx context.Context) (*tally.Tally, error) {
 			t.AddRetest(one.Retest)
 		}
 	}
+	said, err := p.kept(ctx, namePlans)
+	if err != nil || said == nil {
+		return t, err
+	}
+	var e explained
+	if err := json.Unmarshal(said, &e); err != nil {
+		return nil, fmt.Errorf("read %s of what was counted: %w", namePlans, err)
+	}
+	e.tell(t)
 	return t, nil
 }
 

@@ -67,6 +67,14 @@ func (d *Driver) Replay(ctx context.Context, r bluegreen.ReplayRequest, atMost t
 	if err != nil {
 		return got, err
 	}
+	if (got.Enough || onlyUnclear(rep)) && s.reference != nil {
+		if err := d.explain(ctx, r, s, at, here); err != nil {
+			return got, err
+		}
+		if rep, got, err = d.judged(ctx, here, at, r); err != nil {
+			return got, err
+		}
+	}
 	if got.Enough || !onlyUnclear(rep) || s.reference == nil || !d.testDue(at) {
 		return got, err
 	}
