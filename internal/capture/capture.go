@@ -61,7 +61,7 @@ type Event struct {
 	Types     []byte // of COM_STMT_EXECUTE: two bytes for each parameter, also when the client left them out
 	Txn       uint64 // the transaction that it is in, numbered in its connection; 0: none
 	Cut       uint64 // bytes of the payload that were left out, because it was too large
-	Lost      uint64 // statements of the connection since the one before that were not kept
+	Lost      uint64 // statements of the connection since the one before that were not kept, but for plain reads
 	Withheld  string // why there is no payload, one of Withheld…; empty: it is there
 
 	// End. Hashes are those of package rowhash.

@@ -71,7 +71,7 @@ func judgeCredential(text []byte) bool {
 	if has("://") && has("CONNECTION") && !data {
 		return true
 	}
-	if !data && (has("SECRET") || has("ACCESS_KEY") || has("TOKEN")) {
+	if !data && (sets(upper, "SECRET") || sets(upper, "ACCESS_KEY") || sets(upper, "TOKEN")) {
 		return true
 	}
 	if !has("PASSW") {
@@ -82,6 +82,33 @@ func judgeCredential(text []byte) bool {
 	}
 	end := bytes.IndexByte(text, ';')
 	return end >= 0 && len(bytes.TrimRight(text[end:], "; \t\r\n\x00")) > 0 // another statement follows, perhaps
+}
+
+// sets reports whether something is assigned to a name with that word in it, which is no user variable: those are the application's.
+func sets(upper []byte, word string) bool {
+	inName := func(c byte) bool {
+		return c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '$' || c == '.'
+	}
+	for at := 0; ; {
+		i := bytes.Index(upper[at:], []byte(word))
+		if i < 0 {
+			return false
+		}
+		from, to := at+i, at+i+len(word)
+		at = to
+		for from > 0 && inName(upper[from-1]) {
+			from--
+		}
+		for to < len(upper) && inName(upper[to]) {
+			to++
+		}
+		if from > 0 && (upper[from-1] == '\'' || upper[from-1] == '"' || upper[from-1] == '@' && (from < 2 || upper[from-2] != '@')) {
+			continue
+		}
+		if rest := bytes.TrimLeft(upper[to:], " `\t\r\n\f\v:"); len(rest) > 0 && rest[0] == '=' {
+			return true
+		}
+	}
 }
 
 // calls reports whether a word, or one that ends with it, is followed by a bracket.

@@ -22,7 +22,7 @@ type Session struct {
 	conn uint64
 	told uint64 // the epoch that was told
 	file uint64 // the generation of files that it was told to
-	lost uint64 // statements that were not kept since the last one that was
+	lost uint64 // statements, but for reads, that were not kept since the last one that was
 	txn  uint64 // number of the last transaction
 
 	open bool // a statement was kept whose answer is awaited
@@ -189,7 +189,9 @@ func (s *Session) Start(t *Tap, st *Statement) bool {
 // drop counts a statement that is not kept.
 func (s *Session) drop(t *Tap, st *Statement, why reason) bool {
 	t.dropped[why].Add(1)
-	s.lost++
+	if st.Text == nil || classify(st.Text) != read { // a read leaves nothing that another statement could miss
+		s.lost++
+	}
 	if st.Prepared != nil && (st.Long && isExecute(st.Command) || st.Command == comLongData) {
 		st.Prepared.hole = true
 	}

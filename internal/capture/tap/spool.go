@@ -304,7 +304,7 @@ func (w *spooler) fail(err error) {
 		}
 	}
 	w.least = w.ring.turn()
-	w.retry = time.Now().Add(retryAfter)
+	w.retry = time.Now().Add(w.cfg.retry)
 	if !w.failing {
 		w.log.Error("capture can't write: statements are dropped, and counted", "folder", w.cfg.Folder, "err", err)
 	}

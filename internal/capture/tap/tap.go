@@ -63,6 +63,8 @@ type Config struct {
 	Flush      time.Duration // how long an event is held back at the most before it is written
 	Started    time.Time     // what the clock counts from
 
+	retry time.Duration // after which it is tried again when a write has failed; 0: a second
+
 	// Server says what is behind the gateway now.
 	Server func() (kind, version string)
 	// Open makes a new file; nil: in the file system. Tests of slow and full disks have their own.
@@ -145,6 +147,9 @@ func New(cfg Config, log *slog.Logger) (*Tap, error) {
 	}
 	if cfg.Open == nil {
 		cfg.Open = openFile
+	}
+	if cfg.retry == 0 {
+		cfg.retry = retryAfter
 	}
 	t := &Tap{cfg: cfg, log: log}
 	t.ring = newRing(cfg.Ring)
