@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -486,33 +485,41 @@ func testCaptureWithoutRoom(t *testing.T, c *cluster) {
 	}
 }
 
-// kill -9 of the gateway: what was written is readable, up to the last whole block, and the gateway that comes after it gives the file its name.
-func testCaptureKilled(t *testing.T, c *cluster) {
-	folder := t.TempDir()
-	p := c.startProcess(t, "info", "capture: {folder: '"+folder+"', enabled: true, statements: all}")
+// captureBeforeKill lets a gateway capture until statements are in a file, and gives how many.
+func captureBeforeKill(t *testing.T, p *gatewayProcess) (kept uint64) {
+	t.Helper()
+	if _, err := p.api.StartCapture(bg(t), adminapi.CaptureRequest{}); err != nil {
+		t.Fatal(err)
+	}
 	db := conn(t, openPool(t, p.writer, "gw", ""))
-	var st adminapi.CaptureStatus
 	n := 0
 	processtest.Until(t, patience, "statements are in a file", func() bool {
 		n++
 		run(t, db, fmt.Sprintf("SELECT 'before-%d'", n))
-		var err error
-		st, err = p.api.Capture(bg(t))
+		st, err := p.api.Capture(bg(t))
+		kept = st.Kept
 		return err == nil && st.Kept > 5
 	})
-	p.cmd.Process.Signal(syscall.SIGKILL)
-	p.end(t)
+	return kept
+}
+
+// capturedBeforeKill looks at what kill -9 has left: the file is readable up to its last whole block, with all that was told to be kept; and the gateway that
+// comes after it gives it the name of one that has ended.
+func capturedBeforeKill(t *testing.T, p *gatewayProcess, folder string, kept uint64) {
+	t.Helper()
 	events, _ := captured(t, folder, nil)
 	found := map[string]bool{}
 	for _, e := range events {
 		found[string(e.Payload)] = true
 	}
-	for i := range st.Kept - 3 { // but for what the driver says itself
+	for i := range kept - 3 { // but for what the driver says itself
 		if text := fmt.Sprintf("SELECT 'before-%d'", i+1); !found[text] {
 			t.Errorf("%s was kept, and is not in the file", text)
 		}
 	}
-	p.start(t, "info")
+	if _, err := p.api.StartCapture(bg(t), adminapi.CaptureRequest{}); err != nil {
+		t.Fatal(err)
+	}
 	processtest.Until(t, patience, "the file has its name", func() bool {
 		ended, _ := filepath.Glob(filepath.Join(folder, "process", "*", "*"+name.Ended))
 		return len(ended) == 1

@@ -52,7 +52,6 @@ func TestOnRealServers(t *testing.T) {
 		{"Capture", testCapture},
 		{"CaptureUnderLoad", testCaptureUnderLoad},
 		{"CaptureWithoutRoom", testCaptureWithoutRoom},
-		{"CaptureKilled", testCaptureKilled},
 		{"ClientsSayTheSame", testClientsSayTheSame},
 		{"MariadbClientMoves", testMariadbClientMoves},
 		{"ClientsUnderSwitch", testClientsUnderSwitch},

@@ -127,7 +127,8 @@ func testProcess(t *testing.T, c *cluster) {
 	c.primary.Exec(t, "CREATE OR REPLACE USER 'later'@'%' IDENTIFIED BY 'later-secret'")
 	c.primary.Exec(t, "GRANT SELECT ON gw.* TO 'later'@'%'")
 	c.replica.CatchUp(t, c.primary)
-	p, outer := c.startProcess(t, "debug"), t
+	spool := t.TempDir()
+	p, outer := c.startProcess(t, "debug", "capture: {folder: '"+spool+"', statements: all}"), t
 
 	t.Run("tokens", func(t *testing.T) {
 		for _, path := range []string{adminapi.PathMetrics, adminapi.PathStatus, adminapi.PathSessions, adminapi.PathSwitch, "/", "/v1/unknown"} {
@@ -193,12 +194,14 @@ func testProcess(t *testing.T, c *cluster) {
 		}
 		one := conn(t, openPool(t, p.writer, "gw", ""))
 		run(t, one, "SELECT 1")
+		kept := captureBeforeKill(t, p)
 		if _, err := p.api.Hold(bg(t), adminapi.HoldRequest{Switch: "s", Term: 50, TTLMS: 120000, DrainMS: 20000}); err != nil {
 			t.Fatal(err)
 		}
 		p.cmd.Process.Kill()
 		p.end(t)
 		p.start(outer, "debug")
+		capturedBeforeKill(t, p, spool, kept)
 		var low *adminapi.TermError
 		if _, err := p.api.Hold(bg(t), adminapi.HoldRequest{Switch: "s", Term: 49, TTLMS: 1000, DrainMS: 10}); !errors.As(err, &low) || low.Seen != 50 {
 			t.Errorf("a lower term after kill -9: %v", err)
