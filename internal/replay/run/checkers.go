@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"regexp"
@@ -13,6 +14,7 @@ import (
 	"github.com/windlass-db/windlass/internal/replay/probe"
 	"github.com/windlass-db/windlass/internal/replay/session"
 	"github.com/windlass-db/windlass/internal/replay/tally"
+	"github.com/windlass-db/windlass/internal/wire"
 )
 
 // checkers ask both servers about the statements whose answers differ, and time a sample of those that do not. Each has a session of its own on either server, so that neither waits for
@@ -193,6 +195,10 @@ func (k *checker) ask(ctx context.Context, on **probe.Session, j *job, whole boo
 		return nil, err
 	}
 	res, err := (*on).Run(within, st)
+	if err != nil && ctx.Err() == nil && errors.Is(within.Err(), context.DeadlineExceeded) { // that is an answer: it has had the time that the first one had
+		k.forget(on)
+		return &compare.Answer{Errno: wire.ErrQueryInterrupted, SQLState: "70100", Took: r.Floor, TimedOut: true}, nil
+	}
 	if err != nil {
 		k.forget(on)
 		return nil, err

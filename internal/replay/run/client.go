@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"maps"
 	"regexp"
 	"slices"
 
@@ -25,8 +26,8 @@ type client struct {
 	mode    query.Mode
 	changed bool // by a statement that was sent since the last Session event
 	stmts   map[uint32]*prepared
-	temps   [][]byte // names of temporary tables that it made
-	assigns bool     // it has user variables whose values are not known
+	temps   map[string]bool // names of temporary tables that it made, in lower case
+	assigns bool            // it has user variables whose values are not known
 
 	noAuto bool   // autocommit is off
 	theirs uint64 // the capture's number of the transaction
@@ -203,7 +204,9 @@ func (rd *reader) statement(ctx context.Context, s *stream, c *client, e *captur
 		c.assigns = c.assigns || class.Assigns
 		if class.Traits.Has(query.Defines) {
 			if m := temporary.FindSubmatch(v.normal); m != nil {
-				c.temps = append(c.temps, bytes.Clone(bytes.Trim(m[1], "`")))
+				c.made(m[1])
+			} else if c.dropped(v.normal); bytes.HasPrefix(v.normal, []byte("drop temporary ")) {
+				// which ends no transaction
 			} else if err := rd.commit(ctx, s, c, e); err != nil { // a definition ends the transaction
 				return err
 			}
@@ -226,7 +229,7 @@ func (rd *reader) statement(ctx context.Context, s *stream, c *client, e *captur
 		switch {
 		case c.wrote && c.txn != 0:
 			return rd.unreplayable(s, e, v, tally.UnreplayableOwnWrite)
-		case c.partial:
+		case c.partial, len(c.temps) >= mostTemporary:
 			return rd.unreplayable(s, e, v, tally.UnreplayableUnknownSession)
 		case class.Variables && c.assigns, class.FoundRows && !found, c.temp(v.normal):
 			rd.skip(s, e, v, tally.SkipOwnSession)
@@ -284,6 +287,9 @@ func (rd *reader) statement(ctx context.Context, s *stream, c *client, e *captur
 		j.part = s.part
 		s.part.pending.Add(1)
 		s.open[e.Seq], c.open = j, j
+		if n := int64(len(s.open)); n > rd.r.production.Load() {
+			rd.r.production.Store(n)
+		}
 	}
 	j.size = min(overhead+int64(len(j.req.Text)+len(j.req.Params)+len(j.req.Types)), rd.r.Memory) // one that is larger has all of it
 	return rd.send(ctx, s, c, j)
@@ -335,7 +341,57 @@ func (c *client) begin() {
 
 func (c *client) end() { c.txn, c.wrote = 0, false }
 
-// temp reports whether a statement may name a temporary table of the session.
+// mostTemporary is how many temporary tables of a connection are remembered: of one that makes more nothing is known.
+const mostTemporary = 64
+
+// made remembers a temporary table.
+func (c *client) made(name []byte) {
+	if c.temps == nil {
+		c.temps = map[string]bool{}
+	}
+	if len(c.temps) >= mostTemporary {
+		return
+	}
+	c.temps[string(bytes.ToLower(bytes.Trim(name, "`")))] = true
+}
+
+// dropped forgets the temporary tables that a DROP names.
+func (c *client) dropped(normal []byte) {
+	if len(c.temps) == 0 || !bytes.HasPrefix(normal, []byte("drop ")) {
+		return
+	}
+	lower := bytes.ToLower(normal)
+	maps.DeleteFunc(c.temps, func(name string, _ bool) bool { return names(lower, name) })
+}
+
+// temp reports whether a statement names a temporary table of the session.
 func (c *client) temp(normal []byte) bool {
-	return slices.ContainsFunc(c.temps, func(name []byte) bool { return bytes.Contains(bytes.ToLower(normal), bytes.ToLower(name)) })
+	if len(c.temps) == 0 {
+		return false
+	}
+	lower := bytes.ToLower(normal)
+	for name := range c.temps {
+		if names(lower, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// names reports whether a name is in a text, as a whole.
+func names(text []byte, name string) bool {
+	for at := 0; ; at++ {
+		i := bytes.Index(text[at:], []byte(name))
+		if i < 0 {
+			return false
+		}
+		at += i
+		if end := at + len(name); (at == 0 || !inName(text[at-1])) && (end == len(text) || !inName(text[end])) {
+			return true
+		}
+	}
+}
+
+func inName(b byte) bool {
+	return b == '_' || b == '$' || b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 0x80
 }

@@ -213,11 +213,13 @@ func (rd *reader) leave(ctx context.Context, s *stream, c *client, at time.Time)
 
 // unanswered says that the answer to the client's statement is not in the capture.
 func (rd *reader) unanswered(s *stream, c *client) {
-	if j := c.open; j != nil {
-		delete(s.open, j.seq)
-		c.open = nil
-		j.unanswered(rd.r, 0)
+	j := c.open
+	c.open = nil
+	if j == nil || s.open[j.seq] != j { // it was given up before
+		return
 	}
+	delete(s.open, j.seq)
+	j.unanswered(rd.r, 0)
 }
 
 // longestOpen is for how long a statement's answer is looked for in the capture. A segment counts when all its statements have ended, and one that takes hours would keep it, and all behind it,

@@ -66,6 +66,7 @@ type Config struct {
 	Memory      int64         // bytes of statements that wait; 0: 16 MB, flat out 4 MB
 	Floor       time.Duration // least time that a statement has before it is killed; 0: 10 s
 	Away        time.Duration // how long a server that is away is waited for, flat out; 0: 5 min
+	Behind      time.Duration // how late a statement may be, at a pace, before it is skipped; 0: 2 h
 	Pairs       bool          // time a sample of statements on target and reference
 	Progress    func(Progress)
 	Log         *slog.Logger
@@ -102,19 +103,20 @@ var ErrAway = errors.New("the server did not come back")
 // replay is one run.
 type replay struct {
 	Config
-	sched    pace.Schedule
-	began    time.Time
-	ledger   *ledger
-	target   *health
-	check    *checkers // nil without a reference
-	budget   *semaphore.Weighted
-	catching *semaphore.Weighted // statements that are overdue
-	open     atomic.Int64        // connections on the target
-	waiting  atomic.Int64
-	seen     counters
-	workers  sync.WaitGroup
-	watch    watch
-	dispatch func(ctx context.Context, w *worker, j *job) error
+	sched      pace.Schedule
+	began      time.Time
+	ledger     *ledger
+	target     *health
+	check      *checkers // nil without a reference
+	budget     *semaphore.Weighted
+	catching   *semaphore.Weighted // statements that are overdue
+	production atomic.Int64        // statements that production had at a time, at the most
+	open       atomic.Int64        // connections on the target
+	waiting    atomic.Int64
+	seen       counters
+	workers    sync.WaitGroup
+	watch      watch
+	dispatch   func(ctx context.Context, w *worker, j *job) error
 }
 
 // counters are for Progress; the ledger is what counts.
@@ -171,13 +173,16 @@ func prepare(cfg Config) (*replay, error) {
 	if cfg.Away <= 0 {
 		cfg.Away = 5 * time.Minute
 	}
+	if cfg.Behind <= 0 {
+		cfg.Behind = 2 * time.Hour
+	}
 	if cfg.Speed < 0 || math.IsNaN(cfg.Speed) || math.IsInf(cfg.Speed, 0) {
 		return nil, fmt.Errorf("a speed of %v can't be replayed", cfg.Speed)
 	}
 	if cfg.Share.N > 0 && (cfg.Share.I < 0 || cfg.Share.I >= cfg.Share.N) {
 		return nil, fmt.Errorf("there is no share %d of %d", cfg.Share.I, cfg.Share.N)
 	}
-	r := &replay{Config: cfg, budget: semaphore.NewWeighted(cfg.Memory), catching: semaphore.NewWeighted(mostCatchingUp), ledger: newLedger(cfg.Checkpoint, cfg.Identity, cfg.Share)}
+	r := &replay{Config: cfg, budget: semaphore.NewWeighted(cfg.Memory), catching: semaphore.NewWeighted(catchingUp), ledger: newLedger(cfg.Checkpoint, cfg.Identity, cfg.Share)}
 	r.target = newHealth(cfg.Target, cfg.Log)
 	r.target.least = cfg.lag
 	if cfg.Reference != nil {
@@ -255,6 +260,9 @@ func (r *replay) feed(ctx context.Context) error {
 	due := make(chan errand, 4096)
 	r.dispatch = func(ctx context.Context, w *worker, j *job) error {
 		switch {
+		case j.op == opRun && time.Since(j.due) > r.Behind: // it would never be caught up
+			j.drop(r, tally.SkipQueueFull)
+			return nil
 		case r.budget.TryAcquire(j.size):
 		case time.Since(j.due) > overdue: // after a pause: what is late already may wait
 			if err := r.budget.Acquire(ctx, j.size); err != nil {
@@ -284,8 +292,11 @@ func (r *replay) feed(ctx context.Context) error {
 // overdue is how late something is that is due since a pause, as of the replay itself, and not because of the server.
 const overdue = 2 * time.Second
 
-// mostCatchingUp is how many statements run at a time that are overdue: after a pause they are many, and production never sent them at once.
-const mostCatchingUp = 16
+// mostCatchingUp is how many statements run at a time that are overdue, or twice as many as production had at a time: after a pause they are many, and production never sent them at once.
+const (
+	mostCatchingUp = 16
+	catchingUp     = 1 << 20 // what they share
+)
 
 // errand is a statement on its way to its connection.
 type errand struct {

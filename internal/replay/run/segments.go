@@ -138,6 +138,8 @@ func (rd *reader) missing(s *stream, b capture.Block) {
 		case !count:
 		case reason == "end":
 			p.tally.AddNote("answer that was not kept", int64(n-was))
+		case reason == "quota-earlier": // in files of another capture
+			p.tally.AddNote("file of an earlier capture that its quota deleted", int64(n-was))
 		default:
 			p.tally.AddDropped(reason, int64(n-was))
 		}

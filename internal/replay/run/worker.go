@@ -166,9 +166,11 @@ func (w *worker) run(ctx context.Context) {
 			w.drop() // its session is made anew from what is known of it
 			continue
 		}
-		if batch := w.batch(j); len(batch) > 1 && ctx.Err() == nil {
-			w.together(ctx, batch)
-			continue
+		if ctx.Err() == nil { // what is taken for a batch is in no queue any more: from there on it ends by being done
+			if batch := w.batch(j); len(batch) > 1 {
+				w.together(ctx, batch)
+				continue
+			}
 		}
 		over := w.do(ctx, j)
 		w.over(j)
@@ -243,11 +245,12 @@ func (w *worker) do(ctx context.Context, j *job) (over bool) {
 	began := time.Time{}
 	if !j.due.IsZero() {
 		if began = time.Now(); began.Sub(j.due) > overdue {
-			if w.r.catching.Acquire(ctx, 1) != nil {
+			weight := catchingUp / max(mostCatchingUp, 2*w.r.production.Load())
+			if w.r.catching.Acquire(ctx, weight) != nil {
 				j.drop(w.r, tally.SkipInterrupted)
 				return false
 			}
-			defer w.r.catching.Release(1)
+			defer w.r.catching.Release(weight)
 		}
 	}
 	for w.ready(ctx, j) && !w.send(ctx, j, began) {
