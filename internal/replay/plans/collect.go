@@ -106,15 +106,17 @@ func All(ctx context.Context, old, new *probe.Session, kinds []Kind) (found []Fi
 		if err != nil {
 			return found, refused, fmt.Errorf("explain %s: %w", k.Text, err)
 		}
-		if slices.Contains(rights, a.Refused.Errno) || slices.Contains(rights, b.Refused.Errno) {
+		f := Finding{Kind: k, Old: e.Old, New: e.New, Why: e.Why, Worse: e.Worse}
+		switch {
+		case misunderstood(a, b):
+			f.Error, f.Worse = compare.Syntax, true
+		case mute(a, b):
 			refused++
 			continue
-		}
-		f := Finding{Kind: k, Old: e.Old, New: e.New, Why: e.Why, Worse: e.Worse}
-		if a.Refused.Errno == 0 && b.Refused.Errno != 0 {
+		case a.Refused.Errno == 0 && b.Refused.Errno != 0:
 			f.Error = compare.Difference(k.Traits, a.Refused, b.Refused)
 		}
-		if e.Differs {
+		if e.Differs || f.Error != "" {
 			found = append(found, f)
 		}
 	}

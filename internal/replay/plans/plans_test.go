@@ -68,6 +68,19 @@ func TestDiff(t *testing.T) {
 	}
 }
 
+// TestRights: what an account may not says nothing of a version; but who parses first and refuses then has understood.
+func TestRights(t *testing.T) {
+	refused := func(errno uint16) plans.Plan { return plans.Plan{Refused: compare.Answer{Errno: errno}} }
+	for _, c := range []struct {
+		old, new uint16
+		differs  bool
+	}{{0, 1290, false}, {1290, 0, false}, {1290, 1290, false}, {0, 1064, true}, {1290, 1064, true}, {1064, 1064, false}, {1064, 1290, false}, {0, 1054, true}} {
+		if e := plans.Explained(refused(c.old), refused(c.new)); e.Differs != c.differs || e.Worse != c.differs {
+			t.Errorf("%d, %d: %+v", c.old, c.new, e)
+		}
+	}
+}
+
 // TestExplain on a server that is read-only, as replicas are: a DELETE is explained for an account that may write in spite of that and may not run functions, and for no other. trap 38
 func TestExplain(t *testing.T) {
 	s := processtest.MariaDB(t, "11.8")

@@ -86,11 +86,13 @@ func context(t *testing.T, p *probe.Session) {
 			t.Fatal(err)
 		}
 	}
-	enter(tally.Statement{Schema: "app", Charset: 45, SQLMode: "ANSI_QUOTES", At: time.Unix(1_700_000_000, 123456000), Settings: []string{"SET time_zone='+03:00', @x=1", "SET GLOBAL read_only=1", "SET group_concat_max_len=4"}})
+	enter(tally.Statement{Schema: "app", Charset: 45, SQLMode: "ANSI_QUOTES", At: time.Unix(1_700_000_000, 123456000), Settings: []string{"SET time_zone='+03:00', @x=1", "SET GLOBAL read_only=1", "SET autocommit=0, group_concat_max_len=4, max_statement_time=1"}})
 	for q, want := range map[string]string{
 		"SELECT DATABASE()": "app", "SELECT @@sql_mode": "ANSI_QUOTES", "SELECT UNIX_TIMESTAMP(NOW(6))": "1700000000.123456", "SELECT @@time_zone": "+03:00", "SELECT @@group_concat_max_len": "4", "SELECT @x": "1",
 		"SELECT @@collation_connection": "utf8mb4_uca1400_ai_ci", // 45 is what a client sends that means utf8mb4
 		"SELECT @@global.read_only":     "0",
+		"SELECT @@autocommit":           "1", // and limits are the probe's own
+		"SELECT @@max_statement_time":   "0.000000",
 	} {
 		if got := one(t, p, q); got != want {
 			t.Errorf("%s: %q, want %q", q, got, want)

@@ -35,9 +35,7 @@ var errNotOne = errors.New("this event is no statement that can be run by itself
 func (p *Session) Enter(ctx context.Context, s tally.Statement) error {
 	var settings, set []string
 	for _, stmt := range s.Settings {
-		if harmless(stmt) {
-			settings = append(settings, stmt)
-		}
+		settings = append(settings, harmlessParts(stmt)...)
 	}
 	want := scene{schema: s.Schema, charset: s.Charset, mode: s.SQLMode, settings: strings.Join(settings, "\x00")}
 	if p.fresh || want.settings != p.in.settings || want.mode != p.in.mode || want.charset != p.in.charset {
@@ -71,14 +69,34 @@ func (p *Session) Enter(ctx context.Context, s tally.Statement) error {
 	return nil
 }
 
-// transactional are settings that would commit what is open (autocommit), or that can't be changed within a transaction.
-var transactional = regexp.MustCompile(`\b(?:autocommit|tx_isolation|transaction_isolation|tx_read_only|transaction_read_only|completion_type|transaction)\b`)
+// own are settings that a probe's session decides: those that would commit what is open (autocommit) or can't be changed within a transaction, and the limits of time.
+var own = regexp.MustCompile(`\b(?:autocommit|tx_isolation|transaction_isolation|tx_read_only|transaction_read_only|completion_type|transaction|` +
+	`max_statement_time|max_execution_time|wait_timeout|interactive_timeout|lock_wait_timeout|innodb_lock_wait_timeout|net_read_timeout|net_write_timeout|idle_\w*transaction_timeout)\b`)
+
+// harmlessParts leaves out of a SET what is not harmless, assignment by assignment.
+func harmlessParts(stmt string) []string {
+	if harmless(stmt) {
+		return []string{stmt}
+	}
+	head, list := stmt[:min(4, len(stmt))], stmt[min(4, len(stmt)):]
+	parts := assignments(list)
+	if !strings.EqualFold(head, "set ") || len(parts) < 2 {
+		return nil
+	}
+	var out []string
+	for _, part := range parts {
+		if one := "SET " + strings.TrimSpace(part); harmless(one) {
+			out = append(out, one)
+		}
+	}
+	return out
+}
 
 // harmless reports whether a setting stays within its session, and leaves a snapshot as it is.
 func harmless(stmt string) bool {
 	text := []byte(stmt)
 	_, normal := query.Fingerprint(nil, text, query.Mode{})
-	return session.Classify(text, normal, query.Look(text, query.Mode{})).Kind == session.Set && !transactional.Match(normal)
+	return session.Classify(text, normal, query.Look(text, query.Mode{})).Kind == session.Set && !own.Match(normal)
 }
 
 // undo makes statements that take back what SET did.

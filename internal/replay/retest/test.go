@@ -26,7 +26,7 @@ func (r *run) test(ctx context.Context, s tally.Suspect, position string) (Teste
 		return t, nil
 	}
 	scene := scene(s.Statement)
-	if why := r.refused[scene]; why != "" {
+	if why := r.refused[scene] + r.refused[scene+string(s.Statement.Text)]; why != "" {
 		t.Cause, t.Why = compare.Unknown, why
 		return t, nil
 	}
@@ -38,6 +38,10 @@ func (r *run) test(ctx context.Context, s tally.Suspect, position string) (Teste
 		var refused *wire.ServerError
 		if errors.As(err, &refused) { // nothing was compared, and what the sessions hold now is not known
 			r.refused[scene] = fmt.Sprintf("what its session had set is refused: %v", err)
+			return t, fmt.Errorf("%w: %w", errReopen, err)
+		}
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil { // of it alone; its connections are gone
+			r.refused[scene+string(s.Statement.Text)] = fmt.Sprintf("it does not end within %v: %v", r.Statement, err)
 			return t, fmt.Errorf("%w: %w", errReopen, err)
 		}
 		return t, err
