@@ -179,7 +179,7 @@ func captureLsCommand(o *Options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			b, done, err := openCaptures(cmd.Context(), args[0], cmd.ErrOrStderr())
+			b, _, done, err := openCaptures(cmd.Context(), args[0], cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}

@@ -76,7 +76,7 @@ func (f *catFlags) run(cmd *cobra.Command, o *Options, from string) error {
 		}
 		return c.rest()
 	}
-	b, done, err := openCaptures(cmd.Context(), from, cmd.ErrOrStderr())
+	b, _, done, err := openCaptures(cmd.Context(), from, cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}

@@ -15,33 +15,33 @@ import (
 )
 
 // openCaptures opens a bucket; or servers' logs, as slowlog:FILE,FILE, which become segments in a folder that is deleted at the end. What such a log lacks, and what of it
-// can't be read, is told.
-func openCaptures(ctx context.Context, from string, tell io.Writer) (b *store.Bucket, done func(), err error) {
+// can't be read, is told. The name is the same for the same captures, and has no secret.
+func openCaptures(ctx context.Context, from string, tell io.Writer) (b *store.Bucket, name string, done func(), err error) {
 	format, files, isLog := strings.Cut(from, ":")
 	if !isLog || !slices.Contains(source.Formats(), source.Format(format)) {
 		b, err := store.Open(ctx, from)
 		if err != nil {
-			return nil, nil, bucketError("", err)
+			return nil, "", nil, bucketError("", err)
 		}
-		return b, func() { b.Close() }, nil
+		return b, b.String(), func() { b.Close() }, nil
 	}
 	paths := strings.Split(files, ",")
 	in, run, closeAll, err := logs(strings.NewReader(""), paths)
 	if err != nil {
-		return nil, nil, err
+		return nil, "", nil, err
 	}
 	defer closeAll()
 	dir, err := os.MkdirTemp("", "windlass-log-") // mode 0700
 	if err != nil {
-		return nil, nil, err
+		return nil, "", nil, err
 	}
 	remove := func() { _ = os.RemoveAll(dir) }
-	name := strings.TrimSuffix(filepath.Base(paths[0]), ".gz")
-	if b, err = importLog(ctx, source.Format(format), in, dir, source.Options{Gateway: name, Run: run, Every: importer.SegmentTime}, tell); err != nil {
+	gateway := strings.TrimSuffix(filepath.Base(paths[0]), ".gz")
+	if b, err = importLog(ctx, source.Format(format), in, dir, source.Options{Gateway: gateway, Run: run, Every: importer.SegmentTime}, tell); err != nil {
 		remove()
-		return nil, nil, err
+		return nil, "", nil, err
 	}
-	return b, func() {
+	return b, fmt.Sprintf("%s %016x", format, run), func() {
 		b.Close()
 		remove()
 	}, nil

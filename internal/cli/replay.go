@@ -15,7 +15,6 @@ import (
 	"golang.org/x/term"
 
 	"github.com/windlass-db/windlass/internal/capture"
-	"github.com/windlass-db/windlass/internal/capture/store"
 	"github.com/windlass-db/windlass/internal/config"
 	"github.com/windlass-db/windlass/internal/replay/judge"
 	"github.com/windlass-db/windlass/internal/replay/report"
@@ -41,8 +40,6 @@ type replayFlags struct {
 	state, report, rules, key string
 	connections               int
 	times                     bool
-
-	afterFlags
 }
 
 func replayCommand(o *Options) *cobra.Command {
@@ -66,7 +63,7 @@ Exits 0 if the verdict is pass, 3 if it is fail, 4 if too little was seen for on
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd, o) },
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&f.from, "from", "", "`URL` of the captures: file:///FOLDER, s3://BUCKET?region=…, or a folder")
+	fl.StringVar(&f.from, "from", "", "`URL` of the captures: file:///FOLDER, s3://BUCKET?region=…, or a folder; or a server's log, as slowlog:FILE, vtgate-text:FILE or vtgate-json:FILE")
 	fl.StringVar(&f.target, "target", "", "`DSN` of a server of the new version: USER:PASSWORD@tcp(HOST:PORT)/, env:NAME or file:PATH")
 	fl.StringVar(&f.reference, "reference", "", "`DSN` of a server of the old version, asked where answers differ")
 	fl.StringVar(&f.speed, "speed", "1", "`N` captured seconds in a second, or max")
@@ -82,7 +79,6 @@ Exits 0 if the verdict is pass, 3 if it is fail, 4 if too little was seen for on
 	fl.StringVar(&f.key, "key-file", "", "`FILE` with the key of sealed captures, mode 0600")
 	fl.IntVar(&f.connections, "connections", 1000, "connections to the target at the most")
 	fl.BoolVar(&f.times, "times", true, "time a sample of the statements on both servers, if there is a --reference")
-	f.afterFlags.add(cmd)
 	cmd.AddCommand(replayMergeCommand(o), replayExplainCommand(o), replayWritesCommand(o), replayPlansCommand(o), replayPatternsCommand(o))
 	return cmd
 }
@@ -124,18 +120,11 @@ func replayMergeCommand(o *Options) *cobra.Command {
 
 func (f *replayFlags) run(cmd *cobra.Command, o *Options) error {
 	ctx := cmd.Context()
-	cfg, closeAll, err := f.config(ctx)
+	cfg, closeAll, err := f.config(ctx, cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}
 	defer closeAll()
-	control, err := f.control(cfg)
-	if err == nil {
-		err = f.release(ctx, cfg, control)
-	}
-	if err != nil {
-		return err
-	}
 	rules, err := f.judgedBy()
 	if err != nil {
 		return err
@@ -166,8 +155,6 @@ func (f *replayFlags) run(cmd *cobra.Command, o *Options) error {
 	}
 	if cut {
 		counted.AddNote("interrupted: this is the report up to there", 1)
-	} else if err := f.after(cmd, cfg, control, counted); err != nil {
-		return f.failed(err)
 	}
 	return f.judge(cmd, o, counted, rules, versions, cut)
 }
@@ -194,7 +181,7 @@ func (f *replayFlags) judge(cmd *cobra.Command, o *Options, counted *tally.Tally
 }
 
 // config makes of the flags what the replay needs.
-func (f *replayFlags) config(ctx context.Context) (cfg run.Config, closeAll func(), err error) {
+func (f *replayFlags) config(ctx context.Context, tell io.Writer) (cfg run.Config, closeAll func(), err error) {
 	closeAll = func() {}
 	if f.from == "" || f.target == "" {
 		return cfg, closeAll, Failf(ExitUsage, "give --from with the URL of the captures, and --target with the server of the new version", "--from and --target are needed")
@@ -229,15 +216,15 @@ func (f *replayFlags) config(ctx context.Context) (cfg run.Config, closeAll func
 	if cfg.Key, err = keyFlag(f.key); err != nil {
 		return cfg, closeAll, err
 	}
-	b, err := store.Open(ctx, f.from)
+	b, name, done, err := openCaptures(ctx, f.from, tell)
 	if err != nil {
-		return cfg, closeAll, Failf(ExitUsage, hintOf(err, "--from takes file:///FOLDER, s3://BUCKET?region=… or a folder"), "the captures can't be opened: %w", err)
+		return cfg, closeAll, fmt.Errorf("the captures can't be opened: %w", err)
 	}
-	closeAll = func() { b.Close() }
+	closeAll = done
 	cfg.Source, cfg.Connections, cfg.Pairs = run.Bucket(b, in), f.connections, f.times
 	if f.state != "" {
 		cfg.Checkpoint = run.File(f.state)
-		cfg.Identity = strings.Join([]string{b.String(), cfg.Target.Name, f.since, f.until, strings.Join(f.gateways, ",")}, " ")
+		cfg.Identity = strings.Join([]string{name, cfg.Target.Name, f.since, f.until, strings.Join(f.gateways, ",")}, " ")
 	}
 	return cfg, closeAll, nil
 }
