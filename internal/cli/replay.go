@@ -40,6 +40,8 @@ type replayFlags struct {
 	state, report, rules, key string
 	connections               int
 	times                     bool
+
+	afterFlags
 }
 
 func replayCommand(o *Options) *cobra.Command {
@@ -79,6 +81,7 @@ Exits 0 if the verdict is pass, 3 if it is fail, 4 if too little was seen for on
 	fl.StringVar(&f.key, "key-file", "", "`FILE` with the key of sealed captures, mode 0600")
 	fl.IntVar(&f.connections, "connections", 1000, "connections to the target at the most")
 	fl.BoolVar(&f.times, "times", true, "time a sample of the statements on both servers, if there is a --reference")
+	f.afterFlags.add(cmd)
 	cmd.AddCommand(replayMergeCommand(o), replayExplainCommand(o), replayWritesCommand(o), replayPlansCommand(o), replayPatternsCommand(o))
 	return cmd
 }
@@ -125,6 +128,13 @@ func (f *replayFlags) run(cmd *cobra.Command, o *Options) error {
 		return err
 	}
 	defer closeAll()
+	control, err := f.control(cfg)
+	if err == nil {
+		err = f.release(ctx, cfg, control)
+	}
+	if err != nil {
+		return err
+	}
 	rules, err := f.judgedBy()
 	if err != nil {
 		return err
@@ -155,6 +165,8 @@ func (f *replayFlags) run(cmd *cobra.Command, o *Options) error {
 	}
 	if cut {
 		counted.AddNote("interrupted: this is the report up to there", 1)
+	} else if err := f.after(cmd, cfg, control, counted); err != nil {
+		return f.failed(err)
 	}
 	return f.judge(cmd, o, counted, rules, versions, cut)
 }
