@@ -104,7 +104,7 @@ func (n Noise) noisy() (columns uint64) {
 // noise is the cause of a difference where the old version differs from itself: what its words say is volatile is so. Of all else it may be data that moves, and a difference between
 // the versions may hide in it; only frozen data can tell.
 func noise(t query.Traits) Cause {
-	if t.Any(query.Volatile | query.LimitAlone | query.Clock) {
+	if t.Any(query.Volatile | query.LimitAlone) {
 		return Volatile
 	}
 	return Suspect
@@ -210,7 +210,7 @@ func withOld(r Round, c *Answer, seen Kind, of aspects) (Ask, Outcome) {
 		if !r.NoRepeat {
 			return AskNewAgain, Outcome{}
 		}
-		if k.isError() {
+		if k.isError() && k != Timeout { // once may be anything: a lock of the schema, a busy moment
 			return Done, Outcome{Kind: k, Cause: errorOf(a, r.New)}
 		}
 		return Done, Outcome{Kind: k, Cause: Suspect}

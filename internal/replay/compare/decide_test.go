@@ -103,7 +103,7 @@ func TestDecide(t *testing.T) {
 		{"data moved before the replay", "abb--", reads, "content/moved", 2},
 		{"data moved while it was asked", "ababb", reads, "content/moved", 4},
 		{"the old version differs from itself: its data may move, and a difference hide in that", "ababn", reads, "row-count/suspect", 4},
-		{"the old version differs from itself, as its words say", "ababn", reads | query.Clock, "row-count/volatile", 4},
+		{"too long once, and nobody can be asked again", "aTa--", reads, "timeout/suspect", 3},
 		{"order alone", "aoaoa", reads, "order/real", 4},
 		{"order is noise, content is not", "abab" + "o", reads, "content/real", 4},
 		{"data moves, versions differ: only a retest can tell", "nbaba", reads, "content/suspect", 4},
@@ -169,7 +169,12 @@ func TestDecide(t *testing.T) {
 	if got, _ := decide(t, "ababa", func(r *Round) { r.Learned = Noise{Checks: 3, Kinds: map[Kind]int64{Content: 3}} }); got != "content/real" {
 		t.Errorf("three checks teach nothing yet: %s", got)
 	}
-	if got, _ := decide(t, "ab---", func(r *Round) { learned(r); r.Traits |= query.Clock }); got != "content/volatile" {
+	if got, _ := decide(t, "ab---", func(r *Round) {
+		learned(r)
+		r.Traits |= query.LimitAlone
+		r.New.Rows = 9
+		r.Learned.Kinds = map[Kind]int64{Rows: 15}
+	}); got != "row-count/volatile" {
 		t.Errorf("learned, and its words say so: %s", got)
 	}
 	// Data that moves now and then is not learned.
@@ -240,7 +245,7 @@ func oracle(s string, of aspects) string {
 	switch {
 	case k == Syntax || k == Conflict:
 		return string(k) + "/real"
-	case !have(B2) && k.isError():
+	case !have(B2) && k.isError() && k != Timeout:
 		return byErrors(k, A, B)
 	case !have(B2):
 		return string(k) + "/suspect"

@@ -44,7 +44,11 @@ type shapeIgnore struct {
 
 // Kind is a document of rules alone. Its objects are of type Rules.
 func Kind() config.Kind {
-	return config.Define("ReplayRules", "what a replay of captured queries is judged by", ShapeDefaults, func(s *Shape, r *config.Report) Rules { return s.Rules(r.At()) })
+	return config.Define("ReplayRules", "what a replay of captured queries is judged by", ShapeDefaults, func(s *Shape, r *config.Report) Rules {
+		rules := s.Rules(r.At())
+		rules.Retests = false // a campaign runs retests, the command does not
+		return rules
+	})
 }
 
 // ShapeDefaults is the shape of Default.
@@ -62,7 +66,7 @@ func ShapeOf(r Rules) Shape {
 
 // Rules makes rules of the shape, which stands at that place of its file.
 func (s *Shape) Rules(at config.Spot) Rules {
-	r := Rules{MinTime: s.MinTime, MinStatements: s.MinStatements, MinFingerprints: s.MinFingerprints, MinCompared: s.MinCompared, MinLatency: s.MinLatency, Leeway: s.Leeway,
+	r := Rules{MinTime: s.MinTime, MinStatements: s.MinStatements, MinFingerprints: s.MinFingerprints, MinCompared: s.MinCompared, MinLatency: s.MinLatency, Leeway: s.Leeway, Retests: true,
 		Latency: LatencyRules{s.Latency.Pairs, s.Latency.Factor, s.Latency.Budget, s.Latency.FDR, s.Latency.Interval}, Levels: map[compare.Kind]Level{}}
 	for _, name := range slices.Sorted(maps.Keys(s.Levels)) {
 		k, level := compare.Kind(name), Level(s.Levels[name])

@@ -135,9 +135,9 @@ func covered(t *tally.Tally, r Rules, times map[tally.Fingerprint]*Latency) Cove
 // untimed are the traits of statements whose runs are not the same work twice.
 const untimed = query.Volatile | query.OwnSession | query.OwnServer | query.LimitAlone
 
-// neverEqual reports whether a query gave nothing but noise: its answers were not compared, whatever was asked.
+// neverEqual reports whether no two answers of a query were ever equal, neither to what was captured nor of the two versions, which is what it takes to say that the data had moved.
 func neverEqual(q counted) bool {
-	if q.Traits.Any(query.Volatile|query.LimitAlone|query.Clock) || q.Same > 0 {
+	if q.Traits.Any(query.Volatile|query.LimitAlone) || q.Same+q.Causes[compare.Moved] > 0 {
 		return false
 	}
 	for _, d := range q.Differences {

@@ -76,6 +76,9 @@ func (s *scene) judge(change func(*Rules)) Report {
 	return Judge(&s.Tally, rules, noon)
 }
 
+// byHand are the rules of somebody who runs no retest.
+func byHand(r *Rules) { r.Retests = false }
+
 func codes(r Report) string {
 	var out []string
 	for _, w := range r.Why {
@@ -107,18 +110,21 @@ func TestVerdict(t *testing.T) {
 		"a syntax error has no leeway": {do: func(s *scene) { s.run(text, 100, differ(100, compare.Syntax, compare.Real)) }, rules: func(r *Rules) { r.Leeway = 1 }, verdict: Failed, why: WhyFindings, findings: "syntax:fail"},
 		"a level can't calm a syntax error": {do: func(s *scene) { s.run(text, 100, differ(100, compare.Syntax, compare.Real)) }, rules: func(r *Rules) { r.Levels = map[compare.Kind]Level{compare.Syntax: Warn} },
 			verdict: Failed, why: WhyFindings, findings: "syntax:fail"},
-		"other rows":                  {do: func(s *scene) { s.run(text, 100, differ(50, compare.Content, compare.Real)) }, verdict: Failed, why: WhyFindings, findings: "content:fail"},
-		"other rows within leeway":    {do: func(s *scene) { s.run(text, 100, differ(50, compare.Content, compare.Real)) }, rules: func(r *Rules) { r.Leeway = 0.02 }, verdict: Pass, findings: "content:warn"},
-		"other rows above leeway":     {do: func(s *scene) { s.run(text, 100, differ(50, compare.Content, compare.Real)) }, rules: func(r *Rules) { r.Leeway = 0.019 }, verdict: Failed, why: WhyFindings, findings: "content:fail"},
-		"another order":               {do: func(s *scene) { s.run(text, 100, differ(2, compare.Order, compare.Real)) }, verdict: Pass, findings: "order:warn"},
-		"another order, by the rules": {do: func(s *scene) { s.run(text, 100, differ(2, compare.Order, compare.Real)) }, rules: func(r *Rules) { r.Levels[compare.Order] = Fail }, verdict: Failed, why: WhyFindings, findings: "order:fail"},
-		"data that moved":             {do: func(s *scene) { s.run(text, 100, differ(2, compare.Content, compare.Moved)) }, verdict: Pass},
-		"volatile":                    {do: func(s *scene) { s.run("SELECT x, NOW() FROM v", 100, differ(1, compare.Content, compare.Volatile)) }, verdict: Pass},
-		"a suspect":                   {do: func(s *scene) { s.run(text, 100, differ(50, compare.Content, compare.Suspect)) }, verdict: Insufficient, why: WhyUnclear, findings: "content:unclear"},
-		"a suspect that is cleared":   {do: func(s *scene) { s.run(text, 100, differ(50, compare.Content, compare.Suspect)); s.retest(false) }, verdict: Pass},
-		"a suspect that is confirmed": {do: func(s *scene) { s.run(text, 100, differ(50, compare.Content, compare.Suspect)); s.retest(true) }, verdict: Failed, why: WhyFindings, findings: "content:fail"},
-		"real, and then cleared":      {do: func(s *scene) { s.run(text, 100, differ(50, compare.Content, compare.Real)); s.retest(false) }, verdict: Pass},
-		"no reference, now and then":  {do: func(s *scene) { s.run(text, 100, differ(50, compare.Content, compare.Unknown)) }, verdict: Insufficient, why: WhyUnclear, findings: "content:unclear"},
+		"other rows of a table, before a retest":      {do: func(s *scene) { s.run(text, 100, differ(1, compare.Content, compare.Real)) }, verdict: Insufficient, why: WhyUnclear, findings: "content:unclear"},
+		"other rows of no table":                      {do: func(s *scene) { s.run("SELECT CONV(255, 10, 62)", 100, differ(50, compare.Content, compare.Real)) }, verdict: Failed, why: WhyFindings, findings: "content:fail"},
+		"other rows, and nobody retests":              {do: func(s *scene) { s.run(text, 100, differ(10, compare.Content, compare.Real)) }, rules: byHand, verdict: Failed, why: WhyFindings, findings: "content:fail"},
+		"other rows for a moment, and nobody retests": {do: func(s *scene) { s.run(text, 100, differ(50, compare.Content, compare.Real)) }, rules: byHand, verdict: Insufficient, why: WhyUnclear, findings: "content:unclear"},
+		"other rows within leeway":                    {do: func(s *scene) { s.run(text, 100, differ(2, compare.Content, compare.Real)) }, rules: func(r *Rules) { r.Leeway = 0.5 }, verdict: Pass, findings: "content:warn"},
+		"other rows above leeway":                     {do: func(s *scene) { s.run(text, 100, differ(2, compare.Content, compare.Real)) }, rules: func(r *Rules) { byHand(r); r.Leeway = 0.49 }, verdict: Failed, why: WhyFindings, findings: "content:fail"},
+		"another order":                               {do: func(s *scene) { s.run(text, 100, differ(2, compare.Order, compare.Real)) }, verdict: Pass, findings: "order:warn"},
+		"another order, by the rules":                 {do: func(s *scene) { s.run(text, 100, differ(2, compare.Order, compare.Real)) }, rules: func(r *Rules) { r.Levels[compare.Order] = Fail }, verdict: Failed, why: WhyFindings, findings: "order:fail"},
+		"data that moved":                             {do: func(s *scene) { s.run(text, 100, differ(2, compare.Content, compare.Moved)) }, verdict: Pass},
+		"volatile":                                    {do: func(s *scene) { s.run("SELECT x FROM v LIMIT 3", 100, differ(1, compare.Content, compare.Volatile)) }, verdict: Pass},
+		"a suspect":                                   {do: func(s *scene) { s.run(text, 100, differ(50, compare.Content, compare.Suspect)) }, verdict: Insufficient, why: WhyUnclear, findings: "content:unclear"},
+		"a suspect that is cleared":                   {do: func(s *scene) { s.run(text, 100, differ(50, compare.Content, compare.Suspect)); s.retest(false) }, verdict: Pass},
+		"a suspect that is confirmed":                 {do: func(s *scene) { s.run(text, 100, differ(50, compare.Content, compare.Suspect)); s.retest(true) }, verdict: Failed, why: WhyFindings, findings: "content:fail"},
+		"real, and then cleared":                      {do: func(s *scene) { s.run(text, 100, differ(50, compare.Content, compare.Real)); s.retest(false) }, verdict: Pass},
+		"no reference, now and then":                  {do: func(s *scene) { s.run(text, 100, differ(50, compare.Content, compare.Unknown)) }, verdict: Insufficient, why: WhyUnclear, findings: "content:unclear"},
 		"no reference, each time, but once": {do: func(s *scene) {
 			s.run(text, 20, func(i int, r *tally.Replayed) {
 				differ(1, []compare.Kind{compare.Content, ""}[i/19], compare.Unknown)(i, r)
@@ -166,7 +172,9 @@ func TestVerdict(t *testing.T) {
 		}, verdict: Insufficient, why: WhyCompared},
 		"a variable in every statement":                       {do: func(s *scene) { s.run("SELECT x FROM v WHERE tenant = @tenant", 600, nil) }, verdict: Insufficient, why: WhyCompared},
 		"what servers say of themselves is no answer of data": {do: func(s *scene) { s.run("SELECT @@version", 2000, nil) }, verdict: Pass},
-		"a hot query that was never equal":                    {do: func(s *scene) { s.run(text, 600, differ(1, compare.Content, compare.Moved)) }, verdict: Insufficient, why: WhyCompared},
+		"a hot query that was never equal":                    {do: func(s *scene) { s.run(text, 600, differ(1, compare.Content, compare.Volatile)) }, verdict: Insufficient, why: WhyCompared},
+		"data that always moves is compared with today's":     {do: func(s *scene) { s.run(text, 600, differ(1, compare.Content, compare.Moved)) }, verdict: Pass},
+		"a timeout that a retest clears":                      {do: func(s *scene) { s.run(text, 600, differ(600, compare.Timeout, compare.Suspect)); s.retest(false) }, verdict: Pass},
 		"two statements two days apart": {do: func(s *scene) {
 			s.Tally = tally.Tally{Began: s.Began, Ended: s.Ended}
 			s.run("SELECT a FROM t", 2, func(_ int, r *tally.Replayed) { r.Pair = nil })
@@ -180,9 +188,9 @@ func TestVerdict(t *testing.T) {
 		"no reference, once, of no table": {do: func(s *scene) { s.run("SELECT CONV(255, 10, 62)", 1, differ(1, compare.Content, compare.Unknown)) }, verdict: Failed, why: WhyFindings, findings: "content:fail"},
 		"a reference that was away":       {do: func(s *scene) { s.Asked = 1; s.run(text, 20, differ(1, compare.Content, compare.Unknown)) }, verdict: Insufficient, why: WhyUnclear, findings: "content:unclear"},
 		"it both fails and lacks": {do: func(s *scene) {
-			s.run(text, 100, differ(50, compare.Rows, compare.Real))
+			s.run(text, 100, differ(50, compare.Error, compare.Real))
 			s.AddCaptured(9, tally.Seen{})
-		}, verdict: Failed, why: WhyFindings + " " + WhyUnbalanced, findings: "row-count:fail"},
+		}, verdict: Failed, why: WhyFindings + " " + WhyUnbalanced, findings: "error:fail"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene()
@@ -262,7 +270,7 @@ func TestIgnoreRules(t *testing.T) {
 			for i := range c.ignore {
 				c.ignore[i].Who, c.ignore[i].Why = "mira", "because"
 			}
-			r := s.judge(func(r *Rules) { r.Ignore = c.ignore })
+			r := s.judge(func(r *Rules) { r.Ignore, r.Retests = c.ignore, false })
 			if r.Verdict != c.verdict || len(r.Notes) != c.notes || len(r.Findings) != 2 || len(r.Rules) != len(c.ignore) {
 				t.Errorf("%s (%s), notes %q, %d findings", r.Verdict, codes(r), r.Notes, len(r.Findings))
 			}

@@ -192,3 +192,24 @@ func TestWhatIsNoRegression(t *testing.T) {
 		t.Errorf("five times slower: %+v", l)
 	}
 }
+
+// TestAMedianAtTheBarIsNoRegression: a part that is much slower makes the ranks' sum large, and says nothing of the median.
+func TestAMedianAtTheBarIsNoRegression(t *testing.T) {
+	rules := DefaultLatencyRules()
+	rules.Budget = 0
+	timing := Timing{Fingerprint: 1, PerHour: 1_000_000}
+	for i := range 40 {
+		b := 1190 * time.Microsecond
+		if i >= 22 {
+			b = 3 * time.Millisecond
+		}
+		timing.Pairs = append(timing.Pairs, tally.Pair{A: time.Millisecond, B: b + time.Duration(i)})
+	}
+	l := Latencies([]Timing{timing}, rules)[0]
+	if l.P > rules.FDR || l.Low > l.Bar {
+		t.Fatalf("the case is none: %+v", l)
+	}
+	if l.Regressed {
+		t.Errorf("%+v", l)
+	}
+}

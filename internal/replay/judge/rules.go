@@ -25,6 +25,7 @@ type Rules struct {
 	MinFingerprints float64       // share of them, by number of statements, whose fingerprint was replayed at all
 	MinCompared     float64       // share of the replayed statements that there was an answer to compare with
 	MinLatency      float64       // share of the replayed statements, by number, whose fingerprint has enough pairs of times to be judged
+	Retests         bool          // who judges runs retests: rows that seem to differ count once they did so on data that stands still, and are unclear before
 	Leeway          float64       // share of a fingerprint's statements that may differ; a syntax error or a conflict has none
 	Latency         LatencyRules
 	Levels          map[compare.Kind]Level // of findings; a kind that is not there fails
@@ -44,7 +45,7 @@ type Ignore struct {
 // Default are the rules of a campaign that says nothing. Two days hold a working day, a night, and the jobs of both (H16).
 func Default() Rules {
 	return Rules{
-		MinTime: 48 * time.Hour, MinStatements: 0.9, MinFingerprints: 0.95, MinCompared: 0.9, MinLatency: 0.8,
+		MinTime: 48 * time.Hour, MinStatements: 0.9, MinFingerprints: 0.95, MinCompared: 0.9, MinLatency: 0.8, Retests: true,
 		Latency: DefaultLatencyRules(),
 		Levels:  defaultLevels(),
 	}
@@ -53,7 +54,7 @@ func Default() Rules {
 // Once are those of a single replay that somebody runs by hand: as Default, but for how long the capture is, and times are judged where they can be.
 func Once() Rules {
 	r := Default()
-	r.MinTime, r.MinLatency = 0, 0
+	r.MinTime, r.MinLatency, r.Retests = 0, 0, false
 	return r
 }
 

@@ -92,10 +92,10 @@ func (t *Tally) Suspects() []Suspect {
 	return out
 }
 
-// Retestable reports whether data that stands still can clear a difference of the kind. It is not so of those that no data makes, nor of what takes too long on busy servers.
+// Retestable reports whether data that stands still can clear a difference of the kind. It is not so of those that no data makes. What took too long is held against the old version's time there.
 func Retestable(k compare.Kind) bool {
 	switch k {
-	case compare.Syntax, compare.Conflict, compare.Timeout, compare.Plan, compare.Slow, compare.Table, compare.Pattern, compare.Affected:
+	case compare.Syntax, compare.Conflict, compare.Plan, compare.Slow, compare.Table, compare.Pattern, compare.Affected:
 		return false
 	}
 	return true

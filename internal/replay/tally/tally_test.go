@@ -36,7 +36,7 @@ func act(t *Tally, id uint64, what, fp int) {
 		t.AddReplayed(r)
 	case 1:
 		seen()
-		r.Outcome = compare.Outcome{Kind: compare.Kinds()[id%5], Cause: compare.Causes()[id%6], Checked: id%2 == 0, Noise: []compare.Kind{"", compare.Content}[id%2], Noisy: id % 8, Differs: 1 << (id % 8)}
+		r.Outcome = compare.Outcome{Kind: compare.Kinds()[id%5], Cause: compare.Causes()[id%6], Checked: id%2 == 0, Noise: []compare.Kind{"", compare.Content}[id/2%2], Noisy: id % 8, Differs: 1 << (id % 8)}
 		r.New.Errno = uint16(1000 + draw(id)%20)
 		r.Null = &Pair{time.Duration(id), time.Duration(3 * id)}
 		t.AddReplayed(r)
