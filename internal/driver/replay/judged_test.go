@@ -1,12 +1,15 @@
 package replay
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/windlass-db/windlass/internal/bluegreen"
 	"github.com/windlass-db/windlass/internal/campaign"
+	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/replay/compare"
 	"github.com/windlass-db/windlass/internal/replay/judge"
@@ -88,6 +91,27 @@ func TestRightsOfTheAccount(t *testing.T) {
 	} {
 		if got, _ := tooMuch(grant); got != want {
 			t.Errorf("%s: %q, want %q", grant, got, want)
+		}
+	}
+}
+
+// Who has lost the lease keeps nothing any more, also not at the end of a run, which is written though the context is over. trap 1
+func TestNothingIsKeptWithoutTheLease(t *testing.T) {
+	for cause, keeps := range map[error]bool{context.Canceled: true, errEnough: true, engine.ErrLeaseLost: false, fmt.Errorf("taken over: %w", engine.ErrFenced): false} {
+		d := Driver{cfg: Config{Results: "file://" + t.TempDir()}}
+		b, err := d.results(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(cause)
+		here := cursor{Run: "x"}.place(b, bluegreen.ReplayRequest{ID: "up"})
+		c := checkpoint{here, func() error { return lost(ctx) }, func([]byte) {}}
+		err = c.Save(context.WithoutCancel(ctx), []byte("{}"))
+		data, kerr := here.kept(t.Context(), nameTally)
+		if kerr != nil || (err == nil) != keeps || (data != nil) != keeps {
+			t.Errorf("%v: %v, kept %q (%v)", cause, err, data, kerr)
 		}
 	}
 }

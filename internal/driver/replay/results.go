@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -132,6 +133,7 @@ func (p place) tests(ctx context.Context) (st retest.Status, err error) {
 // checkpoint is a run.Checkpoint in the bucket.
 type checkpoint struct {
 	at    place             // not embedded: who closes a checkpoint would close the bucket
+	lost  func() error      // why nothing may be written any more: somebody else has the lease
 	saved func(data []byte) // called after each write
 }
 
@@ -140,9 +142,10 @@ func (c *checkpoint) Load(ctx context.Context) ([]byte, error) {
 	return c.at.kept(ctx, nameTally)
 }
 
-// Save replaces it in one write. One that comes late, of a holder that lost its lease, is whole in itself: what it has not counted is counted again, once.
+// Save replaces it in one write. Who has lost the lease writes nothing, also at its end, which is written though the context is over. One that comes late all the same is whole in
+// itself: what it has not counted is counted again, once.
 func (c *checkpoint) Save(ctx context.Context, data []byte) error {
-	if err := ctx.Err(); err != nil {
+	if err := errors.Join(ctx.Err(), c.lost()); err != nil {
 		return err
 	}
 	if err := c.at.WriteAll(ctx, c.at.path(nameTally), data, nil); err != nil {

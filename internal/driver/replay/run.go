@@ -13,6 +13,7 @@ import (
 
 	"github.com/windlass-db/windlass/internal/bluegreen"
 	"github.com/windlass-db/windlass/internal/check"
+	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/replay/judge"
 	"github.com/windlass-db/windlass/internal/replay/retest"
@@ -228,7 +229,7 @@ func (d *Driver) run(ctx context.Context, r bluegreen.ReplayRequest, atMost time
 	_, err = run.Run(slice, run.Config{
 		Source: run.Bucket(captures, run.Range{From: at.From, Gateways: []string{g.Name}, Follow: true}), Key: key, Target: target, Reference: reference, Speed: 1, Delay: r.Rules.Delay, From: at.From,
 		Identity: r.ID + "-" + at.Run, Pairs: reference != nil, Log: d.cfg.Log,
-		Checkpoint: &checkpoint{here, func(data []byte) {
+		Checkpoint: &checkpoint{here, func() error { return lost(ctx) }, func(data []byte) {
 			switch ok, err := look.look(data); {
 			case err != nil:
 				stop(err)
@@ -275,6 +276,14 @@ func (d *Driver) still(ctx context.Context, r bluegreen.ReplayRequest) {
 	if err != nil && ctx.Err() == nil {
 		d.cfg.Log.Warn("it is not known whether the gateway captures", "cluster", r.Cluster.Ref(), "err", err)
 	}
+}
+
+// lost is why the holder has no lease any more; nil while it has, and when its time alone is over.
+func lost(ctx context.Context) error {
+	if cause := context.Cause(ctx); errors.Is(cause, engine.ErrLeaseLost) || errors.Is(cause, engine.ErrFenced) {
+		return cause
+	}
+	return nil
 }
 
 // counts looks now and then whether what was counted is enough.
