@@ -139,6 +139,7 @@ func (f *replayFlags) run(cmd *cobra.Command, o *Options) error {
 	if err != nil {
 		return err
 	}
+	rules.Retests = f.targetControl != "" // then what seems to differ counts when it did so on frozen data
 	if !f.writable() {
 		return Failf(ExitUsage, "name a file in a folder that is there and may be written to", "the report can't be written to %s", f.report)
 	}

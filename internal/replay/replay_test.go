@@ -91,11 +91,7 @@ func (w *world) judged(t *testing.T, r *replaytest.Recorder, target *processtest
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range done {
-		if d.Cause == compare.Real || d.Cause == compare.Moved || d.Cause == compare.Volatile && d.Old != nil && d.New != nil {
-			counted.AddRetest(d.Retest)
-		}
-	}
+	retest.Tell(counted, done)
 	rep := judge.Judge(counted, rules, time.Now())
 	if rep.Unaccounted != 0 || rep.Captured != r.Counted {
 		t.Errorf("of %d statements %d were captured, and %d are unaccounted for", r.Counted, rep.Captured, rep.Unaccounted)
@@ -246,6 +242,7 @@ func (w *world) equal(t *testing.T) {
 	rules := judge.Once()
 	rules.MinStatements = 0.7 // some reads mean something in their own session or transaction alone
 	rules.MinCompared = 0.7   // and of some nothing but errors can be compared
+	rules.Retests = true
 	rep := w.judged(t, r, w.same, rules)
 	stop()
 	for _, f := range rep.Findings {
@@ -313,7 +310,9 @@ func (w *world) versions(t *testing.T) {
 	s.Close()
 	stop := w.busy(t)
 	defer stop()
-	rep := w.judged(t, r, w.newer, judge.Once())
+	rules := judge.Once()
+	rules.Retests = true
+	rep := w.judged(t, r, w.newer, rules)
 	stop()
 	got := map[string]compare.Kind{}
 	for _, f := range rep.Findings {

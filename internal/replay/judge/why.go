@@ -110,8 +110,8 @@ func cureOf(rep Report) string {
 
 func cureUnclear(rep Report) string {
 	for _, f := range rep.Findings {
-		if f.Level == Unclear && f.Ignored == nil && f.Suspect > 0 {
-			return "run the aligned retest, which asks both versions on data that stands still"
+		if f.Level == Unclear && f.Ignored == nil && f.Suspect+f.Real > 0 {
+			return "let it be asked again on data that stands still: a campaign does so, and windlass replay with --target-control and --reference-control"
 		}
 	}
 	return "give --reference, a replica of the old version, to tell data that moved from a version that differs"
