@@ -123,7 +123,7 @@ func chartOf(r Report) *chart {
 		}
 	}
 	for i, l := range shown {
-		b := bar{Y: chartHead + float64(i)*rowHeight + rowHeight/2, Top: chartHead + float64(i)*rowHeight + 4, Bottom: chartHead + float64(i+1)*rowHeight - 4, X: at(l.Latency.Ratio), From: at(l.Latency.Low), To: at(l.Latency.High), Bar: at(l.Latency.Bar), Label: clip(l.Text, 44), Class: "even",
+		b := bar{Y: chartHead + float64(i)*rowHeight + rowHeight/2, Top: chartHead + float64(i)*rowHeight + 4, Bottom: chartHead + float64(i+1)*rowHeight - 4, X: at(l.Latency.Ratio), From: at(l.Latency.Low), To: at(l.Latency.High), Bar: at(l.Latency.Bar), Label: clip(l.Text, 38), Class: "even",
 			Text: fmt.Sprintf("%s: %.2f times as long (%.2f to %.2f) in %d pairs; counts above %.2f", clip(l.Text, 200), l.Latency.Ratio, l.Latency.Low, l.Latency.High, l.Latency.Pairs, l.Latency.Bar)}
 		switch {
 		case l.Latency.Regressed:

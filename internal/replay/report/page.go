@@ -204,9 +204,16 @@ func outcome(a *compare.Answer) string {
 		}
 		return s
 	case a.Columns == 0 && a.Rows == 0:
-		return fmt.Sprintf("%s rows changed", number(int64(a.Affected)))
+		return rowsOf(a.Affected) + " changed"
 	}
-	return fmt.Sprintf("%s rows", number(int64(a.Rows)))
+	return rowsOf(a.Rows)
+}
+
+func rowsOf(n uint64) string {
+	if n == 1 {
+		return "1 row"
+	}
+	return number(int64(n)) + " rows"
 }
 
 func parse(name string) (*template.Template, error) {
