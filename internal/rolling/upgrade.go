@@ -70,10 +70,7 @@ func (h handlers) bring(ctx context.Context, c *engine.Call, version string, upT
 		case -1:
 			want = len(all) - 1
 		}
-		group, wait, err := choose(c, all, st, version, want, n, least)
-		if err != nil {
-			return engine.Result{}, err
-		}
+		group, wait := choose(c, all, st, version, want, n, least)
 		if wait != "" {
 			return engine.Result{Wait: true, Status: engine.Status(st), Progress: progress(all, version, want), Message: wait}, nil
 		}
@@ -130,18 +127,29 @@ func names(nodes []fleet.Node) []string {
 	return out
 }
 
-// choose takes up the group that is out, or picks the next one. wait says why none may be taken out now. A node of the group that was
-// chosen and still serves as before is not out yet: the others may have fallen ill since.
-func choose(c *engine.Call, all []seen, st status, version string, want, size, least int) (group []fleet.Node, wait string, err error) {
+// took tells whether a node is of the group that was chosen, and is to be brought on. One that still serves as before is not out yet: the others may
+// have fallen ill since. One that serves on a third version is: nobody but us started it.
+func (st status) took(c *engine.Call, s seen, version string) bool {
+	return slices.Contains(st.Out, s.Name) && (!s.serves() || fleet.HasVersion(s.is.Version, version) || stray(c, s))
+}
+
+// stray tells whether a node says that it runs neither of the campaign's versions.
+func stray(c *engine.Call, s seen) bool {
+	return s.is.Version != "" && !fleet.HasVersion(s.is.Version, c.Campaign.From) && !fleet.HasVersion(s.is.Version, c.Campaign.To)
+}
+
+// choose takes up the group that is out, or picks the next one. wait says why none may be taken out now.
+func choose(c *engine.Call, all []seen, st status, version string, want, size, least int) (group []fleet.Node, wait string) {
 	var todo []fleet.Node
 	out := map[string]bool{}
 	done := 0
+	var strays []string
 	for _, s := range all {
 		switch {
-		case s.is.Version != "" && !fleet.HasVersion(s.is.Version, c.Campaign.From) && !fleet.HasVersion(s.is.Version, c.Campaign.To):
-			return nil, "", engine.Refuse("%s runs %s, which is neither %s nor %s: somebody changed it by hand", s.Name, s.is.Version, c.Campaign.From, c.Campaign.To)
-		case slices.Contains(st.Out, s.Name) && (!s.serves() || fleet.HasVersion(s.is.Version, version)):
+		case st.took(c, s, version):
 			group = append(group, s.Node)
+		case stray(c, s):
+			strays = append(strays, fmt.Sprintf("%s runs %s, which is neither %s nor %s: somebody changed it by hand", s.Name, s.is.Version, c.Campaign.From, c.Campaign.To))
 		case s.whole(version):
 			done++
 		default:
@@ -150,20 +158,23 @@ func choose(c *engine.Call, all []seen, st status, version string, want, size, l
 		}
 	}
 	if len(group) > 0 {
-		return group, "", nil
+		return group, ""
+	}
+	if len(strays) > 0 { // a person can mend it; an action that turned round for it would meet it on its way back, too
+		return nil, strings.Join(strays, "; ") + ". Nothing more is taken out until it is mended"
 	}
 	if version == c.Campaign.From {
 		slices.Reverse(todo) // the way back goes in reverse order
 	}
 	left := want - done
 	if left <= 0 || len(todo) == 0 {
-		return nil, "", nil
+		return nil, ""
 	}
 	serving := count(all, seen.serves)
 	if group = campaign.NextGroup(todo, out, min(size, left), serving, least); len(group) > 0 {
-		return group, "", nil
+		return group, ""
 	}
-	return nil, tooFew(all, serving, least) + ": none is taken out", nil
+	return nil, tooFew(all, serving, least) + ": none is taken out"
 }
 
 // tooFew counts, and says who is out.
