@@ -1,6 +1,8 @@
 package rolling
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -67,4 +69,29 @@ func TestWithoutACanaryOneNodeGoesFirstAgain(t *testing.T) {
 			t.Errorf("so many were out: %v", groups)
 		}
 	})
+}
+
+// All nodes fall ill while a later group is out: something that they share, or the network between them and the supervisor. That makes the group no
+// first one: it holds, and goes on when they are well. If it comes between two groups, none is taken out.
+func TestAllIllIsNoReasonToGoBack(t *testing.T) {
+	for name, at := range map[string]func(e engine.Edge) bool{
+		"while a group is out": func(e engine.Edge) bool { return e.Point == "started" },
+		"between two groups":   func(e engine.Edge) bool { return e.Write == engine.WriteIntent && e.After },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, 6)
+				canaryUp(t, w)
+				o, message := w.stage(2, strategy.StageNodes, strategy.Forward, func(e engine.Edge) {
+					if e.Stage == strategy.StageNodes && !e.Undo && at(e) {
+						w.trouble(func() { w.ill(20*time.Minute, slices.Collect(maps.Keys(w.nodes))...) })
+					}
+				})
+				if o != engine.Completed {
+					t.Errorf("%s: %s", o, message)
+				}
+				w.want(all...)
+			})
+		})
+	}
 }

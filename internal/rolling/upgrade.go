@@ -13,11 +13,12 @@ import (
 	"github.com/windlass-db/windlass/internal/fleet"
 )
 
-// status is all that a step has to remember: the group that it took out, and for which version. What became of each node is seen, but for one
-// thing: a node that was started on the other version and says that it runs this one is not believed.
+// status is all that a step has to remember: the group that it took out, for which version, and whether it was the first one then. What became of
+// each node is seen, but for one thing: a node that was started on the other version and says that it runs this one is not believed.
 type status struct {
-	Out []string `json:"out,omitempty"`
-	For string   `json:"for,omitempty"`
+	Out   []string `json:"out,omitempty"`
+	For   string   `json:"for,omitempty"`
+	First bool     `json:"first,omitempty"` // no node was on the version when it was chosen: if it does not come, it goes back
 }
 
 // raiseCanary brings the first node to the new version.
@@ -56,8 +57,15 @@ func (h handlers) bring(ctx context.Context, c *engine.Call, version string, upT
 		if err != nil {
 			return engine.Result{}, err
 		}
+		forward, taken := version == c.Campaign.To, slices.ContainsFunc(all, func(s seen) bool { return st.took(c, s, version) })
 		first, text := size == 1, ""
-		if version == c.Campaign.To && !first && count(all, func(s seen) bool { return s.whole(version) }) == 0 {
+		switch {
+		case !forward || first:
+		case taken: // as it was chosen: that the nodes before it have fallen ill meanwhile makes it no first one
+			first = st.First
+		case count(all, seen.serves) == 0:
+			return engine.Result{Wait: true, Status: engine.Status(st), Progress: progress(all, version, len(all)), Message: tooFew(all, 0, least) + ": none is taken out"}, nil
+		case count(all, func(s seen) bool { return s.whole(version) }) == 0:
 			first, text = true, ", one alone, for no node serves on "+version // the canary fell ill in its soak, or is gone
 		}
 		if first {
@@ -80,7 +88,7 @@ func (h handlers) bring(ctx context.Context, c *engine.Call, version string, upT
 		if !slices.Contains(st.Out, group[0].Name) {
 			st.For = version // a group that nobody has touched
 		}
-		st = status{Out: names(group), For: or(st.For, version)}
+		st = status{Out: names(group), For: or(st.For, version), First: first}
 		if err := c.Save(ctx, st, progress(all, version, want), strings.Join(st.Out, ", ")+": out, to be brought to "+version+text); err != nil {
 			return engine.Result{}, err
 		}
