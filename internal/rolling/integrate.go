@@ -66,12 +66,38 @@ func (h handlers) healthy(ctx context.Context, c *engine.Call, group []fleet.Nod
 	})
 }
 
-// stillHealthy is the same for nodes that are given requests. One whose process is gone is ill: started again it would begin where it fell.
+// stillHealthy is the same for nodes that are given requests: the first look that says that one is ill takes them from it, until it is well. One whose
+// process is gone is ill: started again it would begin where it fell.
 func (h handlers) stillHealthy(ctx context.Context, c *engine.Call, group []fleet.Node, version string) (well []fleet.Node, ill error) {
-	return h.wellOf(ctx, c, group, func(n fleet.Node) (string, error) {
-		s, err := h.Nodes.Observe(ctx, c.Cluster, n)
-		return proof(n, s, version, err)
-	})
+	return h.wellOf(ctx, c, group, func(n fleet.Node) (string, error) { return h.proved(ctx, c, n, version) })
+}
+
+// proved asks a node that is given requests for its word. One that says otherwise is drained; one that can't be asked is not.
+func (h handlers) proved(ctx context.Context, c *engine.Call, n fleet.Node, version string) (missing string, err error) {
+	s, err := h.Nodes.Observe(ctx, c.Cluster, n)
+	if missing, err = proof(n, s, version, err); err == nil && missing != "" {
+		err = h.keepOut(ctx, c, n)
+	}
+	return missing, err
+}
+
+// warm leaves the nodes their share for some time, and takes it from one that says that it is ill.
+func (h handlers) warm(ctx context.Context, c *engine.Call, nodes []fleet.Node, version string, d time.Duration) error {
+	for stop := c.Now().Add(d); c.Now().Before(stop); {
+		if err := h.Sleep(ctx, min(time.Second, stop.Sub(c.Now()))); err != nil {
+			return err
+		}
+		if err := each(ctx, nodes, func(ctx context.Context, n fleet.Node) error {
+			_, err := h.proved(ctx, c, n, version)
+			if errors.Is(err, engine.ErrFenced) {
+				return err
+			}
+			return nil // it is asked again, and by then it counts
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // proof is the node's own word; missing says what it did not say.
@@ -127,7 +153,7 @@ func (h handlers) admit(ctx context.Context, c *engine.Call, nodes []fleet.Node,
 			return err
 		}
 		if i < len(shares)-1 && len(nodes) > 0 {
-			if err := h.Sleep(ctx, c.Campaign.Rolling.SlowStart/time.Duration(len(shares)-1)); err != nil {
+			if err := h.warm(ctx, c, nodes, version, c.Campaign.Rolling.SlowStart/time.Duration(len(shares)-1)); err != nil {
 				return err
 			}
 		}
@@ -135,7 +161,7 @@ func (h handlers) admit(ctx context.Context, c *engine.Call, nodes []fleet.Node,
 	return errors.Join(ill...)
 }
 
-// watch sees the group serve well for the campaign's time.
+// watch sees the group serve well for the campaign's time. A node that says itself that it is ill is given nothing more, at once.
 func (h handlers) watch(ctx context.Context, c *engine.Call, group []fleet.Node, version string) error {
 	// The load balancer's own check has its pace: a node that was just admitted may not be up for it yet.
 	ill := func() (string, error) {
@@ -144,10 +170,21 @@ func (h handlers) watch(ctx context.Context, c *engine.Call, group []fleet.Node,
 			return "", err
 		}
 		var bad []string
+		fell := false
 		for _, s := range all {
-			if slices.ContainsFunc(group, func(n fleet.Node) bool { return n.Name == s.Name }) && !s.whole(version) {
-				bad = append(bad, s.String())
+			if !slices.ContainsFunc(group, func(n fleet.Node) bool { return n.Name == s.Name }) || s.whole(version) {
+				continue
 			}
+			bad = append(bad, s.String())
+			if missing, _ := proof(s.Node, s.is, version, nil); missing != "" {
+				fell = true
+				if err := h.keepOut(ctx, c, s.Node); err != nil {
+					return "", err
+				}
+			}
+		}
+		if fell {
+			return "", fmt.Errorf("%w: %s", errNotHealthy, strings.Join(bad, "; "))
 		}
 		return strings.Join(bad, "; "), nil
 	}
@@ -156,7 +193,7 @@ func (h handlers) watch(ctx context.Context, c *engine.Call, group []fleet.Node,
 		if err := h.Sleep(ctx, min(time.Second, stop.Sub(c.Now()))); err != nil {
 			return err
 		}
-		if missing, err = ill(); err != nil { // one look that failed says nothing yet
+		if missing, err = ill(); err != nil && !errors.Is(err, errNotHealthy) { // one look that failed says nothing yet
 			missing, err = h.until(ctx, c, 10*time.Second, ill)
 		}
 	}

@@ -188,7 +188,7 @@ func (h handlers) until(ctx context.Context, c *engine.Call, within time.Duratio
 			return "", nil
 		}
 		var refusal *engine.Refusal
-		if errors.Is(err, engine.ErrFenced) || errors.Is(err, errShare) || errors.As(err, &refusal) {
+		if errors.Is(err, engine.ErrFenced) || errors.Is(err, errShare) || errors.Is(err, errNotHealthy) || errors.As(err, &refusal) {
 			return "", err
 		}
 		if !c.Now().Before(stop) {

@@ -38,8 +38,8 @@ func TestANodeThatAnswersAThirdVersion(t *testing.T) {
 		outcome  engine.Outcome
 		versions []string
 	}{
-		"the first":               {"n1", false, engine.WentBack, old},
-		"a later one, mended":     {"n2", true, engine.Completed, all},
+		"the first":                {"n1", false, engine.WentBack, old},
+		"a later one, mended":      {"n2", true, engine.Completed, all},
 		"a later one, and aborted": {"n2", false, engine.Aborted, mixed},
 	} {
 		t.Run(name, func(t *testing.T) {
