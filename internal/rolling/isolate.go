@@ -20,7 +20,7 @@ func (h handlers) drain(ctx context.Context, c *engine.Call, n fleet.Node) error
 
 // empty waits until the load balancer has nothing on the node. What does not end in time is cut off. A node that is given requests again is
 // drained again: a load balancer that was started anew has forgotten who is out.
-func (h handlers) empty(ctx context.Context, c *engine.Call, n fleet.Node) error {
+func (h handlers) empty(ctx context.Context, c *engine.Call, n fleet.Node, version string) error {
 	admitted := false
 	left := func() (string, error) {
 		bs, err := h.Balancer.Observe(ctx, c.Cluster)
@@ -34,7 +34,7 @@ func (h handlers) empty(ctx context.Context, c *engine.Call, n fleet.Node) error
 		admitted = bs[i].Admitted
 		switch {
 		case admitted:
-			return n.Name + " is given requests again: the load balancer was started anew, or somebody admitted it", h.takeOut(ctx, c, n)
+			return n.Name + " is given requests again: the load balancer was started anew, or somebody admitted it", h.takeOut(ctx, c, n, version)
 		case bs[i].Sessions > 0:
 			text := fmt.Sprintf("%d sessions are on %s", bs[i].Sessions, n.Name)
 			if bs[i].Detail != "" {
@@ -65,8 +65,8 @@ func isolated(n fleet.Node, missing string, err error) error {
 	return nil
 }
 
-func (h handlers) stop(ctx context.Context, c *engine.Call, n fleet.Node) error {
-	if err := h.empty(ctx, c, n); err != nil { // seen a moment ago is not enough for what can't be taken back
+func (h handlers) stop(ctx context.Context, c *engine.Call, n fleet.Node, version string) error {
+	if err := h.empty(ctx, c, n, version); err != nil { // seen a moment ago is not enough for what can't be taken back
 		return err
 	}
 	if err := h.spare(ctx, c, n); err != nil {

@@ -26,6 +26,11 @@ type seen struct {
 // serves tells whether requests reach the node and it is fit for them.
 func (s seen) serves() bool { return s.is.Healthy && s.lb.Up && s.lb.Admitted && s.lb.Weight > 0 }
 
+// silent tells whether the load balancer gives a node requests that answers us nothing at all. It may serve as well as any: it is we who can't reach it.
+func (s seen) silent() bool {
+	return s.is.Running && !s.is.Healthy && s.is.Version == "" && s.lb.Up && s.lb.Admitted && s.lb.Weight > 0
+}
+
 // whole tells whether the node serves its full share on that version.
 func (s seen) whole(version string) bool {
 	return s.serves() && s.lb.Weight >= 100 && fleet.HasVersion(s.is.Version, version)
@@ -36,6 +41,8 @@ func (s seen) String() string {
 	switch {
 	case !s.is.Running:
 		parts = append(parts, "does not run")
+	case s.silent():
+		parts = append(parts, "does not answer, and the load balancer gives it requests")
 	case !s.is.Healthy:
 		parts = append(parts, "is not healthy")
 	}

@@ -29,16 +29,18 @@ func (h handlers) replace(ctx context.Context, c *engine.Call, group []fleet.Nod
 	}
 	for _, phase := range []struct {
 		nodes []fleet.Node
-		do    func(context.Context, *engine.Call, fleet.Node) error
+		do    func(context.Context, *engine.Call, fleet.Node, string) error
 		point string
 	}{
 		{change, h.takeOut, "drained"},
 		{change, h.empty, "left"},
 		{change, h.stop, "stopped"},
-		{change, h.disconnected, "disconnected"},
-		{change, func(ctx context.Context, c *engine.Call, n fleet.Node) error { return h.start(ctx, c, n, version) }, "started"},
+		{change, func(ctx context.Context, c *engine.Call, n fleet.Node, _ string) error {
+			return h.disconnected(ctx, c, n)
+		}, "disconnected"},
+		{change, h.start, "started"},
 	} {
-		if err := each(ctx, phase.nodes, func(ctx context.Context, n fleet.Node) error { return phase.do(ctx, c, n) }); err != nil {
+		if err := each(ctx, phase.nodes, func(ctx context.Context, n fleet.Node) error { return phase.do(ctx, c, n, version) }); err != nil {
 			return err
 		}
 		c.Point(phase.point)

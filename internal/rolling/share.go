@@ -14,16 +14,20 @@ import (
 var errShare = errors.New("the share that has to serve leaves none to be taken out")
 
 // takeOut drains a node if the others are enough at this moment. They may have fallen ill since it was chosen, and one that was admitted by
-// another's hand while it was to be empty may be needed by now: then it is left to serve, and the group is chosen anew. One node after the
-// other: each counts those before it.
-func (h handlers) takeOut(ctx context.Context, c *engine.Call, n fleet.Node) error {
+// another's hand while it was to be empty may be needed by now: then it is left to serve, and the group is chosen anew. A silent one may serve, too;
+// not so on the way back, where what does not answer is the version that is left. One node after the other: each counts those before it.
+func (h handlers) takeOut(ctx context.Context, c *engine.Call, n fleet.Node, version string) error {
+	return h.takeOutIf(ctx, c, n, func(s seen) bool { return s.serves() || version == c.Campaign.To && s.silent() })
+}
+
+func (h handlers) takeOutIf(ctx context.Context, c *engine.Call, n fleet.Node, needed func(seen) bool) error {
 	h.share.Lock()
 	defer h.share.Unlock()
 	s, short, err := h.without(ctx, c, n)
 	if err != nil {
 		return err
 	}
-	if short != "" && s.serves() {
+	if short != "" && needed(s) {
 		return fmt.Errorf("%w: %s goes on serving, for %s", errShare, n.Name, short)
 	}
 	return h.drain(ctx, c, n)
@@ -58,7 +62,7 @@ func (h handlers) keepOut(ctx context.Context, c *engine.Call, n fleet.Node) err
 	if !slices.ContainsFunc(bs, func(b Backend) bool { return b.Node == n.Name && b.Admitted }) {
 		return nil
 	}
-	return h.takeOut(ctx, c, n)
+	return h.takeOutIf(ctx, c, n, seen.serves)
 }
 
 // without looks at a node, and says who is ill if the others that serve are fewer than have to; short is "" if they are enough.

@@ -150,7 +150,7 @@ func stray(c *engine.Call, s seen) bool {
 func choose(c *engine.Call, all []seen, st status, version string, want, size, least int) (group []fleet.Node, wait string) {
 	var todo []fleet.Node
 	out := map[string]bool{}
-	done := 0
+	done, serving := 0, count(all, seen.serves)
 	var strays []string
 	for _, s := range all {
 		switch {
@@ -162,7 +162,8 @@ func choose(c *engine.Call, all []seen, st status, version string, want, size, l
 			done++
 		default:
 			todo = append(todo, s.Node)
-			out[s.Name] = !s.serves()
+			// A silent one may serve: it costs nobody anything only if the others are enough without it.
+			out[s.Name] = !s.serves() && (serving >= least || version == c.Campaign.From || !s.silent())
 		}
 	}
 	if len(group) > 0 {
@@ -178,7 +179,6 @@ func choose(c *engine.Call, all []seen, st status, version string, want, size, l
 	if left <= 0 || len(todo) == 0 {
 		return nil, ""
 	}
-	serving := count(all, seen.serves)
 	if group = campaign.NextGroup(todo, out, min(size, left), serving, least); len(group) > 0 {
 		return group, ""
 	}

@@ -42,6 +42,7 @@ type world struct {
 	linger   time.Duration     // the database has a stopped node's connections for so long
 	blind    bool              // no connection can be told to be a node's
 	says     map[string]string // node → version that it says, whatever it runs
+	silent   map[string]bool   // nodes that the supervisor alone can't reach
 }
 
 type member struct {
@@ -65,7 +66,7 @@ const (
 )
 
 func newWorld(t *testing.T, n int) *world {
-	w := &world{t: t, nodes: map[string]*member{}, sick: map[string]string{}, says: map[string]string{}, fewest: n, mem: enginetest.NewMemory(time.Now)}
+	w := &world{t: t, nodes: map[string]*member{}, sick: map[string]string{}, says: map[string]string{}, silent: map[string]bool{}, fewest: n, mem: enginetest.NewMemory(time.Now)}
 	cell := fleet.Cell{Name: "main", Version: "1.0"}
 	for i := range n {
 		name := fmt.Sprintf("n%d", i+1)
@@ -198,6 +199,9 @@ func (w nodes) Observe(_ context.Context, _ fleet.Cluster, n fleet.Node) (NodeSt
 	s := NodeState{Running: m.running, Healthy: w.healthy(n.Name, m)}
 	if m.running {
 		s.Version = w.said(n.Name) + ".4"
+	}
+	if w.silent[n.Name] {
+		s.Healthy, s.Version, s.Detail = false, "", "i/o timeout"
 	}
 	return s, nil
 }
