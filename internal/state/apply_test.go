@@ -46,6 +46,8 @@ func refs(names ...string) (all []fleet.ClusterRef) {
 
 var green = fleet.Cell{Name: "green", Version: "11.8", Owner: "up:qa/a", Nodes: []fleet.Node{{Name: "a-3", Address: "10.1.1.3:3306", UUID: "u3"}}, Gateway: &fleet.Gateway{Name: "a-gateway-2"}}
 
+var stages = len(strategy.BlueGreen().Stages)
+
 // stage brings the one cluster that is not held to the end of its next stage, and does with its cells what that stage does.
 func stage(t *testing.T, s *Store, name string) {
 	t.Helper()
@@ -99,7 +101,7 @@ func TestTheSameFilesChangeNothing(t *testing.T) {
 	must(t, wrote(s.Record(ctx, a.ActionID, a.Term, engine.StepRecord{Kind: a.Plan.Steps[0].Kind, Phase: engine.Intent, Outputs: &engine.Outputs{Cells: []fleet.Cell{green}}})))
 	again("in the middle of create", "blue 10.11, green 11.8", "running", 1)
 	must(t, s.Finish(ctx, a.ActionID, a.Term, engine.Completed, "done"))
-	for range 3 {
+	for range stages - 2 {
 		again("between stages", "blue 10.11, green 11.8", "running", 1)
 		stage(t, s, "up")
 	}
@@ -144,7 +146,7 @@ func TestACampaignHasItsClusters(t *testing.T) {
 	if got := fmt.Sprint(out.Fleet.Changed); got != fmt.Sprint(refs("a", "b")) || cellNames(t, s, "a") != "blue 10.11, green 11.8" {
 		t.Errorf("changed %s, cells %s", got, cellNames(t, s, "a"))
 	}
-	for range 4 {
+	for range stages - 1 {
 		stage(t, s, "up") // of a, which goes first
 	}
 	if cellNames(t, s, "a") != "green 11.8" {
@@ -273,7 +275,7 @@ func TestForget(t *testing.T) {
 	refused("while an action works", a, "an action of campaign up works on qa/a")
 	must(t, s.Finish(ctx, lease(t, s, "h").ActionID, 1, engine.Completed, ""))
 	refused("in the middle", a, "to the end of create")
-	for range 4 {
+	for range stages - 1 {
 		stage(t, s, "up")
 	}
 	must(t, s.Observe(ctx, a, fleet.Observation{At: s.Now()}))
@@ -291,14 +293,14 @@ func TestForget(t *testing.T) {
 	must(t, err)
 	events, err := s.Events(ctx, EventFilter{Ref: a})
 	must(t, err)
-	if last := events[len(events)-1]; len(actions) != 5 || last.Kind != "cluster-forgotten" || last.Who != "mira" || last.Message != "it moved away" {
+	if last := events[len(events)-1]; len(actions) != stages || last.Kind != "cluster-forgotten" || last.Who != "mira" || last.Message != "it moved away" {
 		t.Errorf("%d actions, last event %+v", len(actions), last)
 	}
 	// The campaign goes on to its end without it.
 	left := fileOf("b")
 	_, err = s.Apply(ctx, Change{Fleet: &left, Campaign: ch.Campaign, Who: "mira"})
 	must(t, err)
-	for range 5 {
+	for range stages {
 		stage(t, s, "up")
 	}
 	if all, err := s.Campaigns(ctx); err != nil || !slices.ContainsFunc(all, func(i CampaignInfo) bool { return i.Campaign.Name == "up" && i.Status == "completed" }) {
@@ -309,7 +311,7 @@ func TestForget(t *testing.T) {
 // What campaigns made before the inventory kept what files say is not undone by the first file that comes.
 func TestAStateThatDidNotKeepTheFile(t *testing.T) {
 	s, _ := applied(t, "a", "b")
-	for range 5 {
+	for range stages {
 		stage(t, s, "up")
 	}
 	_, err := s.write.Exec(`UPDATE clusters SET declared = NULL, fleet = '', spec = REPLACE(spec, '"owner":"up:qa/a",', '')`)
