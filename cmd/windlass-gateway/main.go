@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/windlass-db/windlass/internal/gateway"
+	"github.com/windlass-db/windlass/internal/interrupt"
 )
 
 const usage = `windlass-gateway serves clients of a MySQL or MariaDB cluster, and keeps their sessions while the primary moves.
@@ -81,9 +81,8 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := interrupt.Context()
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	if *check {
 		return gateway.Check(ctx, cfg)
 	}
