@@ -122,12 +122,18 @@ type DataChecker interface {
 
 // Capturer turns the capture of the old cell's gateway on and off. The gateway driver gives it.
 type Capturer interface {
-	// Capturing tells whether the gateway captures for this replay, and what it says of it: counts, drops. One that can't be asked is an
-	// error; one of a release without captures captures nothing.
-	Capturing(ctx context.Context, r ReplayRequest) (on bool, detail string, err error)
+	// Capturing tells whether the gateway captures. One that can't be asked is an error; one of a release without captures captures nothing.
+	Capturing(ctx context.Context, r ReplayRequest) (Capture, error)
 	StartCapture(ctx context.Context, r ReplayRequest) error
 	// EndCapture ends the capture of this replay, and leaves one that somebody else has started.
 	EndCapture(ctx context.Context, r ReplayRequest) error
+}
+
+// Capture is what a gateway says of its capture.
+type Capture struct {
+	On     bool
+	Others string // who else began it, such as an operator: it serves this replay, too, and is not ended with it
+	Detail string // counts and drops, or why there is none
 }
 
 // Replayer replays what was captured on a node of the new cell that nobody uses, and judges the answers (H7, H8, B5). The replay driver gives it.
@@ -155,6 +161,7 @@ type ReplayRequest struct {
 	From, To string // versions
 	Action   int64
 	Term     int64
+	By       string // the mark under which the capture is begun and ended: it is the same for a stage and its way back
 	Rules    campaign.Replay
 }
 

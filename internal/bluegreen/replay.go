@@ -72,7 +72,7 @@ func LastReplayed(steps []engine.StepRecord) (*Replayed, error) {
 func (h handlers) request(c *engine.Call) ReplayRequest {
 	return ReplayRequest{
 		Cluster: c.Cluster, FromCell: c.Campaign.FromCell, ToCell: c.Campaign.ToCell, From: c.Campaign.From, To: c.Campaign.To,
-		ID: fmt.Sprintf("%s-%s-%s-%d", c.Campaign.Name, c.Cluster.Env, c.Cluster.Name, c.ActionID), Action: c.ActionID, Term: c.Term,
+		ID: fmt.Sprintf("%s-%s-%s-%d", c.Campaign.Name, c.Cluster.Env, c.Cluster.Name, c.ActionID), Action: c.ActionID, Term: c.Term, By: mark(c),
 		Rules: c.Campaign.Replay.Or(campaign.DefaultReplay()),
 	}
 }
@@ -122,14 +122,14 @@ func (h handlers) capturing(ctx context.Context, c *engine.Call) (engine.Observa
 	if o, yes := skipped(c); yes {
 		return o, nil
 	}
-	on, detail, err := h.captures(ctx, c)
+	is, err := h.captures(ctx, c)
 	if err != nil {
 		return engine.Observation{}, err
 	}
-	if !on {
-		return engine.Missing("the gateway of %s does not capture: %s", c.Campaign.FromCell, detail), nil
+	if !is.On {
+		return engine.Missing("the gateway of %s does not capture: %s", c.Campaign.FromCell, is.Detail), nil
 	}
-	return engine.There("the gateway of %s captures: %s", c.Campaign.FromCell, detail), nil
+	return engine.There("the gateway of %s captures: %s", c.Campaign.FromCell, is.Detail), nil
 }
 
 // captureEnded is the other way round. That the replay is skipped by now does not end a capture that was begun before.
@@ -137,12 +137,14 @@ func (h handlers) captureEnded(ctx context.Context, c *engine.Call) (engine.Obse
 	if h.Capturer == nil {
 		return engine.There("nothing can have been captured: this supervisor has no store for it"), nil
 	}
-	on, detail, err := h.captures(ctx, c)
-	if err != nil {
+	is, err := h.captures(ctx, c)
+	switch {
+	case err != nil:
 		return engine.Observation{}, err
-	}
-	if on {
-		return engine.Missing("the gateway of %s captures: %s", c.Campaign.FromCell, detail), nil
+	case is.On && is.Others == "":
+		return engine.Missing("the gateway of %s captures: %s", c.Campaign.FromCell, is.Detail), nil
+	case is.On:
+		return engine.There("the gateway of %s goes on with the capture that %s began", c.Campaign.FromCell, is.Others), nil
 	}
 	return engine.There("the gateway of %s does not capture", c.Campaign.FromCell), nil
 }
@@ -155,15 +157,15 @@ func (h handlers) captureLeft(ctx context.Context, c *engine.Call) (engine.Obser
 	return h.captureEnded(ctx, c)
 }
 
-func (h handlers) captures(ctx context.Context, c *engine.Call) (on bool, detail string, err error) {
+func (h handlers) captures(ctx context.Context, c *engine.Call) (Capture, error) {
 	if h.Capturer == nil {
-		return false, "this supervisor has no store for it", nil
+		return Capture{Detail: "this supervisor has no store for it"}, nil
 	}
-	on, detail, err = h.Capturer.Capturing(ctx, h.request(c))
+	is, err := h.Capturer.Capturing(ctx, h.request(c))
 	if err != nil {
-		return false, "", fmt.Errorf("ask the gateway of %s whether it captures: %w", c.Campaign.FromCell, err)
+		return Capture{}, fmt.Errorf("ask the gateway of %s whether it captures: %w", c.Campaign.FromCell, err)
 	}
-	return on, detail, nil
+	return is, nil
 }
 
 func (h handlers) startCapture(ctx context.Context, c *engine.Call) (engine.Result, error) {
@@ -244,9 +246,9 @@ func (h handlers) replay(ctx context.Context, c *engine.Call) (engine.Result, er
 		return c.Save(ctx, st, progress, message)
 	}
 	// A gateway that was restarted may have forgotten it.
-	on, detail, err := h.captures(ctx, c)
-	if err == nil && !on {
-		c.Log.Warn("the gateway does not capture any more; it is told anew", "detail", detail)
+	is, err := h.captures(ctx, c)
+	if err == nil && !is.On {
+		c.Log.Warn("the gateway does not capture any more; it is told anew", "detail", is.Detail)
 		err = h.Capturer.StartCapture(ctx, h.request(c))
 	}
 	if err != nil {

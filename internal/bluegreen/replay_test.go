@@ -20,7 +20,8 @@ import (
 // aReplay is a gateway that captures and a replay of it, of which each slice counts one part.
 type aReplay struct {
 	on       bool
-	forgets  bool // the gateway loses its capture after the first slice
+	others   string // who began the capture, if it was not the campaign
+	forgets  bool   // the gateway loses its capture after the first slice
 	parts    int
 	needs    int    // parts that are enough
 	finding  string // a fingerprint that is answered otherwise; "" for none
@@ -30,8 +31,8 @@ type aReplay struct {
 	observed int
 }
 
-func (r *aReplay) Capturing(context.Context, ReplayRequest) (bool, string, error) {
-	return r.on, "", nil
+func (r *aReplay) Capturing(context.Context, ReplayRequest) (Capture, error) {
+	return Capture{On: r.on, Others: r.others}, nil
 }
 
 func (r *aReplay) StartCapture(context.Context, ReplayRequest) error {
@@ -154,6 +155,7 @@ func TestNoStageReplayEndsWithoutAVerdict(t *testing.T) {
 		"an override of something else":   {replay: aReplay{needs: 1, finding: rule.Fingerprint}, calls: "start replay", message: "1 finding: 5f0c7e2a91d3b846", meanwhile: from(3, override(campaign.CodeSoak, time.Hour))},
 		"an override that is over":        {replay: aReplay{needs: 1, finding: rule.Fingerprint}, calls: "start replay", message: "1 finding: 5f0c7e2a91d3b846", meanwhile: from(3, override(campaign.CodeReplay, -time.Hour))},
 		"an override of too little":       {replay: aReplay{needs: 99, stopped: true}, outcome: engine.Completed, calls: "start replay replay release end", message: "overridden by mira: she knows", meanwhile: from(3, override(campaign.CodeReplay, time.Hour))},
+		"an operator's capture is used":   {replay: aReplay{on: true, others: "mira", needs: 1}, outcome: engine.Completed, calls: "replay", message: "all alike"},
 		"it is skipped":                   {outcome: engine.Completed, message: "no query is replayed before the storage switch; mira has decided so: no store", meanwhile: from(1, skip)},
 		"it is skipped in the middle":     {replay: aReplay{needs: 9, stopped: true}, outcome: engine.Completed, calls: "start replay release end", message: "no query is replayed before the storage switch; mira has decided so: no store", meanwhile: from(2, skip)},
 		"it is kept on":                   {replay: aReplay{needs: 1}, outcome: engine.Completed, calls: "start replay", message: "all alike", meanwhile: from(1, func(a *engine.Assignment) { a.Campaign.Replay.KeepCapture = true })},

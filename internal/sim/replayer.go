@@ -20,10 +20,10 @@ func (cp capturer) gateway(r bluegreen.ReplayRequest) *gateway {
 }
 
 // Capturing asks the gateway.
-func (cp capturer) Capturing(ctx context.Context, r bluegreen.ReplayRequest) (on bool, detail string, err error) {
+func (cp capturer) Capturing(ctx context.Context, r bluegreen.ReplayRequest) (is bluegreen.Capture, err error) {
 	g := cp.gateway(r)
-	err = gateways(cp).read(ctx, g, func() { on = g.capture })
-	return on, "", err
+	err = gateways(cp).read(ctx, g, func() { is.On = g.capture })
+	return is, err
 }
 
 // StartCapture turns it on.

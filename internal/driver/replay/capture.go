@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,15 +14,19 @@ import (
 )
 
 // Capturing asks the gateway. What it kept and dropped is in the detail.
-func (d *Driver) Capturing(ctx context.Context, r bluegreen.ReplayRequest) (on bool, detail string, err error) {
+func (d *Driver) Capturing(ctx context.Context, r bluegreen.ReplayRequest) (bluegreen.Capture, error) {
 	s, name, err := d.status(ctx, r)
-	if errors.Is(err, adminapi.ErrNoCapture) {
-		return false, name + " has no capture in its file", nil
+	switch {
+	case errors.Is(err, adminapi.ErrNoCapture):
+		return bluegreen.Capture{Detail: name + " has no capture in its file"}, nil
+	case err != nil:
+		return bluegreen.Capture{}, err
 	}
-	if err != nil {
-		return false, "", err
+	is := bluegreen.Capture{On: s.On, Detail: detailOf(s)}
+	if s.By != r.By {
+		is.Others = cmp.Or(s.By, "an operator, or the gateway's file,")
 	}
-	return s.On, detailOf(s), nil
+	return is, nil
 }
 
 func (d *Driver) status(ctx context.Context, r bluegreen.ReplayRequest) (adminapi.CaptureStatus, string, error) {
@@ -57,7 +62,8 @@ func detailOf(s adminapi.CaptureStatus) string {
 	return text
 }
 
-// StartCapture switches it on, for reads and writes: those are not replayed here, but both versions are asked for their plans. One that is on with other settings is somebody else's, and is used as it is if it is fit.
+// StartCapture switches it on under the term, for reads and writes: those are not replayed here, but both versions are asked for their plans. One that is on with
+// other settings is somebody else's, and is used as it is if it is fit.
 func (d *Driver) StartCapture(ctx context.Context, r bluegreen.ReplayRequest) error {
 	g, err := gateway(r)
 	if err != nil {
@@ -67,13 +73,13 @@ func (d *Driver) StartCapture(ctx context.Context, r bluegreen.ReplayRequest) er
 	if err != nil {
 		return err
 	}
-	if _, err := c.StartCapture(ctx, adminapi.CaptureRequest{Statements: "all"}); err != nil && !errors.Is(err, adminapi.ErrCapturing) {
+	if _, err := c.StartCapture(ctx, adminapi.CaptureRequest{Term: r.Term, By: r.By, Statements: "all"}); err != nil && !errors.Is(err, adminapi.ErrCapturing) {
 		return fmt.Errorf("gateway %s: %w", g.Name, err)
 	}
 	return nil
 }
 
-// EndCapture switches it off, and returns when all that was kept is in files.
+// EndCapture switches it off under the term, and returns when all that was kept is in files. What somebody else began is left on.
 func (d *Driver) EndCapture(ctx context.Context, r bluegreen.ReplayRequest) error {
 	g, err := gateway(r)
 	if err != nil {
@@ -83,7 +89,8 @@ func (d *Driver) EndCapture(ctx context.Context, r bluegreen.ReplayRequest) erro
 	if err != nil {
 		return err
 	}
-	if _, err := c.StopCapture(ctx); err != nil && !errors.Is(err, adminapi.ErrNoCapture) {
+	_, err = c.EndCapture(ctx, adminapi.CaptureStopRequest{Term: r.Term, By: r.By})
+	if err != nil && !errors.Is(err, adminapi.ErrNoCapture) && !errors.Is(err, adminapi.ErrOtherCapture) {
 		return fmt.Errorf("gateway %s: %w", g.Name, err)
 	}
 	return nil

@@ -29,20 +29,49 @@ type theGateway struct {
 	status adminapi.CaptureStatus
 	none   bool // its file has no capture
 	starts int
+	term   int64
+}
+
+// under tells whether the request's term is not over.
+func (g *theGateway) under(w http.ResponseWriter, term int64) bool {
+	if term < g.term {
+		refuse(w, &adminapi.TermError{Given: term, Seen: g.term})
+		return false
+	}
+	g.term = term
+	return true
+}
+
+func refuse(w http.ResponseWriter, err error) {
+	p, code := adminapi.NewProblem(err)
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(p)
 }
 
 func (g *theGateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	w.Header().Set("Content-Type", "application/json")
 	switch r.URL.Path {
 	case adminapi.PathCaptureStart:
+		var ask adminapi.CaptureRequest
+		if err := json.NewDecoder(r.Body).Decode(&ask); err != nil || !g.under(w, ask.Term) {
+			return
+		}
 		if !g.status.On {
-			g.status.On, g.status.Since, g.starts = true, time.Now(), g.starts+1
+			g.status.On, g.status.Since, g.status.By, g.starts = true, time.Now(), ask.By, g.starts+1
 		}
 	case adminapi.PathCaptureStop:
+		var ask adminapi.CaptureStopRequest
+		if err := json.NewDecoder(r.Body).Decode(&ask); err != nil || !g.under(w, ask.Term) {
+			return
+		}
+		if g.status.On && ask.By != g.status.By {
+			refuse(w, adminapi.ErrOtherCapture)
+			return
+		}
 		g.status.On = false
 	}
-	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(g.status)
 }
 
@@ -93,7 +122,7 @@ func newSite(t *testing.T) *site {
 		}
 		return fleet.Node{Name: name, Address: at}
 	}
-	s.request = bluegreen.ReplayRequest{ID: "up-qa-orders-7", FromCell: "blue", ToCell: "green", From: "10.11", To: "11.8", Action: 7, Term: 1, Cluster: fleet.Cluster{Env: "qa", Name: "orders", Product: "mariadb", Cells: []fleet.Cell{
+	s.request = bluegreen.ReplayRequest{ID: "up-qa-orders-7", FromCell: "blue", ToCell: "green", From: "10.11", To: "11.8", Action: 7, Term: 2, By: "up:qa/orders", Cluster: fleet.Cluster{Env: "qa", Name: "orders", Product: "mariadb", Cells: []fleet.Cell{
 		{Name: "blue", Version: "10.11", Nodes: []fleet.Node{node("blue-1"), node("blue-2")}, Gateway: &fleet.Gateway{Name: "gw", Admin: admin.URL}},
 		{Name: "green", Version: "11.8", Nodes: []fleet.Node{node("green-1"), node("green-2")}},
 	}}}
@@ -331,11 +360,22 @@ func TestReplay(t *testing.T) {
 		green.CatchUp(t, s.servers["blue-1"])
 	})
 	t.Run("the end of the capture", func(t *testing.T) {
+		other, old := s.request, s.request
+		other.By, old.Term = "another:qa/orders", s.request.Term-1
+		if err := d.EndCapture(ctx, other); err != nil {
+			t.Errorf("what another one began is left: %v", err)
+		}
+		if err := d.EndCapture(ctx, old); err == nil {
+			t.Error("it was ended under an old term (trap 1)")
+		}
+		if is, err := d.Capturing(ctx, other); !is.On || is.Others != s.request.By || err != nil {
+			t.Errorf("%+v, %v", is, err)
+		}
 		if err := d.EndCapture(ctx, s.request); err != nil {
 			t.Fatal(err)
 		}
-		if on, detail, err := d.Capturing(ctx, s.request); on || err != nil {
-			t.Errorf("%t, %s, %v", on, detail, err)
+		if is, err := d.Capturing(ctx, s.request); is.On || err != nil {
+			t.Errorf("%+v, %v", is, err)
 		}
 	})
 }

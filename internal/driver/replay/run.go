@@ -268,9 +268,9 @@ func (d *Driver) run(ctx context.Context, r bluegreen.ReplayRequest, atMost time
 func (d *Driver) still(ctx context.Context, r bluegreen.ReplayRequest) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	on, detail, err := d.Capturing(ctx, r)
-	if err == nil && !on {
-		d.cfg.Log.Warn("the gateway does not capture any more; it is told anew", "cluster", r.Cluster.Ref(), "detail", detail)
+	is, err := d.Capturing(ctx, r)
+	if err == nil && !is.On {
+		d.cfg.Log.Warn("the gateway does not capture any more; it is told anew", "cluster", r.Cluster.Ref(), "detail", is.Detail)
 		err = d.StartCapture(ctx, r)
 	}
 	if err != nil && ctx.Err() == nil {
