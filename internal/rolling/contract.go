@@ -43,11 +43,11 @@ func ContractHandlers(p Ports) []engine.Handler {
 // nothingOld looks whether anything of an old version may still be there, or come back: every node serves on the new one, its features are
 // open, and the rollback window is over since.
 func (h handlers) nothingOld(ctx context.Context, c *engine.Call) (check.Results, error) {
-	all, err := h.look(ctx, c)
+	all, foreign, err := h.lookAround(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	var cs check.Results
+	cs := check.Results{onlyOurs(c, foreign)}
 	for _, s := range all {
 		if s.whole(c.Campaign.To) {
 			cs = append(cs, check.Passed("serves", s.String(), c.Now()))

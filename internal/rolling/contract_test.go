@@ -100,13 +100,14 @@ func TestContract(t *testing.T) {
 		outcome engine.Outcome
 		message string
 	}{
-		"all is new":                  {func(*after) {}, engine.Completed, ""},
-		"the window is not over":      {func(a *after) { a.opened = time.Now().Add(-6 * 24 * time.Hour) }, engine.WentBack, "the rollback window of 168h0m0s ends at"},
-		"the window is over soon":     {func(a *after) { a.opened = time.Now().Add(-7*24*time.Hour + 5*time.Minute) }, engine.Completed, ""},
-		"the features are shut":       {func(a *after) { a.opened = time.Time{} }, engine.WentBack, "the old version may come back"},
-		"an old node":                 {func(a *after) { a.nodes["n2"].version = "1.0" }, engine.WentBack, "n2 is on 1.0"},
-		"the new version needs it":    {func(a *after) { a.needed = true }, engine.WentBack, "SELECT old_name FROM t"},
-		"the load balancer is silent": {func(a *after) { a.deaf = true }, engine.WentBack, "no answer"},
+		"all is new":                            {func(*after) {}, engine.Completed, ""},
+		"the window is not over":                {func(a *after) { a.opened = time.Now().Add(-6 * 24 * time.Hour) }, engine.WentBack, "the rollback window of 168h0m0s ends at"},
+		"the window is over soon":               {func(a *after) { a.opened = time.Now().Add(-7*24*time.Hour + 5*time.Minute) }, engine.Completed, ""},
+		"the features are shut":                 {func(a *after) { a.opened = time.Time{} }, engine.WentBack, "the old version may come back"},
+		"an old node":                           {func(a *after) { a.nodes["n2"].version = "1.0" }, engine.WentBack, "n2 is on 1.0"},
+		"a server that the fleet does not have": {func(a *after) { a.foreign = []Backend{{Node: "n9", Up: true, Admitted: true, Weight: 100}} }, engine.WentBack, "n9, which the fleet does not have"},
+		"the new version needs it":              {func(a *after) { a.needed = true }, engine.WentBack, "SELECT old_name FROM t"},
+		"the load balancer is silent":           {func(a *after) { a.deaf = true }, engine.WentBack, "no answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

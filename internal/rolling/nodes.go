@@ -66,22 +66,33 @@ func (s seen) String() string {
 
 // look asks every node and the load balancer. An error means that something is not known, which holds.
 func (h handlers) look(ctx context.Context, c *engine.Call) ([]seen, error) {
+	all, _, err := h.lookAround(ctx, c)
+	return all, err
+}
+
+// lookAround is the same, and tells which servers the load balancer gives requests that the fleet does not have.
+func (h handlers) lookAround(ctx context.Context, c *engine.Call) (all []seen, foreign []string, err error) {
 	cell, err := cellOf(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	backends, err := h.Balancer.Observe(ctx, c.Cluster)
 	if err != nil {
-		return nil, fmt.Errorf("ask the load balancer: %w", err)
+		return nil, nil, fmt.Errorf("ask the load balancer: %w", err)
 	}
-	all := make([]seen, len(cell.Nodes))
+	for _, b := range backends {
+		if b.Admitted && b.Weight > 0 && !slices.ContainsFunc(cell.Nodes, func(n fleet.Node) bool { return n.Name == b.Node }) {
+			foreign = append(foreign, b.Node)
+		}
+	}
+	all = make([]seen, len(cell.Nodes))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
 	for i, n := range cell.Nodes {
 		all[i].Node = n
 		at := slices.IndexFunc(backends, func(b Backend) bool { return b.Node == n.Name })
 		if at < 0 {
-			return nil, engine.Refuse("the load balancer does not know the node %s: give it a server of that name", n.Name)
+			return nil, nil, engine.Refuse("the load balancer does not know the node %s: give it a server of that name", n.Name)
 		}
 		all[i].lb = backends[at]
 		g.Go(func() (err error) {
@@ -92,9 +103,18 @@ func (h handlers) look(ctx context.Context, c *engine.Call) ([]seen, error) {
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return all, nil
+	return all, foreign, nil
+}
+
+// onlyOurs looks that nobody is given requests whom nobody upgrades: such a node would meet a schema and features that it does not know.
+func onlyOurs(c *engine.Call, foreign []string) check.Result {
+	if len(foreign) == 0 {
+		return check.Passed("load-balancer", "it gives requests to the fleet's nodes alone", c.Now())
+	}
+	return check.Failed("load-balancer", "the load balancer gives requests to "+strings.Join(foreign, ", ")+", which the fleet does not have: nobody knows the version",
+		"take it out of the load balancer (maintenance is enough), or apply a fleet that has it", c.Now())
 }
 
 func cellOf(c *engine.Call) (fleet.Cell, error) {
@@ -120,14 +140,14 @@ func settings(c *engine.Call, nodes int) (size, least int, err error) {
 
 // nodesFit looks at every node before the first is touched.
 func (h handlers) nodesFit(ctx context.Context, c *engine.Call) (engine.Observation, error) {
-	all, err := h.look(ctx, c)
+	all, foreign, err := h.lookAround(ctx, c)
 	if err != nil {
 		return engine.Observation{}, err
 	}
 	if _, _, err := settings(c, len(all)); err != nil {
 		return engine.Observation{}, err
 	}
-	var cs check.Results
+	cs := check.Results{onlyOurs(c, foreign)}
 	connected := false
 	new := count(all, func(s seen) bool { return fleet.HasVersion(s.is.Version, c.Campaign.To) })
 	for _, s := range all {

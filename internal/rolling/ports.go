@@ -60,7 +60,8 @@ type Backend struct {
 
 // Balancer decides who gets requests. The haproxy, nginx and service drivers give it.
 type Balancer interface {
-	// Observe tells of every node of the cluster; one that the balancer does not know is an error.
+	// Observe tells of every node of the cluster; one that the balancer does not know is an error. After them it tells of every other server that it
+	// gives requests, or would if that were well, by a name that says which it is.
 	Observe(ctx context.Context, c fleet.Cluster) ([]Backend, error)
 	// Drain sends the node nothing new; what is on it may end.
 	Drain(ctx context.Context, c fleet.Cluster, n fleet.Node, term int64) error

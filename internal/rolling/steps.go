@@ -99,11 +99,11 @@ func (h handlers) canaryWatched(ctx context.Context, c *engine.Call) (engine.Obs
 }
 
 func (h handlers) featuresFit(ctx context.Context, c *engine.Call) (engine.Observation, error) {
-	all, err := h.look(ctx, c)
+	all, foreign, err := h.lookAround(ctx, c)
 	if err != nil {
 		return engine.Observation{}, err
 	}
-	var cs check.Results
+	cs := check.Results{onlyOurs(c, foreign)}
 	for _, s := range all {
 		if s.whole(c.Campaign.To) {
 			cs = append(cs, check.Passed("serves", s.String(), c.Now()))
@@ -146,9 +146,12 @@ func (h handlers) featuresOpen(ctx context.Context, c *engine.Call) (engine.Obse
 }
 
 func (h handlers) openFeatures(ctx context.Context, c *engine.Call) (engine.Result, error) {
-	all, err := h.look(ctx, c) // a node may have come back old since
+	all, foreign, err := h.lookAround(ctx, c) // a node may have come back old since, or an unknown one
 	if err != nil {
 		return engine.Result{}, err
+	}
+	if r := onlyOurs(c, foreign); r.Verdict != check.Pass {
+		return engine.Result{Wait: true, Message: "the features stay shut: " + r.Detail}, nil
 	}
 	for _, s := range all {
 		if !fleet.HasVersion(s.is.Version, c.Campaign.To) {

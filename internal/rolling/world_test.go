@@ -43,6 +43,7 @@ type world struct {
 	blind    bool              // no connection can be told to be a node's
 	says     map[string]string // node → version that it says, whatever it runs
 	silent   map[string]bool   // nodes that the supervisor alone can't reach
+	foreign  []Backend         // servers of the load balancer that the fleet does not have
 }
 
 type member struct {
@@ -248,7 +249,7 @@ func (w balancer) Observe(context.Context, fleet.Cluster) (all []Backend, err er
 	for name, m := range w.nodes {
 		all = append(all, Backend{Node: name, Up: w.healthy(name, m), Admitted: m.admitted, Weight: m.weight, Sessions: w.sessions(m)})
 	}
-	return all, nil
+	return append(all, w.foreign...), nil
 }
 
 func (w balancer) Drain(_ context.Context, _ fleet.Cluster, n fleet.Node, term int64) error {

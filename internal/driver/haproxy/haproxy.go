@@ -19,9 +19,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -179,58 +181,61 @@ func (d *Driver) states(ctx context.Context) (map[string]state, error) {
 	return all, nil
 }
 
-// sessions counts what is on each server, what waits for it included.
-func (d *Driver) sessions(ctx context.Context) (map[string]int, error) {
+// sessions counts what is on each server, what waits for it included, and tells which are backups, that get requests only when no other does.
+func (d *Driver) sessions(ctx context.Context) (on map[string]int, backup map[string]bool, err error) {
 	line := "show stat " + d.cfg.Backend + " 4 -1"
 	text, err := d.ask(ctx, line)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	head, ok := strings.CutPrefix(text, "# ")
 	if !ok {
-		return nil, &RefusedError{line, text}
+		return nil, nil, &RefusedError{line, text}
 	}
 	r := csv.NewReader(bytes.NewReader([]byte(head)))
 	r.FieldsPerRecord = -1
 	rows, err := r.ReadAll()
 	if err != nil {
-		return nil, fmt.Errorf("HAProxy's answer to %q: %w", line, err)
+		return nil, nil, fmt.Errorf("HAProxy's answer to %q: %w", line, err)
 	}
 	at := map[string]int{}
 	for i, column := range rows[0] {
 		at[column] = i
 	}
-	all := map[string]int{}
+	on, backup = map[string]int{}, map[string]bool{}
 	for _, f := range rows[1:] {
 		n := 0
 		for _, column := range []string{"scur", "qcur"} {
 			i, ok := at[column]
 			if !ok || i >= len(f) {
-				return nil, fmt.Errorf("HAProxy's answer to %q has no %s", line, column)
+				return nil, nil, fmt.Errorf("HAProxy's answer to %q has no %s", line, column)
 			}
 			if f[i] == "" {
 				continue
 			}
 			v, err := strconv.Atoi(f[i])
 			if err != nil {
-				return nil, fmt.Errorf("HAProxy's answer to %q: %s: %w", line, column, err)
+				return nil, nil, fmt.Errorf("HAProxy's answer to %q: %s: %w", line, column, err)
 			}
 			n += v
 		}
 		if i := at["svname"]; i < len(f) {
-			all[f[i]] = n
+			on[f[i]] = n
+			b, told := at["bck"]
+			backup[f[i]] = told && b < len(f) && f[b] == "1"
 		}
 	}
-	return all, nil
+	return on, backup, nil
 }
 
-// Observe tells of every node of the cluster.
+// Observe tells of every node of the cluster, and after them of other servers of the backend that are given requests, or would be if they were well.
+// A backup is none of these.
 func (d *Driver) Observe(ctx context.Context, c fleet.Cluster) ([]rolling.Backend, error) {
 	states, err := d.states(ctx)
 	if err != nil {
 		return nil, err
 	}
-	sessions, err := d.sessions(ctx)
+	sessions, backup, err := d.sessions(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -249,20 +254,34 @@ func (d *Driver) Observe(ctx context.Context, c fleet.Cluster) ([]rolling.Backen
 			if !ok {
 				return nil, &RefusedError{"show stat " + d.cfg.Backend + " 4 -1", "No such server " + n.Name}
 			}
-			b := rolling.Backend{Node: n.Name, Up: s.operation == running, Admitted: s.admin&(drained|maint) == 0, Sessions: on}
+			b := s.backend(n.Name)
+			b.Sessions = on
 			if !b.Admitted && is.age < d.cfg.ReloadWithin {
 				more, why := d.elsewhere(is, s.address)
 				if b.Sessions += more; more > 0 {
 					b.Detail = fmt.Sprintf("%s; HAProxy runs for %v only, and one from before a reload may have sessions for %v", why, is.age, d.cfg.ReloadWithin)
 				}
 			}
-			if s.initial > 0 {
-				b.Weight = min(s.weight*100/s.initial, 100)
-			}
+			all = append(all, b)
+			delete(states, n.Name)
+		}
+	}
+	for _, server := range slices.Sorted(maps.Keys(states)) {
+		if b := states[server].backend(server); b.Admitted && !backup[server] {
+			b.Sessions = sessions[server]
 			all = append(all, b)
 		}
 	}
 	return all, nil
+}
+
+// backend is what the state says of a server.
+func (s state) backend(name string) rolling.Backend {
+	b := rolling.Backend{Node: name, Up: s.operation == running, Admitted: s.admin&(drained|maint) == 0}
+	if s.initial > 0 {
+		b.Weight = min(s.weight*100/s.initial, 100)
+	}
+	return b
 }
 
 // Drain sends the node nothing new but clients that belong to it. Connections that are kept open to it end as they become idle. One that was cut

@@ -17,6 +17,7 @@ import (
 	"github.com/windlass-db/windlass/internal/builds"
 	"github.com/windlass-db/windlass/internal/driver/drivertest"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/rolling"
 )
 
 var ctx = context.Background()
@@ -265,6 +266,30 @@ func TestAServerWithoutNumbers(t *testing.T) {
 	c := fleet.Cluster{Cells: []fleet.Cell{{Nodes: []fleet.Node{{Name: "n1"}}}}}
 	if all, err := New(Config{Network: "unix", Address: sock, Backend: "jobs"}).Observe(ctx, c); err == nil || !strings.Contains(err.Error(), "No such server n1") {
 		t.Errorf("%+v, %v", all, err)
+	}
+}
+
+// A server that the fleet does not have is told of if it is given requests: not in maintenance, and not as a backup.
+func TestAServerThatTheFleetDoesNotHave(t *testing.T) {
+	p := newPlace(t)
+	c := fleet.Cluster{Env: "qa", Name: "jobs-1", Cells: []fleet.Cell{{Nodes: p.Cluster.Cells[0].Nodes[:2]}}}
+	third := p.Node(2).Name
+	all, err := p.d.Observe(ctx, c)
+	if err != nil || len(all) != 3 || all[2] != (rolling.Backend{Node: third, Up: true, Admitted: true, Weight: 100}) {
+		t.Errorf("%+v, %v", all, err)
+	}
+	p.Drain(2, 1)
+	if all, err := p.d.Observe(ctx, c); err != nil || len(all) != 2 {
+		t.Errorf("drained: %+v, %v", all, err)
+	}
+	text, err := os.ReadFile(p.config)
+	must(t, err)
+	must(t, os.WriteFile(p.config, []byte(strings.Replace(string(text), "cookie "+third+"\n", "cookie "+third+" backup\n", 1)), 0o600))
+	must(t, p.cmd.Process.Kill())
+	_ = p.cmd.Wait()
+	p.start()
+	if all, err := p.d.Observe(ctx, c); err != nil || len(all) != 2 {
+		t.Errorf("a backup: %+v, %v", all, err)
 	}
 }
 

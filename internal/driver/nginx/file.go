@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -113,6 +114,19 @@ func (f *file) server(n fleet.Node, name string) (*server, error) {
 		return nil, &RefusedError{name, fmt.Sprintf("there is no server %s, the address of %s", n.Address, n.Name)}
 	}
 	return found, nil
+}
+
+// given are the servers that get requests while any of them answers; none if there is no file.
+func (f *file) given() (all []*server) {
+	if f == nil {
+		return nil
+	}
+	for _, l := range f.lines {
+		if l.srv != nil && !l.srv.down && !slices.Contains(strings.Fields(l.srv.others), "backup") {
+			all = append(all, l.srv)
+		}
+	}
+	return all
 }
 
 // text is the file as it is written.

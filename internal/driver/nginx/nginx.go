@@ -89,7 +89,8 @@ func (e *RefusedError) ErrorHint() string {
 
 func (d *Driver) before() string { return d.cfg.File + ".before" }
 
-// Observe tells of every node of the cluster.
+// Observe tells of every node of the cluster, and after them, by their addresses, of other servers of the upstream that are not down. A backup is none
+// of these.
 func (d *Driver) Observe(_ context.Context, c fleet.Cluster) ([]rolling.Backend, error) {
 	now, was, err := d.files()
 	if err != nil {
@@ -104,8 +105,10 @@ func (d *Driver) Observe(_ context.Context, c fleet.Cluster) ([]rolling.Backend,
 		return nil, err
 	}
 	var all []rolling.Backend
+	ours := map[string]bool{}
 	for _, cell := range c.Cells {
 		for _, n := range cell.Nodes {
+			ours[n.Address] = true
 			at, err := address(n)
 			if err != nil {
 				return nil, err
@@ -130,6 +133,14 @@ func (d *Driver) Observe(_ context.Context, c fleet.Cluster) ([]rolling.Backend,
 				b.Sessions += w.on(at, b.Admitted)
 			}
 			all = append(all, b)
+		}
+	}
+	for _, f := range []*file{now, was} { // which of the two is in force is not known
+		for _, s := range f.given() {
+			if !ours[s.address] {
+				ours[s.address] = true
+				all = append(all, rolling.Backend{Node: s.address, Up: true, Admitted: true, Weight: min(s.weight, 100)})
+			}
 		}
 	}
 	return all, nil

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -298,6 +299,36 @@ func TestAnOldTermIsFenced_trap1(t *testing.T) {
 	if _, err := blind.Observe(ctx, p.Cluster); err == nil {
 		t.Error("without a look at processes nothing is known")
 	}
+}
+
+// A server that the fleet does not have is told of if it is given requests, also if that is so in the file from before alone.
+func TestAServerThatTheFleetDoesNotHave(t *testing.T) {
+	p := newPlace(t)
+	c := fleet.Cluster{Cells: []fleet.Cell{{Nodes: p.Cluster.Cells[0].Nodes[:2]}}}
+	third := p.Node(2).Address
+	sees := func(what string, want ...string) {
+		t.Helper()
+		all, err := p.d.Observe(ctx, c)
+		var others []string
+		for _, b := range all[min(2, len(all)):] {
+			if others = append(others, b.Node); !b.Admitted || b.Weight == 0 {
+				t.Errorf("%s: %+v", what, b)
+			}
+		}
+		if err != nil || len(all) < 2 || !slices.Equal(others, want) {
+			t.Errorf("%s: %+v, %v; want %v", what, all, err, want)
+		}
+	}
+	sees("one is left", third)
+	text, err := os.ReadFile(p.path("jobs.conf"))
+	must(t, err)
+	p.Drain(2, 1)
+	sees("it is drained")
+	must(t, os.WriteFile(p.path("jobs.conf")+".before", text, 0o600))
+	sees("a change was broken off", third)
+	must(t, os.Remove(p.path("jobs.conf")+".before"))
+	must(t, os.WriteFile(p.path("jobs.conf"), []byte(strings.Replace(string(text), "server "+third, "server "+third+" backup", 1)), 0o600))
+	sees("it is a backup")
 }
 
 func TestFilesThatCantBeRead(t *testing.T) {

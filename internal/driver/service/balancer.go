@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,7 +22,7 @@ import (
 //
 //	{"nodes": [{"node": "n1", "up": true, "admitted": true, "weight": 100, "sessions": 3}]}
 //
-// A field or a node that is missing is not known, and never zero.
+// A field or a node that is missing is not known, and never zero. A node that the cluster does not have is one that nobody upgrades.
 type Balancer struct {
 	Look, DrainWith, CutWith, Give []string
 	Timeout                        time.Duration // of one command; 0: 30 s
@@ -57,7 +59,7 @@ func (l Balancer) within(ctx context.Context) (context.Context, context.CancelFu
 	return within(ctx, l.Timeout, "balancer.commands.timeout")
 }
 
-// Observe tells of every node of the cluster.
+// Observe tells of every node of the cluster, and after them of others that are given requests.
 func (l Balancer) Observe(ctx context.Context, c fleet.Cluster) ([]rolling.Backend, error) {
 	ctx, cancel := l.within(ctx)
 	defer cancel()
@@ -85,6 +87,12 @@ func (l Balancer) Observe(ctx context.Context, c fleet.Cluster) ([]rolling.Backe
 				return nil, fmt.Errorf("the answer of %s has nothing of %s", argv[0], n.Name)
 			}
 			all = append(all, b)
+			delete(known, n.Name)
+		}
+	}
+	for _, other := range slices.Sorted(maps.Keys(known)) {
+		if known[other].Admitted {
+			all = append(all, known[other])
 		}
 	}
 	return all, nil

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,6 +63,15 @@ func TestABalancerByCommands(t *testing.T) {
 		t.Errorf("a command that fails: %v", err)
 	}
 	const n2 = `, {"node": "n2", "up": true, "admitted": true, "weight": 100, "sessions": 0}]}`
+	const other = `, {"node": "n0", "up": true, "admitted": %t, "weight": 100, "sessions": 1}]}`
+	for _, admitted := range []bool{true, false} { // one that the fleet does not have is told if it is given requests
+		answer := strings.Replace(`{"nodes": [{"node": "n1", "up": true, "admitted": true, "weight": 100, "sessions": 0}`+n2, "]}", fmt.Sprintf(other, admitted), 1)
+		must(t, os.WriteFile(filepath.Join(dir, "answer"), []byte(answer), 0o600))
+		all, err := l.Observe(ctx, c)
+		if err != nil || admitted != (len(all) == 3 && all[2] == rolling.Backend{Node: "n0", Up: true, Admitted: true, Weight: 100, Sessions: 1}) || !admitted && len(all) != 2 {
+			t.Errorf("admitted: %t: %+v, %v", admitted, all, err)
+		}
+	}
 	for answer, want := range map[string]string{
 		"": "not the JSON", "[]": "not the JSON", "{}": "nothing of n1", `{"nodes": [` + n2[2:]: "nothing of n1",
 		`{"nodes": [{"node": "n1", "up": true, "admitted": false, "weight": 100}` + n2:                     "n1 lacks one of",
