@@ -21,6 +21,7 @@ import (
 	"github.com/windlass-db/windlass/internal/builds"
 	"github.com/windlass-db/windlass/internal/demo/jobs"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/state"
 )
 
 // RollingOptions are the flags of the demo of a rolling upgrade.
@@ -169,6 +170,11 @@ func (p *rollingPlace) raise(ctx context.Context, client *api.Client, o RollingO
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
 	defer cancel()
 	err = errors.Join(err, p.gather(end, &rep, began, applied))
+	told, eventsErr := client.Events(end, state.EventFilter{Newest: true, Limit: 1000})
+	if err = errors.Join(err, eventsErr); rep.Early == "" {
+		rep.Early = earlyEvent(told)
+	}
+	rep.FeaturesAfterLast = rep.FeaturesAfterLast && rep.Early == ""
 	if o.Report != "" {
 		err = errors.Join(err, writeReport(o.Report, rep))
 	}
@@ -320,7 +326,7 @@ func (p *rollingPlace) gather(ctx context.Context, rep *RollingReport, began, ap
 		open = open && s.Feature
 		rep.Nodes = append(rep.Nodes, NodeOutcome{n.Name, n.Zone, s.Version, s.Serves()})
 	}
-	rep.Early = p.watch.Early()
+	rep.Early = p.watch.Early(p.load.FeatureSince())
 	if o.Early > 0 && rep.Early == "" {
 		rep.Early = strconv.Itoa(o.Early) + " jobs of the old version's time use the new version's feature"
 	}
@@ -330,9 +336,24 @@ func (p *rollingPlace) gather(ctx context.Context, rep *RollingReport, began, ap
 		if late > 0 && rep.Early == "" {
 			rep.Early = strconv.Itoa(late) + " steps were done by old nodes after the features were opened"
 		}
+		used, usedErr := p.site.UsedBeforeOpening(ctx)
+		if errs = append(errs, usedErr); used > 0 && rep.Early == "" {
+			rep.Early = strconv.Itoa(used) + " jobs used the new version's feature before it was opened"
+		}
+		err = errors.Join(err, usedErr)
 		rep.FeaturesAfterLast = rep.Early == "" && err == nil
 	}
 	return errors.Join(errs...)
+}
+
+// earlyEvent is what Windlass itself told of a feature that was used early; "" if nothing.
+func earlyEvent(events []state.Event) string {
+	for _, e := range events {
+		if e.Kind == "features-early" {
+			return e.Message
+		}
+	}
+	return ""
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -3,6 +3,8 @@ package demo
 import (
 	"strings"
 	"testing"
+
+	"github.com/windlass-db/windlass/internal/state"
 )
 
 // A report that shows anything wrong makes the demo fail.
@@ -24,6 +26,7 @@ func TestProblemsOfARollingUpgrade(t *testing.T) {
 		"only 50 % of the nodes":      func(r *RollingReport) { r.MinServingShare = 0.5 },
 		"nobody looked":               func(r *RollingReport) { r.Looks = 0 },
 		"open on n1 while n2 was old": func(r *RollingReport) { r.Early, r.FeaturesAfterLast = "open on n1 while n2 was old", false },
+		"a client was given":          func(r *RollingReport) { r.Early, r.FeaturesAfterLast = "a client was given it", false },
 		"are not open on every node":  func(r *RollingReport) { r.FeaturesAfterLast = false },
 		`n2 runs "1.0"`:               func(r *RollingReport) { r.Nodes[1].Version = "1.0" },
 		`n1 runs "1.1", serves: fals`: func(r *RollingReport) { r.Nodes[0].Serves = false },
@@ -34,5 +37,16 @@ func TestProblemsOfARollingUpgrade(t *testing.T) {
 		if bad := r.Problems(); len(bad) != 1 || !strings.Contains(bad[0], want) {
 			t.Errorf("want %q: %q", want, bad)
 		}
+	}
+}
+
+// What Windlass tells of an early use fails the demo, too.
+func TestAnEarlyUseThatIsTold(t *testing.T) {
+	events := []state.Event{{Kind: "stage-started", Message: "canary"}, {Kind: "features-early", Message: "priorities (3)"}}
+	if is := earlyEvent(events); is != "priorities (3)" {
+		t.Errorf("%q", is)
+	}
+	if is := earlyEvent(events[:1]); is != "" {
+		t.Errorf("nothing was told: %q", is)
 	}
 }

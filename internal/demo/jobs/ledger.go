@@ -93,15 +93,30 @@ func scan(rows *sql.Rows, each func() error) error {
 	return rows.Err()
 }
 
+// UsedBeforeOpening counts the jobs that use the new version's feature and had a step done before that was opened, by the same clock and with the same
+// allowance.
+func (s *Site) UsedBeforeOpening(ctx context.Context) (int, error) {
+	n := 0
+	err := s.DB.QueryRowContext(ctx, `SELECT COUNT(DISTINCT j.id) FROM job j JOIN job_step s ON s.job_id = j.id JOIN windlass_features f ON f.version = '`+New+`' WHERE j.priority > 0 AND s.done_at < `+s.opened("-1")).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("look for uses before the features were opened: %w", err)
+	}
+	return n, nil
+}
+
+// opened is when the features were, and so many seconds later, in SQL.
+func (s *Site) opened(seconds string) string {
+	if s.cfg.Database == MariaDB {
+		return "f.opened_at + INTERVAL " + seconds + " SECOND"
+	}
+	return "f.opened_at + INTERVAL '" + seconds + " second'"
+}
+
 // OldAfterOpening counts the steps that an old node did after the new version's features were opened, by the database's clock. A step is
 // stamped to the microsecond and the opening on some databases to the second, so a second is allowed for.
 func (s *Site) OldAfterOpening(ctx context.Context) (int, error) {
-	later := "f.opened_at + INTERVAL '1 second'"
-	if s.cfg.Database == MariaDB {
-		later = "f.opened_at + INTERVAL 1 SECOND"
-	}
 	n := 0
-	err := s.DB.QueryRowContext(ctx, `SELECT COUNT(*) FROM job_step s JOIN windlass_features f ON f.version = '`+New+`' WHERE s.version LIKE '`+Old+`%' AND s.done_at > `+later).Scan(&n)
+	err := s.DB.QueryRowContext(ctx, `SELECT COUNT(*) FROM job_step s JOIN windlass_features f ON f.version = '`+New+`' WHERE s.version LIKE '`+Old+`%' AND s.done_at > `+s.opened("1")).Scan(&n)
 	if err != nil {
 		return 0, fmt.Errorf("look for old nodes after the features were opened: %w", err)
 	}

@@ -182,7 +182,7 @@ func (w *world) judge(broken ...[2]time.Time) Outcome {
 	if len(o.Lost) > 0 || len(o.Doubled) > 0 || o.Done != o.Started {
 		w.Errorf("lost: %v, doubled: %v, %d of %d done", o.Lost, o.Doubled, o.Done, o.Started)
 	}
-	if early := w.watch.Early(); early != "" || o.Early > 0 {
+	if early := w.watch.Early(w.load.FeatureSince()); early != "" || o.Early > 0 {
 		w.Errorf("early: %s %d", early, o.Early)
 	}
 	if len(broken) == 0 && fewest < 4 && w.cfg.Nodes == 6 {

@@ -23,6 +23,7 @@ type Watch struct {
 	looks  int
 	nodes  map[string]Seen
 	early  string
+	old    time.Time // when the last look began that saw an old node
 }
 
 // Seen is what was seen of a node last.
@@ -81,6 +82,7 @@ func (w *Watch) ask(ctx context.Context) {
 		var f map[string]bool
 		return get(ctx, n, "/features", &f) == nil && f["priorities"]
 	})
+	began := time.Now()
 	versions := each(nodes, func(n fleet.Node) string {
 		var v struct{ Version string }
 		if err := get(ctx, n, "/version", &v); err != nil {
@@ -101,6 +103,9 @@ func (w *Watch) ask(ctx context.Context) {
 		if s.Version != "" && !fleet.HasVersion(s.Version, New) {
 			old = append(old, n.Name)
 		}
+	}
+	if len(old) > 0 {
+		w.old = began
 	}
 	if len(who) > 0 && len(old) > 0 && w.early == "" {
 		w.early = fmt.Sprintf("a feature of %s was open on %s while %s was old", New, strings.Join(who, ", "), strings.Join(old, ", "))
@@ -162,9 +167,13 @@ func (w *Watch) Fewest() (n, looks int) {
 	return w.fewest, w.looks
 }
 
-// Early says which feature was open before the last node was there; "" if none was.
-func (w *Watch) Early() string {
+// Early says which feature was open, or given to a client of the load, before the last node was there; "" if none was. given is when the first client
+// was given it; zero if none was. Whoever is given it before a look begins that sees an old node has it early, without doubt.
+func (w *Watch) Early(given time.Time) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.early == "" && !given.IsZero() && given.Before(w.old) {
+		return fmt.Sprintf("a client was given a feature of %s, and %v later a node was old still", New, w.old.Sub(given).Round(time.Millisecond))
+	}
 	return w.early
 }
