@@ -50,7 +50,7 @@ const (
 )
 
 // contractWords are statements that take something away which an old node may use.
-var contractWords = regexp.MustCompile(`(?is)^\s*(DROP\s+(TABLE|VIEW|MATERIALIZED|SEQUENCE|SCHEMA|DATABASE|TYPE|DOMAIN|FUNCTION|PROCEDURE|TRIGGER|POLICY|RULE|EVENT|INDEX|CONSTRAINT)\b|TRUNCATE\b|RENAME\s+TABLE|REVOKE\b|ALTER\b.*\bRENAME\b|ALTER\s+TABLE\b.*\b(DROP\s+(COLUMN|CONSTRAINT|INDEX|KEY|PRIMARY|FOREIGN|CHECK|PARTITION|DEFAULT|IF\b|[\w"` + "`" + `]+\s*(,|$|CASCADE|RESTRICT))|CHANGE\s+)|ALTER\s+\S+\s+.*\bDROP\s+DEFAULT\b)`)
+var contractWords = regexp.MustCompile(`(?is)^\s*(DROP\s+(FOREIGN\s+)?(TABLE|VIEW|SERVER|DATA|MATERIALIZED|SEQUENCE|SCHEMA|DATABASE|TYPE|DOMAIN|FUNCTION|PROCEDURE|TRIGGER|POLICY|RULE|EVENT|INDEX|CONSTRAINT)\b|TRUNCATE\b|RENAME\s+TABLE|REVOKE\b|ALTER\b.*\bRENAME\b|ALTER\s+(FOREIGN\s+)?TABLE\b.*\b((DETACH|TRUNCATE|EXCHANGE|DISCARD)\s+PARTITION\b|DROP\s+(COLUMN|CONSTRAINT|INDEX|KEY|PRIMARY|FOREIGN|CHECK|PARTITION|DEFAULT|IF\b|[\w"` + "`" + `]+\s*(,|$|CASCADE|RESTRICT))|CHANGE\s+)|ALTER\s+\S+\s+.*\bDROP\s+DEFAULT\b)`)
 
 // dropsNotNull is what only lets more in.
 var dropsNotNull = regexp.MustCompile(`(?is)\bDROP\s+(NOT\s+NULL|IDENTITY|EXPRESSION)\b`)
@@ -65,7 +65,8 @@ func contracts(sql string) bool {
 // It may be ended at any point, kill -9 included, and run again: a journal on the target says which statement began and which is done,
 // and one that began is looked for in the catalog before it is run again. A statement on PostgreSQL and its entry are one transaction,
 // but for CREATE INDEX CONCURRENTLY, whose index is dropped and built again if it was left invalid (trap 40). It waits for locks for
-// LockTimeout only, so that nobody waits behind it for longer, and tries again. Drops and renames are refused before anything is run,
+// LockTimeout only, so that nobody waits behind it for longer, and tries again; but for CREATE INDEX CONCURRENTLY and its kin, behind which
+// nobody waits: ctx alone bounds them. Drops and renames are refused before anything is run,
 // unless Contract is set.
 func Apply(ctx context.Context, o ApplyOptions) error {
 	a := &applier{ApplyOptions: o}
@@ -251,6 +252,10 @@ func (a *applier) one(ctx context.Context, e entry) error {
 		if errors.Is(err, ErrFenced) || ctx.Err() != nil {
 			return err
 		}
+		var told *toldError
+		if errors.As(err, &told) {
+			return told.err
+		}
 		if !lockRefused(err) {
 			var ours *Error
 			if errors.As(err, &ours) {
@@ -307,10 +312,13 @@ func (a *applier) run(ctx context.Context, e entry) error {
 		}
 		return a.point("noted")
 	}
-	if err := a.clear(ctx, e); err != nil {
-		return err
-	}
-	if err := a.execute(ctx, e); err != nil {
+	err := a.patient(ctx, e, func(ctx context.Context) error {
+		if err := a.clear(ctx, e); err != nil {
+			return err
+		}
+		return a.execute(ctx, e)
+	})
+	if err != nil {
 		return err
 	}
 	if err := a.point("ran"); err != nil {
@@ -330,6 +338,12 @@ func (a *applier) together(e entry) bool {
 	return mayTry.MatchString(masked(e.SQL)) && !strings.HasPrefix(verb(e.SQL, 1), "CALL")
 }
 
+// declined tells whether a server that was offered a form of a statement does not take it so: another form may do. 4092 is a table that
+// was changed by INSTANT too often since it was last written anew.
+func declined(my *mysql.MySQLError) bool {
+	return my.Number == 1845 || my.Number == 1846 || my.Number == 1221 || my.Number == 4092
+}
+
 // execute runs a statement outside a transaction: on MySQL in the mildest form that lets writes go on, if the server takes it.
 func (a *applier) execute(ctx context.Context, e entry) error {
 	text := masked(e.SQL)
@@ -342,7 +356,7 @@ func (a *applier) execute(ctx context.Context, e entry) error {
 		for _, form := range []string{"ALGORITHM=INSTANT", "ALGORITHM=INPLACE" + join + "LOCK=NONE"} {
 			_, err := a.conn.ExecContext(ctx, strings.TrimSpace(e.SQL)+join+form)
 			var my *mysql.MySQLError
-			if err == nil || !errors.As(err, &my) || my.Number != 1845 && my.Number != 1846 && my.Number != 1064 && my.Number != 1221 {
+			if err == nil || !errors.As(err, &my) || !declined(my) && my.Number != 1064 {
 				return err
 			}
 		}

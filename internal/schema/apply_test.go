@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -58,12 +59,15 @@ func TestMain(m *testing.M) {
 // past is how a run ends that is past the statement at which it was to be killed.
 const past = 7
 
-// killed runs an apply to its end, killed with -9 at every edge of every statement on the way.
-func killed(t *testing.T, d Dialect, target, folder, older string, statements int) {
+// killed runs an apply to its end, killed with -9 at every edge of every statement on the way; clears are those that drop an invalid index.
+func killed(t *testing.T, d Dialect, target, folder, older string, statements int, clears ...int) map[string]int {
 	t.Helper()
 	at := map[string]int{}
 	for n := 1; n <= statements; n++ {
-		for _, edge := range []string{"looked", "begun", "ran", "noted"} {
+		for _, edge := range []string{"looked", "begun", "cleared", "ran", "noted"} {
+			if edge == "cleared" && !slices.Contains(clears, n) {
+				continue // it would run past the others
+			}
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			cmd := exec.CommandContext(ctx, os.Args[0])
 			cmd.Env = append(os.Environ(), fmt.Sprintf("WINDLASS_APPLY_KILL=%d:%s", n, edge), "WINDLASS_APPLY_DIALECT="+string(d), "WINDLASS_APPLY_TARGET="+target, "WINDLASS_APPLY_FOLDER="+folder, "WINDLASS_APPLY_OLDER="+older)
@@ -80,6 +84,7 @@ func killed(t *testing.T, d Dialect, target, folder, older string, statements in
 	if at["begun"] < statements-1 || at["ran"] < statements-1 {
 		t.Errorf("not every edge was met")
 	}
+	return at
 }
 
 func TestApplyKilledAtEveryEdge(t *testing.T) {
@@ -89,10 +94,11 @@ func TestApplyKilledAtEveryEdge(t *testing.T) {
 		sql    string
 		check  map[string]string
 	}{
-		{Postgres, pgServer, "ALTER TABLE a ADD b int;\nINSERT INTO a (id,b) SELECT 10,1;\nCREATE INDEX CONCURRENTLY a_b ON a (b);\nCREATE TABLE c (id int);\nUPDATE a SET b=coalesce(b,0)+1;", map[string]string{
+		{Postgres, pgServer, "ALTER TABLE a ADD b int;\nINSERT INTO a (id,b) SELECT 10,1;\nCREATE INDEX CONCURRENTLY a_b ON a (b);\nCREATE TABLE c (id int);\nUPDATE a SET b=coalesce(b,0)+1;\nCREATE UNIQUE INDEX CONCURRENTLY z_id ON z (id);", map[string]string{
 			"SELECT count(*)||' '||sum(b) FROM a":                                       "3 4",
 			"SELECT indisvalid FROM pg_index WHERE indexrelid='a_b'::regclass":          "true",
-			"SELECT count(*) FROM " + JournalTable + " WHERE file<>'' AND state='done'": "6",
+			"SELECT indisvalid FROM pg_index WHERE indexrelid='z_id'::regclass":         "true",
+			"SELECT count(*) FROM " + JournalTable + " WHERE file<>'' AND state='done'": "7",
 		}},
 		{MySQL, mariaServer, "ALTER TABLE a ADD b int;\nINSERT INTO a (id,b) SELECT 10,1;\nCREATE INDEX a_b ON a (b);\nALTER TABLE a ADD CONSTRAINT ck CHECK (b < 100);\nALTER TABLE a ADD INDEX two (id,b);\nALTER TABLE a MODIFY b bigint;\nCREATE TABLE c (id int);\nUPDATE a SET b=COALESCE(b,0)+1;", map[string]string{
 			"SELECT CONCAT(COUNT(*),' ',SUM(b)) FROM a": "3 4",
@@ -109,7 +115,19 @@ func TestApplyKilledAtEveryEdge(t *testing.T) {
 				t.Fatal(err)
 			}
 			run(t, db, "INSERT INTO a (id) VALUES (1)", "INSERT INTO a (id) VALUES (2)")
-			killed(t, c.d, target, dir, older, strings.Count(c.sql, ";"))
+			var clears []int
+			if c.d == Postgres { // an invalid index is in the way of the last statement
+				run(t, db, "CREATE TABLE z (id int)", "INSERT INTO z VALUES (1),(1)")
+				if _, err := db.Exec("CREATE UNIQUE INDEX CONCURRENTLY z_id ON z (id)"); err == nil {
+					t.Fatal("a unique index over equal values was made")
+				}
+				run(t, db, "DELETE FROM z WHERE ctid=(SELECT max(ctid) FROM z)")
+				clears = []int{strings.Count(c.sql, ";")}
+			}
+			at := killed(t, c.d, target, dir, older, strings.Count(c.sql, ";"), clears...)
+			if at["cleared"] != len(clears) {
+				t.Errorf("killed %d times when the invalid index was dropped", at["cleared"])
+			}
 			for q, want := range c.check {
 				var got string
 				if err := db.QueryRow(q).Scan(&got); err != nil || got != want {
