@@ -26,7 +26,7 @@ setup: ## install the programs that the tests drive
 
 test: setup build ## all tests, on real servers, with each victim at each write of the storage switch
 	$(GO) vet ./...
-	$(GO) test -timeout 20m $$($(GO) list ./... | grep -v '/internal/faults$$')
+	$(GO) test -p 3 -timeout 20m $$($(GO) list ./... | grep -v '/internal/faults$$')
 	$(MAKE) --no-print-directory fuzz FUZZ=500x
 	WINDLASS_FAULTS=sides $(GO) test -timeout 20m ./internal/faults
 
