@@ -79,10 +79,8 @@ func Check(ctx context.Context, o Options) (*Report, error) {
 	if c.Fetched == nil {
 		c.Fetched = c.Progress
 	}
-	for _, a := range o.Allow {
-		if _, ok := ruleByID[a]; !ok {
-			return nil, &Error{Where: "--allow", What: fmt.Sprintf("%q is no rule", a), Hint: "docs/schema.md lists the rules", Usage: true}
-		}
+	if err := knownRules("--allow", o.Allow); err != nil {
+		return nil, err
 	}
 	var err error
 	if c.from, err = readSource(o.Dialect, "--from", o.From); err != nil {
@@ -117,6 +115,16 @@ func Check(ctx context.Context, o Options) (*Report, error) {
 	}
 	c.finish()
 	return c.report, nil
+}
+
+// knownRules refuses what is no rule, where allowed ones are named.
+func knownRules(where string, allow []string) error {
+	for _, a := range allow {
+		if _, ok := ruleByID[a]; !ok {
+			return &Error{Where: where, What: fmt.Sprintf("%q is no rule", a), Hint: "docs/schema.md lists the rules", Usage: true}
+		}
+	}
+	return nil
 }
 
 // walk brings the development database to the old state, and from there on statement by statement to the new one.

@@ -129,7 +129,7 @@ func (d *dev) close() {
 func (d *dev) state(ctx context.Context) (*state, error) {
 	s, err := inspect(ctx, d.dialect, d.db)
 	if err != nil {
-		return nil, d.wrong("can't be read", err)
+		return nil, &Error{Where: "--dev", What: d.server.String() + " can't be read", Hint: "if its log shows nothing, then a table has what the check can't read: leave the statement that makes it out of what is checked, and report it", Err: d.server.clean(err)}
 	}
 	return s, nil
 }

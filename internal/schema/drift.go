@@ -30,7 +30,7 @@ func (d *drift) compare(c *checker, s *state) error {
 	if err != nil {
 		return c.dev.wrong("can't be compared", err)
 	}
-	all = withoutGrants(all)
+	all = withoutPartitions(withoutGrants(all))
 	if all.empty() {
 		d.met = true
 		return nil

@@ -63,6 +63,9 @@ func NewExpander(cfg ExpanderConfig) (*Expander, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if err := knownRules("allow", cfg.Allow); err != nil {
+		return nil, err
+	}
 	for _, v := range slices.Sorted(maps.Keys(cfg.Folders)) {
 		if _, err := readFolder(cfg.Dialect, cfg.Folders[v]); err != nil {
 			return nil, fmt.Errorf("the schema of version %s: %w", v, err)
@@ -224,7 +227,7 @@ func (x *Expander) missing(ctx context.Context, target, from, to string) (string
 		if err != nil {
 			return "", err
 		}
-		if d = withoutMore(d); d.empty() {
+		if d = withoutMore(withoutPartitions(d)); d.empty() {
 			return "", nil
 		}
 		if least == "" {

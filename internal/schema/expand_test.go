@@ -113,3 +113,13 @@ func TestExpander(t *testing.T) {
 		})
 	}
 }
+
+// TestAllowIsOfRules: a rule that there is not is refused when a supervisor starts, not in the midst of a campaign.
+func TestAllowIsOfRules(t *testing.T) {
+	if _, err := NewExpander(ExpanderConfig{Dialect: Postgres, Allow: []string{"add-foreign-key", "add-index-locks"}}); err == nil || !strings.Contains(err.Error(), `"add-index-locks" is no rule`) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := NewExpander(ExpanderConfig{Dialect: Postgres, Allow: []string{"add-foreign-key"}}); err != nil {
+		t.Error(err)
+	}
+}

@@ -419,6 +419,9 @@ func (j *judge) extras(d diff) {
 		if e.Table != "" && j.after.table(dotted(e.Schema, e.Table)) == nil && j.before.table(dotted(e.Schema, e.Table)) != nil {
 			continue // it went with its table, which is a finding
 		}
+		if rule == "" {
+			rule = j.relationGone(e)
+		}
 		if rule != "" {
 			j.add(rule, e.object(), dottedTable(e), "")
 		}
@@ -428,7 +431,8 @@ func (j *judge) extras(d diff) {
 			continue
 		}
 		rule := map[string]string{"view": "change-view", "materialized view": "change-view", "sequence": "change-sequence", "function": "change-routine", "procedure": "change-routine", "trigger": "change-trigger", "rule": "change-trigger",
-			"policy": "row-security", "row security": "row-security", "exclusion constraint": "add-unique", "domain": "change-domain", "event": "change-event", "owner": "change-owner"}[e.Kind]
+			"policy": "row-security", "row security": "row-security", "exclusion constraint": "add-unique", "domain": "change-domain", "event": "change-event", "owner": "change-owner",
+			"partition": "change-table-option", "partitioning": "change-table-option", "foreign column": "change-type"}[e.Kind]
 		if rule == "change-owner" {
 			j.add(rule, e.object(), dottedTable(e), j.base.extras[e.key()].Def+" became "+e.Def)
 		} else if rule != "" {
@@ -441,6 +445,9 @@ func (j *judge) extras(d diff) {
 			continue
 		}
 		rule := map[string]string{"trigger": "add-trigger", "rule": "add-trigger", "policy": "", "row security": "row-security", "exclusion constraint": "add-unique", "inheritance": "change-inheritance"}[e.Kind]
+		if rule == "" {
+			rule = j.turned(e)
+		}
 		if rule != "" && oldTable(e) {
 			j.add(rule, e.object(), dottedTable(e), "")
 		}

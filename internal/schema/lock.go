@@ -221,7 +221,7 @@ func (d *dev) measureMySQL(ctx context.Context, step *Step, known func(string) b
 			}
 			_, err := d.conn.ExecContext(ctx, text+clause)
 			var my *mysql.MySQLError
-			if errors.As(err, &my) && (my.Number == 1845 || my.Number == 1846 || my.Number == 1221) {
+			if errors.As(err, &my) && declined(my) {
 				continue // it does not take it so
 			}
 			if err == nil {
@@ -267,6 +267,7 @@ var (
 	vacuumFull      = regexp.MustCompile(`(?i)^\s*(VACUUM\s*(\([^)]*\bFULL\b|FULL\b)|CLUSTER\b)`)
 	changesRows     = regexp.MustCompile(`(?i)^\s*(UPDATE|DELETE|INSERT\b[^;]*\bSELECT\b[^;]*\bFROM|REPLACE\b[^;]*\bSELECT\b[^;]*\bFROM|MERGE|WITH\b[^;]*\b(UPDATE|DELETE|INSERT))\b`)
 	deletesFrom     = regexp.MustCompile("(?is)^\\s*(?:WITH\\b.*\\b)?DELETE\\s+(?:LOW_PRIORITY\\s+|QUICK\\s+|IGNORE\\s+)*FROM\\s+(?:ONLY\\s+)?(?:" + aName + "\\s*\\.\\s*)?(" + aName + ")")
+	truncatesPart   = regexp.MustCompile(`(?is)^\s*ALTER\s+TABLE\b.*\b(TRUNCATE|EXCHANGE|DISCARD)\s+PARTITION\b`)
 	truncates       = regexp.MustCompile("(?i)^\\s*TRUNCATE\\s+(?:TABLE\\s+)?(?:ONLY\\s+)?[`\"]?([\\w$]+)")
 )
 
@@ -279,7 +280,8 @@ func (step Step) lockFindings(d Dialect, base *state) []Finding {
 		out = append(out, s.finding("unknown-lock", "statement", "", step.Unmeasured))
 	}
 	for _, l := range step.Locks {
-		if base.table(l.Table) == nil {
+		kind := base.kind(l.Table)
+		if kind == "" || kind == "materialized view" && !l.BlocksReads { // a view has no writers but its own REFRESH
 			continue
 		}
 		rule := ""
@@ -305,7 +307,7 @@ func (step Step) lockFindings(d Dialect, base *state) []Finding {
 		switch {
 		case rule != "":
 			out = append(out, s.finding(rule, "table "+l.Table, l.Table, l.Mode))
-		case step.noTimeout && (l.BlocksWrites || d == MySQL):
+		case step.noTimeout && (l.BlocksWrites || d == MySQL) && kind != "partition":
 			out = append(out, s.finding("missing-lock-timeout", "table "+l.Table, l.Table, l.Mode))
 		}
 	}
@@ -320,12 +322,13 @@ func (step Step) lockFindings(d Dialect, base *state) []Finding {
 		name := tableName(t)
 		switch {
 		case !mentions(text, t.Name):
+		case bounded(text, t): // a step of a backfill
 		case changesRows.MatchString(text):
 			out = append(out, s.finding("backfill-in-one-statement", "table "+name, name, ""))
 			return out
 		case vacuumFull.MatchString(text):
 			out = append(out, s.finding("rewrite-table", "table "+name, name, "AccessExclusiveLock"))
-		case truncates.MatchString(text):
+		case truncates.MatchString(text), truncatesPart.MatchString(text):
 			out = append(out, s.finding("truncate-table", "table "+name, name, ""))
 		}
 	}

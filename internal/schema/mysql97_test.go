@@ -30,6 +30,8 @@ func TestMySQLRules(t *testing.T) {
 		{"ALTER TABLE orders ALTER total SET DEFAULT 1;", "change-default column orders.total"},
 		{"ALTER TABLE orders MODIFY state varchar(10) NOT NULL;", "set-not-null column orders.state; note online-rebuild table orders"},
 		{"ALTER TABLE orders ADD gross decimal(10,2) AS (total*2) STORED;", "copy-algorithm table orders; note add-generated-column column orders.gross"},
+		{"ALTER TABLE `lines` ALTER INDEX lines_order INVISIBLE;", "drop-index ignored index lines_order on lines"},
+		{"ALTER TABLE orders ALTER COLUMN state SET INVISIBLE;", "hide-column invisible column state on orders"},
 		{"UPDATE orders SET state='x';", "backfill-in-one-statement table orders"},
 		{"TRUNCATE other;", "truncate-table table other"},
 		{"CREATE OR REPLACE VIEW open_orders AS SELECT id FROM orders;", "change-view view open_orders"},

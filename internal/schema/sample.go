@@ -58,6 +58,9 @@ func workOf(f Finding) work {
 	if index {
 		return work{index: f.Statement}
 	}
+	if verb(f.Statement, 1) == "REFRESH" {
+		return work{rewrite: true, more: true} // its query takes time too
+	}
 	return work{rewrite: true, copies: f.Rule == "copy-algorithm"}
 }
 

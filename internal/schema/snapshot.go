@@ -13,6 +13,7 @@ import (
 	atlasmysql "ariga.io/atlas/sql/mysql"
 	"ariga.io/atlas/sql/postgres"
 	"ariga.io/atlas/sql/schema"
+	"github.com/go-sql-driver/mysql"
 )
 
 // JournalTable is where Apply keeps what it has done. It is no part of anybody's schema.
@@ -84,9 +85,9 @@ func (s *state) tables() []*schema.Table {
 // driver is Atlas on a database.
 func driver(d Dialect, db schema.ExecQuerier) (migrate.Driver, error) {
 	if d == Postgres {
-		return postgres.Open(db)
+		return postgres.Open(catalog{db})
 	}
-	return atlasmysql.Open(db)
+	return atlasmysql.Open(catalog{db})
 }
 
 // inspect reads a database's state. db is a pool whose connections see the database in question.
@@ -132,20 +133,24 @@ func inspect(ctx context.Context, d Dialect, db *sql.DB) (*state, error) {
 }
 
 func (s *state) readExtras(ctx context.Context, d Dialect, db *sql.DB) error {
-	queries := pgExtras
+	queries := slices.Concat(pgExtras, pgRelations)
 	var own string
 	if d == MySQL {
 		var version string
 		if err := db.QueryRowContext(ctx, "SELECT VERSION(), DATABASE()").Scan(&version, &own); err != nil {
 			return fmt.Errorf("read the server's version: %w", err)
 		}
-		queries = myExtras
+		queries = slices.Concat(myExtras, myRelations, []string{mysqlIgnored})
 		if strings.Contains(version, "MariaDB") {
-			queries = append(slices.Clone(queries), mariaSequences)
+			queries = slices.Concat(myExtras, myRelations, []string{mariaSequences, mariaIgnored})
 		}
 	}
 	for _, q := range queries {
 		rows, err := db.QueryContext(ctx, q)
+		var my *mysql.MySQLError
+		if errors.As(err, &my) && my.Number == 1054 && (q == mysqlIgnored || q == mariaIgnored) {
+			continue // the server is too old to have such indexes
+		}
 		if err != nil {
 			return fmt.Errorf("read views, triggers and the like: %w", err)
 		}

@@ -135,6 +135,9 @@ func (c *checker) planned(ctx context.Context) error {
 	if c.from.kind != Live || c.to.kind != Live {
 		d = withoutGrants(d)
 	}
+	if c.from.kind == Live || c.to.kind == Live {
+		d = withoutPartitions(d)
+	}
 	d.changes = nil
 	c.judge(ctx, Statement{}, c.base, want, d)
 	c.locate()
