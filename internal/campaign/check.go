@@ -66,7 +66,11 @@ func (c Campaign) checkPath(now time.Time, add adder) {
 		return
 	}
 	if err != nil {
-		hint := "go to a version that the policy allows; `windlass plan --product " + c.Product + "` shows the way"
+		product := "--product " + c.Product
+		if c.Policy != nil {
+			product = "--product-file " + c.Policy.File
+		}
+		hint := "go to a version that the policy allows; `windlass plan " + product + " --from " + c.From + " --to " + c.To + "` shows the way"
 		var known interface{ ErrorHint() string }
 		if errors.As(err, &known) {
 			hint = known.ErrorHint()

@@ -66,7 +66,7 @@ func TestRollingCheck(t *testing.T) {
 		"a version is skipped": {func(c *Campaign, _ *fleet.Fleet) {
 			c.Policy = NewPolicy("p.yaml", strings.Replace(c.Policy.Text, `["1.0", "1.1"]`, `["1.0", "1.1", "1.2"]`, 1))
 			c.To = "1.2"
-		}, []string{"to: from 1.0 to 1.2 it takes 2 hops, the first one to 1.1: to the next release (examples/jobs: no version is skipped) (go to a version that the policy allows; `windlass plan --product jobs` shows the way)"}},
+		}, []string{"to: from 1.0 to 1.2 it takes 2 hops, the first one to 1.1: to the next release (examples/jobs: no version is skipped) (go to a version that the policy allows; `windlass plan --product-file p.yaml --from 1.0 --to 1.2` shows the way)"}},
 		"another version": {func(_ *Campaign, f *fleet.Fleet) { f.Environments[0].Clusters[0].Cells[0].Version = "0.9" },
 			[]string{"from: 1 cluster has another version than 1.0: qa/jobs (0.9) (correct the version here or in the fleet, or exclude these clusters)"}},
 		"two nodes": {func(_ *Campaign, f *fleet.Fleet) {

@@ -67,7 +67,7 @@ Exits 0 if old nodes can work on it, 3 if something is found, 2 if what was give
 	f.StringVar(&key, "key-file", "", "`FILE` of the key that a capture for --statements was sealed with")
 	f.StringVar(&s.Statements, "statements", "", "`FILE` with statements of the old version (SQL, a capture, or a log of MySQL, MariaDB or PostgreSQL), tried on the new schema and rolled back")
 	f.StringSliceVar(&s.Allow, "allow", nil, "`RULES` whose findings do not count")
-	f.BoolVar(&s.Measure, "measure", true, "time samples of the live tables that wait, in temporary tables")
+	f.BoolVar(&s.Measure, "measure", true, "time samples of the live tables that wait, in tables beside them that are gone after it")
 	f.BoolVar(&verbose, "progress", false, "tell each statement on stderr")
 	return cmd
 }

@@ -116,7 +116,7 @@ type EngineDatabase struct {
 	DSNFile     string            `yaml:"dsn_file" rule:"required nonempty" doc:"file of mode 0600 with the data source name, of an account that may change the schema and see everybody's connections" example:"/etc/windlass/jobs-database"`
 	Connections EngineConnections `yaml:"connections" rule:"required" doc:"what tells the connections of one node from those of another"`
 	DevDSNFile  string            `yaml:"dev_dsn_file" rule:"nonempty" doc:"file of mode 0600 with the data source name of a development server of the same version; absent: one is started for each check, and ended" example:"/etc/windlass/dev-database"`
-	Allow       []string          `yaml:"allow" rule:"unique" doc:"rules of docs/schema.md whose findings do not hold the campaign" example:"[add-index-locks]"`
+	Allow       []string          `yaml:"allow" rule:"unique" doc:"rules of docs/schema.md whose findings do not hold the campaign" example:"[add-foreign-key]"`
 	LockTimeout time.Duration     `yaml:"lock_timeout" rule:"max=1h" doc:"how long one try of a migration's statement waits for its lock; absent: 2s" example:"2s"`
 	Tries       int               `yaml:"tries" rule:"min=0 max=1000" doc:"tries of each statement; absent: 10" example:"10"`
 }
