@@ -14,6 +14,7 @@ var allowed = map[string]string{
 	"github.com/windlass-db/windlass/internal/gateway/adminapi": "how it is steered",
 	"github.com/windlass-db/windlass/internal/wire":             "MySQL framing",
 	"github.com/windlass-db/windlass/internal/config":           "its file",
+	"github.com/windlass-db/windlass/internal/interrupt":        "what a signal asks, and a second one",
 
 	"github.com/windlass-db/windlass/internal/capture":            "the files of captured statements",
 	"github.com/windlass-db/windlass/internal/capture/tap":        "what keeps them",
