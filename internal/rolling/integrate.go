@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/windlass-db/windlass/internal/engine"
@@ -67,35 +68,43 @@ func (h handlers) healthy(ctx context.Context, c *engine.Call, group []fleet.Nod
 }
 
 // stillHealthy is the same for nodes that are given requests: the first look that says that one is ill takes them from it, until it is well. One whose
-// process is gone is ill: started again it would begin where it fell.
+// process is gone is not waited for: started again it would begin where it fell.
 func (h handlers) stillHealthy(ctx context.Context, c *engine.Call, group []fleet.Node, version string) (well []fleet.Node, ill error) {
 	return h.wellOf(ctx, c, group, func(n fleet.Node) (string, error) { return h.proved(ctx, c, n, version) })
 }
 
-// proved asks a node that is given requests for its word. One that says otherwise is drained; one that can't be asked is not.
+// proved asks a node that is given requests for its word. One that says otherwise is drained; one that can't be asked is not. That its process is gone is
+// the end of its slow start, errNotHealthy.
 func (h handlers) proved(ctx context.Context, c *engine.Call, n fleet.Node, version string) (missing string, err error) {
 	s, err := h.Nodes.Observe(ctx, c.Cluster, n)
 	if missing, err = proof(n, s, version, err); err == nil && missing != "" {
-		err = h.keepOut(ctx, c, n)
+		if err = h.keepOut(ctx, c, n); err == nil && !s.Running {
+			err = fmt.Errorf("%w: %s died in its slow start", errNotHealthy, missing)
+		}
 	}
 	return missing, err
 }
 
-// warm leaves the nodes their share for some time, and takes it from one that says that it is ill.
+// warm leaves the nodes their share for some time, and takes it from one that says that it is ill. It ends when none of them is left.
 func (h handlers) warm(ctx context.Context, c *engine.Call, nodes []fleet.Node, version string, d time.Duration) error {
-	for stop := c.Now().Add(d); c.Now().Before(stop); {
+	var dead sync.Map // names
+	for stop := c.Now().Add(d); c.Now().Before(stop) && len(nodes) > 0; {
 		if err := h.Sleep(ctx, min(time.Second, stop.Sub(c.Now()))); err != nil {
 			return err
 		}
 		if err := each(ctx, nodes, func(ctx context.Context, n fleet.Node) error {
 			_, err := h.proved(ctx, c, n, version)
-			if errors.Is(err, engine.ErrFenced) {
+			switch {
+			case errors.Is(err, engine.ErrFenced):
 				return err
+			case errors.Is(err, errNotHealthy):
+				dead.Store(n.Name, true)
 			}
 			return nil // it is asked again, and by then it counts
 		}); err != nil {
 			return err
 		}
+		nodes = slices.DeleteFunc(slices.Clone(nodes), func(n fleet.Node) bool { _, is := dead.Load(n.Name); return is })
 	}
 	return nil
 }
@@ -119,6 +128,8 @@ func (h handlers) wellOf(ctx context.Context, c *engine.Call, group []fleet.Node
 	ill = each(ctx, group, func(ctx context.Context, n fleet.Node) error {
 		missing, err := h.until(ctx, c, c.Campaign.Rolling.HealthyWithin, func() (string, error) { return look(n) })
 		switch {
+		case errors.Is(err, errNotHealthy):
+			return err
 		case err != nil:
 			return fmt.Errorf("look at %s: %w", n.Name, err)
 		case missing != "":

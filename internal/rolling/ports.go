@@ -4,13 +4,13 @@
 // The model. A node is in one of few places: it serves on a version, or it is out. What is out is drained (the load balancer sends it
 // nothing new), left (no session of the load balancer is on it), stopped, without a connection to the database, started on the other
 // version, healthy, and put back with a growing weight. All of that is seen in the world, so the journal has only the names of the group
-// that is out, for which version, and whether it was the first: whoever takes over looks at each of its nodes and goes on.
+// that is out, for which version, and whether it was the first, and of those that were up: whoever takes over looks at each of its nodes and goes on.
 //
 // Invariants. No node is taken out that the campaign's share needs, counted anew before each is drained and before each is stopped: a node that
 // failed by itself is out too, and one that answers us nothing may serve. No node starts the new version before the schema is expanded, and none is stopped that the load balancer still has
 // sessions on, but for sessions that did not end in time. No feature of the new version is opened before the last node serves on it.
 //
-// Failure. What can't be seen holds. A first node that does not get healthy goes back. A later one holds the campaign: the others go on
+// Failure. What can't be seen holds. A first node that does not get healthy, or fails later, goes back. A later one holds the campaign: the others go on
 // serving, and a person mends the node, or sends the action back, group by group in reverse order. An expanded schema stays: the old version
 // works on it.
 package rolling

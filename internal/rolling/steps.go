@@ -84,7 +84,8 @@ func (h handlers) onlyCanaryNew(ctx context.Context, c *engine.Call) (engine.Obs
 	return h.on(ctx, c, c.Campaign.From, allButOne)
 }
 
-// canaryWatched looks once more at the end of the canary's watch, which is part of its own step: a node that fell ill since goes back.
+// canaryWatched looks once more at the end of the canary's watch, which is part of its own step: a node that fell ill since goes back, and so does
+// one that says nothing any more, for there is nothing to wait for.
 func (h handlers) canaryWatched(ctx context.Context, c *engine.Call) (engine.Observation, error) {
 	all, err := h.look(ctx, c)
 	if err != nil {
@@ -94,6 +95,15 @@ func (h handlers) canaryWatched(ctx context.Context, c *engine.Call) (engine.Obs
 		if fleet.HasVersion(s.is.Version, c.Campaign.To) && !s.whole(c.Campaign.To) {
 			return engine.Observation{}, engine.Refuse("the first node fell ill: %s", s)
 		}
+	}
+	if count(all, func(s seen) bool { return s.whole(c.Campaign.To) }) == 0 {
+		var left []string
+		for _, s := range all {
+			if !s.whole(c.Campaign.From) {
+				left = append(left, s.String())
+			}
+		}
+		return engine.Observation{}, engine.Refuse("no node serves on %s any more: %s", c.Campaign.To, strings.Join(left, "; "))
 	}
 	return h.on(ctx, c, c.Campaign.To, one)
 }

@@ -13,12 +13,16 @@ import (
 	"github.com/windlass-db/windlass/internal/fleet"
 )
 
-// status is all that a step has to remember: the group that it took out, for which version, and whether it was the first one then. What became of
+// status is all that a step has to remember: the group that it took out, for which version, whether it was the first one then, and who was up. What became of
 // each node is seen, but for one thing: a node that was started on the other version and says that it runs this one is not believed.
 type status struct {
 	Out   []string `json:"out,omitempty"`
 	For   string   `json:"for,omitempty"`
 	First bool     `json:"first,omitempty"` // no node was on the version when it was chosen: if it does not come, it goes back
+	// Up are the nodes that were seen to serve on the new version since the step began: one of them that does not any more has failed after its turn.
+	Up []string `json:"up,omitempty"`
+	// Why the group that is out did not come when it was tried last: whoever looks while it is tried again sees that it holds.
+	Why string `json:"why,omitempty"`
 }
 
 // raiseCanary brings the first node to the new version.
@@ -59,12 +63,19 @@ func (h handlers) bring(ctx context.Context, c *engine.Call, version string, upT
 		}
 		forward, taken := version == c.Campaign.To, slices.ContainsFunc(all, func(s seen) bool { return st.took(c, s, version) })
 		first, text := size == 1, ""
+		st.Up = st.up(c, all, version)
+		fallen := st.fallen(c, all)
 		switch {
+		case first && len(fallen) > 0 && !taken:
+			return engine.Result{}, engine.Refuse("the first node fell ill after its watch: %s", strings.Join(fallen, "; "))
 		case !forward || first:
 		case taken: // as it was chosen: that the nodes before it have fallen ill meanwhile makes it no first one
 			first = st.First
 		case count(all, seen.serves) == 0:
 			return engine.Result{Wait: true, Status: engine.Status(st), Progress: progress(all, version, len(all)), Message: tooFew(all, 0, least) + ": none is taken out"}, nil
+		case len(fallen) > 0: // a version of which a node fails after its turn is brought to no other one before a person has looked
+			return engine.Result{Wait: true, RetryAfter: 5 * time.Second, Status: engine.Status(st), Progress: progress(all, version, len(all)),
+				Message: strings.Join(fallen, "; ") + ". It served on " + version + " before. The others go on serving; nothing more is taken out. Mend it, or abort: then every group goes back"}, nil
 		case count(all, func(s seen) bool { return s.whole(version) }) == 0:
 			first, text = true, ", one alone, for no node serves on "+version // the canary fell ill in its soak, or is gone
 		}
@@ -83,12 +94,17 @@ func (h handlers) bring(ctx context.Context, c *engine.Call, version string, upT
 			return engine.Result{Wait: true, Status: engine.Status(st), Progress: progress(all, version, want), Message: wait}, nil
 		}
 		if len(group) == 0 {
-			return engine.Result{Status: engine.Status(status{}), Progress: 1}, nil
+			return engine.Result{Status: engine.Status(status{Up: st.Up}), Progress: 1}, nil
 		}
 		if !slices.Contains(st.Out, group[0].Name) {
-			st.For = version // a group that nobody has touched
+			st.For, st.Why = version, "" // a group that nobody has touched
 		}
-		st = status{Out: names(group), For: or(st.For, version), First: first}
+		if st.For != version {
+			st.Why = "" // it was to be brought elsewhere
+		}
+		if st = (status{Out: names(group), For: or(st.For, version), First: first, Up: st.Up, Why: st.Why}); st.Why != "" {
+			text += ", once more: " + st.Why
+		}
 		if err := c.Save(ctx, st, progress(all, version, want), strings.Join(st.Out, ", ")+": out, to be brought to "+version+text); err != nil {
 			return engine.Result{}, err
 		}
@@ -103,10 +119,10 @@ func (h handlers) bring(ctx context.Context, c *engine.Call, version string, upT
 			if first {
 				return engine.Result{}, &engine.Refusal{Err: err} // it goes back
 			}
-			return engine.Result{Wait: true, RetryAfter: 15 * time.Second, Status: engine.Status(st), Progress: progress(all, version, want),
-				Message: fmt.Sprintf("%v. The others go on serving; nothing more is taken out. Mend it, or abort: then every group goes back", err)}, nil
+			st.Why = fmt.Sprintf("%v. The others go on serving; nothing more is taken out. Mend it, or abort: then every group goes back", err)
+			return engine.Result{Wait: true, RetryAfter: 15 * time.Second, Status: engine.Status(st), Progress: progress(all, version, want), Message: st.Why}, nil
 		}
-		st = status{}
+		st = status{Up: append(st.Up, names(group)...)}
 		if err := c.Save(ctx, st, progress(all, version, want), strings.Join(names(group), ", ")+" serves on "+version+h.earlyText(ctx, c)); err != nil {
 			return engine.Result{}, err
 		}
@@ -133,6 +149,29 @@ func names(nodes []fleet.Node) []string {
 		out = append(out, n.Name)
 	}
 	return out
+}
+
+// up are those that were up, and those that are now. On the way back it is asked of nobody.
+func (st status) up(c *engine.Call, all []seen, version string) (up []string) {
+	if version != c.Campaign.To {
+		return nil
+	}
+	for _, s := range all {
+		if slices.Contains(st.Up, s.Name) || s.whole(version) {
+			up = append(up, s.Name)
+		}
+	}
+	return up
+}
+
+// fallen says who was up and is ill, or gone. One that serves on the old version was brought back by somebody, and has its turn again.
+func (st status) fallen(c *engine.Call, all []seen) (fallen []string) {
+	for _, s := range all {
+		if slices.Contains(st.Up, s.Name) && !s.whole(c.Campaign.To) && !s.whole(c.Campaign.From) {
+			fallen = append(fallen, s.String())
+		}
+	}
+	return fallen
 }
 
 // took tells whether a node is of the group that was chosen, and is to be brought on. One that still serves as before is not out yet: the others may

@@ -135,36 +135,39 @@ func stageBefore(name, stage string) string {
 // Rollback takes a cluster back, stage by stage, until it is at the end of the stage to; "" is the beginning. A live action
 // turns round first if it can. It is refused when the point of no return is passed, or the way back is broken.
 func (s *Store) Rollback(ctx context.Context, name string, ref fleet.ClusterRef, to, who, why string) error {
-	return s.update(ctx, func(tx *sql.Tx) error {
-		c, _, err := readCampaign(ctx, tx, name)
-		if err != nil {
-			return err
-		}
-		snap, err := s.snapshot(ctx, tx, name)
-		if err != nil {
-			return err
-		}
-		var p *campaign.Progress
-		for i := range snap.Clusters {
-			if snap.Clusters[i].Ref == ref {
-				p = &snap.Clusters[i]
-			}
-		}
-		if p == nil {
-			return fmt.Errorf("campaign %s has no cluster %s: %w", name, ref, ErrNotFound)
-		}
-		if err := RollbackAllowed(c, *p, to); err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, `UPDATE progress SET rollback_to = $1, failure = NULL, attention = '' WHERE campaign = $2 AND env = $3 AND cluster = $4`, to, name, ref.Env, ref.Name); err != nil {
-			return err
-		}
-		if err := s.event(ctx, tx, Event{Kind: "rollback-asked", Loud: true, Campaign: name, Ref: ref, Who: who, Message: fmt.Sprintf("roll back to %s: %s", orBeginning(to), why)}); err != nil {
-			return err
-		}
-		_, err = s.insertAction(ctx, tx, c, ref, p.Stage, strategy.Back, who)
+	return s.update(ctx, func(tx *sql.Tx) error { return s.rollback(ctx, tx, name, ref, to, who, why) })
+}
+
+// rollback is Rollback in the caller's transaction.
+func (s *Store) rollback(ctx context.Context, tx *sql.Tx, name string, ref fleet.ClusterRef, to, who, why string) error {
+	c, _, err := readCampaign(ctx, tx, name)
+	if err != nil {
 		return err
-	})
+	}
+	snap, err := s.snapshot(ctx, tx, name)
+	if err != nil {
+		return err
+	}
+	var p *campaign.Progress
+	for i := range snap.Clusters {
+		if snap.Clusters[i].Ref == ref {
+			p = &snap.Clusters[i]
+		}
+	}
+	if p == nil {
+		return fmt.Errorf("campaign %s has no cluster %s: %w", name, ref, ErrNotFound)
+	}
+	if err := RollbackAllowed(c, *p, to); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `UPDATE progress SET rollback_to = $1, failure = NULL, attention = '' WHERE campaign = $2 AND env = $3 AND cluster = $4`, to, name, ref.Env, ref.Name); err != nil {
+		return err
+	}
+	if err := s.event(ctx, tx, Event{Kind: "rollback-asked", Loud: true, Campaign: name, Ref: ref, Who: who, Message: fmt.Sprintf("roll back to %s: %s", orBeginning(to), why)}); err != nil {
+		return err
+	}
+	_, err = s.insertAction(ctx, tx, c, ref, p.Stage, strategy.Back, who)
+	return err
 }
 
 // lost says what lies behind the point of no return.

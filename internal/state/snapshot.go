@@ -190,12 +190,22 @@ func (s *Store) Observe(ctx context.Context, ref fleet.ClusterRef, o fleet.Obser
 		if ahead > 0 {
 			o.At = now
 		}
+		var before fleet.Observation // of an engine
+		if o.OfEngine() {
+			var err error
+			if before, err = lastObservation(ctx, tx, ref); err != nil && !errors.Is(err, ErrNotFound) {
+				return err
+			}
+		}
 		stored, err := storeObservation(ctx, tx, ref, o, now)
 		if err != nil || !stored {
 			return err
 		}
 		c, err := cluster(ctx, tx, ref)
 		if err != nil {
+			return err
+		}
+		if err := s.loseCanary(ctx, tx, ref, before.Of(c), o.Of(c)); err != nil {
 			return err
 		}
 		if err := s.setShut(ctx, tx, ref, o.Of(c)); err != nil || o.WayBack == nil {

@@ -145,21 +145,46 @@ func restart(p process.Spec, sig syscall.Signal) error {
 
 // HAProxy is killed and started again while a group is drained, while it is stopped, and while it comes back: it has forgotten who was out each
 // time. Then the database is restarted under a group that is out. The upgrade goes on to its end, and requests fail only while what they
-// need is away.
+// need is away. Before, the first node's process dies right after its step: it goes back. And one of a later group dies right after its watch: that
+// holds, until somebody has started it again.
 func TestRestartsInTheMiddle(t *testing.T) {
 	for _, k := range []Kind{Postgres, MariaDB} {
 		t.Run(string(k), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, k, 6)
-			w.forward(strategy.StageExpandSchema, strategy.StageCanary)
+			var broken [][2]time.Time
+			dead := false
+			die := func(node string) {
+				dead = true
+				broken = append(broken, w.breaks(5, func() error {
+					return service.Local{Root: w.NodesRoot()}.Process(w.Cluster.Ref(), fleet.Node{Name: node}).Kill(context.Background())
+				}))
+			}
+			w.forward(strategy.StageExpandSchema)
+			if o, message := w.run(w.add(strategy.StageCanary, strategy.Forward), func(e engine.Edge) {
+				if e.Kind == strategy.UpgradeCanary && e.Write == engine.WriteDone && e.After && !dead {
+					die("n1")
+				}
+			}); o != engine.WentBack || !strings.Contains(message, "n1 does not run") {
+				t.Fatalf("the first node died: %s: %s", o, message)
+			}
+			w.on(Old)
+			dead = false
+			w.forward(strategy.StageCanary)
 			haproxy := func() error { return restart(w.Balancer.spec, syscall.SIGKILL) }
 			database := func() error { return restart(w.Database.spec, syscall.SIGINT) }
 			if k == MariaDB {
 				database = func() error { return restart(w.Database.spec, syscall.SIGKILL) }
 			}
 			faults := map[string][]func() error{"drained": {haproxy}, "left": {nil, haproxy}, "stopped": {haproxy, database}, "admitted": {nil, nil, haproxy}}
-			var broken [][2]time.Time
-			o, message := w.run(w.add(strategy.StageNodes, strategy.Forward), func(e engine.Edge) {
+			id := w.add(strategy.StageNodes, strategy.Forward)
+			mended := make(chan struct{})
+			o, message := w.run(id, func(e engine.Edge) {
+				if a, _, _ := w.mem.Action(id); e.Write == engine.WriteSave && e.After && !dead && strings.Contains(a.Steps[0].Message, " serves on "+New) {
+					node, _, _ := strings.Cut(a.Steps[0].Message, ",")
+					die(node)
+					go func() { defer close(mended); w.mendsWhatHolds(id, node) }()
+				}
 				if at := faults[e.Point]; len(at) > 0 {
 					faults[e.Point] = at[1:]
 					if at[0] != nil {
@@ -170,13 +195,33 @@ func TestRestartsInTheMiddle(t *testing.T) {
 			if o != engine.Completed {
 				t.Fatalf("%s: %s", o, message)
 			}
-			if len(broken) != 5 {
-				t.Errorf("%d faults happened", len(broken))
+			if len(broken) != 7 {
+				t.Fatalf("%d faults happened", len(broken))
 			}
+			<-mended
 			w.forward(strategy.StageFinalize)
 			w.judge(broken...)
 			w.on(New)
 		})
+	}
+}
+
+// mendsWhatHolds sees the action hold for a node whose process is gone, which nobody starts again but this.
+func (w *world) mendsWhatHolds(id int64, node string) {
+	n := w.Cluster.Cells[0].Nodes[slices.IndexFunc(w.Cluster.Cells[0].Nodes, func(n fleet.Node) bool { return n.Name == node })]
+	holds := func() (engine.Assignment, bool) {
+		a, _, _ := w.mem.Action(id)
+		m := a.Steps[0].Message
+		return a, strings.HasPrefix(m, node+" does not run") && strings.Contains(m, "It served on "+New) && strings.Contains(m, "nothing more is taken out")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := until(ctx, func() (bool, string) { a, ok := holds(); return ok, a.Steps[0].Message }); err != nil {
+		w.Errorf("%s died, and the action does not hold for it: %v", node, err)
+	}
+	a, _ := holds()
+	if err := w.nodes.Start(ctx, w.Cluster, n, New, a.Term); err != nil {
+		w.Errorf("start %s again: %v", node, err)
 	}
 }
 
