@@ -24,14 +24,11 @@ func (s *Server) pages() (http.Handler, error) {
 // pages gives the dashboard what it shows, from the same reads as the API.
 type pages struct{ s *Server }
 
-// clusterStatus gathers all that is known of a cluster.
+// clusterStatus gathers all that is known of a cluster. Its place in a campaign is read first and its inventory last: whoever is told that it has arrived is never told
+// of the inventory before that.
 func (s *Server) clusterStatus(ctx context.Context, ref fleet.ClusterRef) (api.ClusterStatus, error) {
 	out := api.ClusterStatus{}
-	var err error
-	out.Cluster, err = s.cfg.Store.Cluster(ctx, ref)
-	if errors.Is(err, state.ErrNotFound) {
-		out.Cluster, out.Forgotten, err = s.cfg.Store.Forgotten(ctx, ref) // its history stays readable
-	}
+	err := s.inCampaign(ctx, ref, &out)
 	if err != nil {
 		return out, err
 	}
@@ -45,14 +42,23 @@ func (s *Server) clusterStatus(ctx context.Context, ref fleet.ClusterRef) (api.C
 	case !errors.Is(err, state.ErrNotFound):
 		return out, err
 	}
+	out.Cluster, err = s.cfg.Store.Cluster(ctx, ref)
+	if errors.Is(err, state.ErrNotFound) {
+		out.Cluster, out.Forgotten, err = s.cfg.Store.Forgotten(ctx, ref) // its history stays readable
+	}
+	return out, err
+}
+
+// inCampaign says where the cluster is in its campaign, and what is decided about it now.
+func (s *Server) inCampaign(ctx context.Context, ref fleet.ClusterRef, out *api.ClusterStatus) error {
 	infos, err := s.cfg.Store.Campaigns(ctx)
 	if err != nil {
-		return out, err
+		return err
 	}
 	for _, info := range infos {
 		snap, err := s.cfg.Store.Snapshot(ctx, info.Campaign.Name)
 		if err != nil {
-			return out, err
+			return err
 		}
 		for i, p := range snap.Clusters {
 			if p.Ref != ref {
@@ -64,10 +70,10 @@ func (s *Server) clusterStatus(ctx context.Context, ref fleet.ClusterRef) (api.C
 					out.Decision = &d
 				}
 			}
-			return out, nil
+			return nil
 		}
 	}
-	return out, nil
+	return nil
 }
 
 func heads(c campaign.Campaign) []web.StageHead {

@@ -302,6 +302,30 @@ func TestTheForgottenAndThePausedOnPages(t *testing.T) {
 	}
 }
 
+// What a cluster's status says of the inventory is never older than what it says of the cluster's place in its campaign: an action that ends between the reads is in both.
+func TestAStatusIsNotOfTwoTimes(t *testing.T) {
+	f := start(t, false)
+	fl, c := demoFleet(), demoCampaign()
+	if _, err := f.client("operator").Apply(ctx, api.ApplyRequest{Fleet: &fl, Campaign: &c}); err != nil {
+		t.Fatal(err)
+	}
+	ref := fleet.ClusterRef{Env: "qa", Name: "a"}
+	s, err := New(Config{Store: f.store, Log: slog.New(slog.DiscardHandler), Now: time.Now, Decide: func(snap campaign.Snapshot, now time.Time) []campaign.Decision {
+		fl.Environments[0].Clusters[0].Cells[0].Version = "10.11.9" // while it is being decided
+		if err := f.store.ApplyFleet(ctx, fl, "mira"); err != nil {
+			t.Error(err)
+		}
+		return campaign.Decide(snap, now)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cs, err := s.clusterStatus(ctx, ref)
+	if err != nil || cs.Progress == nil || cs.Cluster.Cells[0].Version != "10.11.9" {
+		t.Errorf("%+v, %v", cs, err)
+	}
+}
+
 func TestBadBodiesAndUnknownFields(t *testing.T) {
 	f := start(t, false)
 	for _, body := range []string{"{", `{"fleat": {}}`, `[]`, `{}`} {
