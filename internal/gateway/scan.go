@@ -209,7 +209,10 @@ func asksDiagnostics(text []byte) bool {
 // begins reports whether the text begins with an upper-case word, whatever its case, or may: with something that has to be skipped. It is on
 // the way of every query, and false for nearly all.
 func begins(text []byte, word string) bool {
-	c := bytes.TrimLeft(text, " \t\r\n\f\v(")
+	c := text
+	if len(c) == 0 || upper(c[0]) < 'A' || upper(c[0]) > 'Z' { // nearly all begin with a letter
+		c = bytes.TrimLeft(text, " \t\r\n\f\v(")
+	}
 	return len(c) > 0 && (c[0] == '/' || c[0] == '#' || c[0] == '-' || len(c) >= len(word) && equalWord(c[:len(word)], word))
 }
 

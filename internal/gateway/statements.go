@@ -99,7 +99,7 @@ func (s *session) prepare(ctx context.Context) error {
 // statement forwards a command that names a prepared statement.
 func (s *session) statement(ctx context.Context, cmd wire.Command) error {
 	s.conn.Seq = 0
-	payload, err := s.conn.ReadPacket()
+	payload, whole, err := s.conn.ReadWhole()
 	if err != nil {
 		return err
 	}
@@ -147,12 +147,17 @@ func (s *session) statement(ctx context.Context, cmd wire.Command) error {
 			}
 		}
 		putStatementID(out, st.server)
-		s.back.Seq = 0
 		var at int64
 		if t != nil {
 			at = t.Clock()
 		}
-		if err = s.back.WritePacket(out); err != nil {
+		if whole != nil && len(out) == len(payload) { // as it came, but for the id
+			err = s.back.WriteAll(whole)
+		} else {
+			s.back.Seq = 0
+			err = s.back.WritePacket(out)
+		}
+		if err != nil {
 			err = s.lost(err)
 			return err
 		}

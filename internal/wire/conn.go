@@ -17,6 +17,7 @@ var ErrTooLarge = errors.New("packet above the limit")
 // Conn is a socket with a read buffer and the number of the next packet. It is used by one goroutine at a time.
 type Conn struct {
 	nc    net.Conn
+	rw    io.ReadWriter // nc, or its bare calls
 	buf   []byte
 	r, w  int
 	limit int  // largest payload that is held in memory
@@ -26,7 +27,7 @@ type Conn struct {
 
 // NewConn wraps a socket. limit is the largest payload, in bytes, that ReadPacket and Fill hold in memory.
 func NewConn(nc net.Conn, limit int) *Conn {
-	return &Conn{nc: nc, buf: make([]byte, firstBuffer), limit: limit}
+	return &Conn{nc: nc, rw: direct(nc), buf: make([]byte, firstBuffer), limit: limit}
 }
 
 // Net is the socket under it.
@@ -41,6 +42,7 @@ func (c *Conn) Encrypt(wrap func(net.Conn) net.Conn) {
 		c.r, c.w = 0, 0
 	}
 	c.nc = wrap(under)
+	c.rw = c.nc
 }
 
 // prefixed is a socket of which some bytes have been read already.
@@ -96,7 +98,7 @@ func (c *Conn) Fill() error {
 			c.buf = grown
 		}
 	}
-	n, err := c.nc.Read(c.buf[c.w:])
+	n, err := c.rw.Read(c.buf[c.w:])
 	c.w += n
 	if n > 0 {
 		return nil
@@ -167,27 +169,33 @@ func (c *Conn) Frame() ([]byte, error) {
 // ReadPacket reads one payload, joining its frames. It is valid until the next read. The sequence number has to be the
 // expected one.
 func (c *Conn) ReadPacket() ([]byte, error) {
+	payload, _, err := c.ReadWhole()
+	return payload, err
+}
+
+// ReadWhole is ReadPacket, and gives the frame around the payload, too: nil if there are several. The payload is a part of it.
+func (c *Conn) ReadWhole() (payload, whole []byte, err error) {
 	var joined []byte
 	for {
 		frame, err := c.Frame()
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if frame[3] != c.Seq {
-			return nil, malformed(fmt.Sprintf("packet number %d instead of %d", frame[3], c.Seq))
+			return nil, nil, malformed(fmt.Sprintf("packet number %d instead of %d", frame[3], c.Seq))
 		}
 		c.Seq++
 		payload := frame[4:]
 		c.r += len(frame) // not Discard: the payload stays where it is until the next read
 		if joined == nil && len(payload) < MaxFrame {
-			return payload, nil
+			return payload, frame, nil
 		}
 		if len(joined)+len(payload) > c.limit {
-			return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, c.limit)
+			return nil, nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, c.limit)
 		}
 		joined = append(joined, payload...)
 		if len(payload) < MaxFrame {
-			return joined, nil
+			return joined, nil, nil
 		}
 	}
 }
@@ -218,6 +226,6 @@ func (c *Conn) AppendFrames(b, payload []byte) []byte {
 
 // WriteAll writes bytes as they are.
 func (c *Conn) WriteAll(b []byte) error {
-	_, err := c.nc.Write(b)
+	_, err := c.rw.Write(b)
 	return err
 }
