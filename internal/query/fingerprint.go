@@ -7,7 +7,7 @@ import (
 )
 
 // Fingerprint gives the hash of the statement's normal form, and the normal form itself, which lies in the buffer that was given if that has room for
-// twice the text.
+// twice the text and 300 bytes.
 func Fingerprint(buf, text []byte, m Mode) (uint64, []byte) {
 	buf = Append(buf[:0], text, m)
 	return xxh3.Hash(buf), buf
@@ -17,7 +17,7 @@ func Fingerprint(buf, text []byte, m Mode) (uint64, []byte) {
 // placeholder as ?. A list of values after IN is (?+); a row after VALUES that has the form of the row before is left out, with … in the place
 // of all that are. Names in quotes, variables, hints and executable comments stay as they are. NULL stays, but for a value in such a list or row.
 func Append(buf, text []byte, m Mode) []byte {
-	n := normal{scanner: scanner{text: text, mode: m}, buf: slices.Grow(buf, 2*len(text)+32), start: len(buf), sign: -1, tight: true}
+	n := normal{scanner: scanner{text: text, mode: m}, buf: slices.Grow(buf, 2*len(text)+window), start: len(buf), sign: -1, tight: true}
 	for {
 		n.quick()
 		if !n.token() {

@@ -184,16 +184,45 @@ func (s *scanner) word(from int) (kind, int, int) {
 	for i < len(text) && classes[text[i]]&(letter|digit) != 0 {
 		i++
 	}
-	if i < len(text) && (text[i] == '\'' || text[i] == '"' && !s.mode.ANSIQuotes && text[from] == '_') {
-		switch c := text[from] | 0x20; {
-		case i == from+1 && (c == 'x' || c == 'b' || c == 'n'), text[from] == '_':
+	if i == from+1 && i < len(text) && text[i] == '\'' {
+		switch text[from] | 0x20 {
+		case 'x', 'b', 'n':
 			_, _, to := s.quoted(i)
+			return literal, from, to
+		}
+	}
+	if text[from] == '_' && i-from <= longestCharset && isCharset(text[from+1:i]) {
+		if to := s.introduced(i); to > 0 {
 			s.at = to
 			return literal, from, to
 		}
 	}
 	s.at = i
 	return word, from, i
+}
+
+// introduced gives the place behind the value to which a character set belongs that ends there: a text, a hexadecimal or a bit value. 0: there is none. Blanks may stand between.
+func (s *scanner) introduced(i int) int {
+	text := s.text
+	for i < len(text) && classes[text[i]] == blank {
+		i++
+	}
+	if i == len(text) {
+		return 0
+	}
+	switch c := text[i]; {
+	case c == '\'', c == '"' && !s.mode.ANSIQuotes:
+		_, _, to := s.quoted(i)
+		return to
+	case (c|0x20 == 'x' || c|0x20 == 'b') && i+1 < len(text) && text[i+1] == '\'':
+		_, _, to := s.quoted(i + 1)
+		return to
+	case c == '0' && i+1 < len(text) && (text[i+1] == 'x' || text[i+1] == 'b'):
+		if k, _, to := s.number(i); k == literal {
+			return to
+		}
+	}
+	return 0
 }
 
 // number is a number, or a name that begins with digits, as servers allow it.

@@ -6,155 +6,211 @@ import (
 )
 
 // quick writes the normal form of what most statements are made of: words, plain numbers, texts and names in quotes without escapes, brackets, commas and common
-// operators. It stops before anything else, which token then does, and gives the same as token wherever it goes on. Eight bytes are looked at a time.
+// operators. It stops before anything else, which token then does, and gives the same as token wherever it goes on.
 func (n *normal) quick() {
 	if n.sign >= 0 || n.rows.depth > 0 {
 		return
 	}
-	text, buf, w := n.text, n.buf[:cap(n.buf)], len(n.buf)
-	i, last, lastFrom, tight, depth := n.at, n.last, n.lastFrom, n.tight, n.depth
-	ansi := n.mode.ANSIQuotes
-	// Eight bytes are read and written at a time, so the end of the text is left to token.
-	for i+9 <= len(text) && w+24 <= len(buf) {
-		c := text[i]
+	var b [block + 8]byte // in lower case; behind the end of the text are blanks
+	for {
+		base, start := n.at, len(n.buf)
+		if base >= len(n.text) || start+window > cap(n.buf) {
+			return
+		}
+		limit := block
+		var words uint64
+		if base+len(b) <= len(n.text) {
+			words = look(&b, (*[block + 8]byte)(n.text[base:]))
+		} else {
+			limit = min(block, len(n.text)-base)
+			clear(b[copy(b[:], n.text[base:]):])
+			words = look(&b, &b)
+		}
+		n.lastFrom -= start
+		w, ok := n.block(&b, (*[window]byte)(n.buf[start:start+window]), words, limit)
+		n.lastFrom += start
+		n.buf = n.buf[:start+w]
+		if !ok {
+			return
+		}
+	}
+}
+
+const (
+	block  = 64  // bytes that are looked at in one pass
+	window = 272 // bytes of the buffer that it may write to: a token becomes twice its length at the most, and eight bytes are written at a time
+)
+
+// block does the tokens that begin within a block, of which words has a bit for each byte that is of a word. It gives how much it has written, and sets where the next block begins; or
+// it is not ok, and sets the token that is not for it. A token that crosses the end of its block is left for the next one.
+func (n *normal) block(b *[block + 8]byte, out *[window]byte, words uint64, limit int) (w int, ok bool) {
+	pos, gap := 0, 1
+	if n.tight {
+		gap = 0
+	}
+	for pos < limit {
+		c := b[pos&(block-1)]
 		if c == ' ' {
-			if i++; text[i] == ' ' {
-				continue
-			}
-			c = text[i]
-		}
-		from, at := i, w // of the token, without its blank
-		buf[at] = ' '
-		if !tight {
-			at++
-		}
-		switch quickKinds[c] {
-		case quickBlank:
-			i++
+			pos++
 			continue
-		case quickWord:
-			to := at
-			var k int
-			for {
-				var v uint64
-				v, k = words8(binary.LittleEndian.Uint64(text[i:]))
-				binary.LittleEndian.PutUint64(buf[to:], v)
-				i += k
-				to += k
-				if k < 8 || i+8 > len(text) || to+24 > len(buf) {
-					break
+		}
+		at := (w + gap) & 0xff // of the token, behind its blank
+		out[w&0xff] = ' '
+		kind := quickKinds[c]
+		if kind == quickWord {
+			from := words >> (pos & (block - 1))
+			run := bits.OnesCount64(from &^ (from + 1)) // a processor counts ones faster than it finds the first
+			if pos+run == block && n.at+block < len(n.text) {
+				goto cross
+			}
+			if run == 1 && b[pos&(block-1)+1] == '\'' {
+				goto over // x'00'
+			}
+			binary.LittleEndian.PutUint64(out[at:at+8], binary.LittleEndian.Uint64(b[pos&(block-1):]))
+			if run > 8 {
+				binary.LittleEndian.PutUint64(out[at+8:at+16], binary.LittleEndian.Uint64(b[(pos+8)&(block-1):]))
+				if run > 16 {
+					copy(out[at+16:], b[(pos+16)&(block-1):pos+run])
 				}
 			}
-			if k == 8 || i >= len(text) || text[i] == '\'' || text[i] == '"' {
-				i = from // the end of the text or of the buffer is near, or it is the beginning of a literal
-				goto over
-			}
-			w, last, lastFrom, tight = to, word, at, false
+			n.last, n.lastFrom = word, at
+			w, gap, pos = at+run, 1, pos+run
+			continue
+		}
+		switch kind {
 		case quickDigit:
-			i++
-			for i < len(text) && classes[text[i]] == digit {
-				i++
+			to := plainNumber(b, words, pos)
+			if to < 0 {
+				goto over
 			}
-			if i+1 < len(text) && text[i] == '.' && classes[text[i+1]] == digit {
-				for i++; i < len(text) && classes[text[i]] == digit; i++ {
+			if to == block && n.at+block < len(n.text) {
+				goto cross
+			}
+			out[at] = '?'
+			n.last, n.lastFrom = literal, at
+			w, gap, pos = at+1, 1, to
+		case quickSign:
+			switch n.last {
+			case comma, open, operator: // it belongs to the number that follows, and goes with it
+				if pos == block-1 || quickKinds[b[pos&(block-1)+1]] != quickDigit {
+					goto over
 				}
-			}
-			if i == len(text) || classes[text[i]] == letter || text[i] == '.' {
-				i = from
+				to := plainNumber(b, words, pos+1)
+				if to < 0 {
+					goto over
+				}
+				if to == block && n.at+block < len(n.text) {
+					goto cross
+				}
+				out[at] = '?'
+				n.last, n.lastFrom = literal, at
+				w, gap, pos = at+1, 1, to
+			case literal, placeholder, name, closing:
+				if d := b[pos&(block-1)+1]; c == '-' && (d == '-' || d == '>') {
+					goto over
+				}
+				out[at] = c
+				n.last, n.lastFrom = operator, at
+				w, gap, pos = at+1, 1, pos+1
+			default:
 				goto over
 			}
-			buf[at] = '?'
-			w, last, lastFrom, tight = at+1, literal, at, false
-		case quickQuote:
-			if c == '"' && ansi {
+		case quickQuote, quickName:
+			to := plainQuote(n.text, n.at+pos+1, c) - n.at
+			if to < 0 || c == '"' && n.mode.ANSIQuotes {
 				goto over
 			}
-			i = plainQuote(text, i+1, c)
-			if i < 0 {
-				i = from
-				goto over
+			n.last, n.lastFrom = literal, at
+			out[at] = '?'
+			if c == '`' {
+				if to-pos > block {
+					goto over
+				}
+				n.last = name
+				at += copy(out[at:], n.text[n.at+pos:n.at+to]) - 1
 			}
-			buf[at] = '?'
-			w, last, lastFrom, tight = at+1, literal, at, false
-		case quickName:
-			i = plainQuote(text, i+1, c)
-			if i < 0 || at+i-from+24 > len(buf) {
-				i = from
-				goto over
-			}
-			w, last, lastFrom, tight = at+copy(buf[at:], text[from:i]), name, at, false
+			w, gap, pos = at+1, 1, to
 		case quickHole:
-			i++
-			buf[at] = '?'
-			w, last, lastFrom, tight = at+1, placeholder, at, false
+			out[at] = '?'
+			n.last, n.lastFrom = placeholder, at
+			w, gap, pos = at+1, 1, pos+1
 		case quickComma:
-			i++
-			buf[w] = ','
-			last, lastFrom, tight = comma, w, false
-			w++
+			out[w&0xff] = ','
+			n.last, n.lastFrom = comma, w
+			w, gap, pos = w+1, 1, pos+1
 		case quickOpen:
-			if last == word {
-				at = w // a call
-				switch l := buf[lastFrom:w]; {
+			if n.last == word {
+				at = w & 0xff // a call
+				switch l := n.buf[:len(n.buf)+w][len(n.buf)+n.lastFrom:]; {
 				case len(l) == 2 && l[0] == 'i' && l[1] == 'n':
-					to := plainValues(text, i+1)
+					to := plainValues(n.text, n.at+pos+1)
 					if to < 0 {
 						goto over
 					}
-					i, last, lastFrom, tight = to, closing, w, false
-					w += copy(buf[w:], "(?+)")
+					n.last, n.lastFrom = closing, at
+					w, gap, pos = at+copy(out[at:], "(?+)"), 1, to-n.at
 					continue
 				case len(l) >= 5 && l[0] == 'v' && l[1] == 'a' && l[2] == 'l':
 					goto over // VALUES or VALUE may be before rows
 				}
 			}
-			i++
-			depth++
-			buf[at] = '('
-			w, last, lastFrom, tight = at+1, open, at, true
+			n.depth++
+			out[at] = '('
+			n.last, n.lastFrom = open, at
+			w, gap, pos = at+1, 0, pos+1
 		case quickClose:
-			i++
-			depth--
-			buf[w] = ')'
-			last, lastFrom, tight = closing, w, false
-			w++
+			n.depth--
+			out[w&0xff] = ')'
+			n.last, n.lastFrom = closing, w
+			w, gap, pos = w+1, 1, pos+1
 		case quickDot:
-			if classes[text[i+1]] == digit {
+			if quickKinds[b[pos&(block-1)+1]] == quickDigit {
 				goto over
 			}
-			i++
-			buf[w] = '.'
-			last, lastFrom, tight = operator, w, true
-			w++
+			out[w&0xff] = '.'
+			n.last, n.lastFrom = operator, w
+			w, gap, pos = w+1, 0, pos+1
 		case quickStar:
 			if n.code > 0 {
 				goto over
 			}
 			fallthrough
-		case quickEqual:
-			i++
-			buf[at] = c
-			w, last, lastFrom, tight = at+1, operator, at, false
+		case quickOperator:
+			out[at] = c
+			n.last, n.lastFrom = operator, at
+			w, gap, pos = at+1, 1, pos+1
 		case quickPair:
-			i++
-			buf[at] = c
-			w = at + 1
-			if d := text[i]; pairs(c, d) {
-				buf[w] = d
+			out[at] = c
+			n.last, n.lastFrom = operator, at
+			w, gap, pos = at+1, 1, pos+1
+			if d := b[pos&0x7f]; pairs(c, d) {
+				out[w&0xff] = d
 				w++
-				if i++; c == '<' && d == '=' && text[i] == '>' {
-					buf[w] = '>'
+				pos++
+				if c == '<' && d == '=' && b[pos&0x7f] == '>' {
+					out[w&0xff] = '>'
 					w++
-					i++
+					pos++
 				}
 			}
-			last, lastFrom, tight = operator, at, false
+		case quickEnd:
+			out[at] = c
+			n.last, n.lastFrom = semicolon, at
+			w, gap, pos = at+1, 1, pos+1
+		case quickBlank:
+			pos++
 		default:
 			goto over
 		}
 	}
+	n.at, n.tight = n.at+pos, gap == 0
+	return w, true
+cross:
+	n.at, n.tight = n.at+pos, gap == 0
+	return w, pos > 0
 over:
-	n.at, n.buf, n.last, n.lastFrom, n.tight, n.depth = i, n.buf[:w], last, lastFrom, tight, depth
+	n.at, n.tight = n.at+pos, gap == 0
+	return w, false
 }
 
 // What quick does with a token that begins with a byte.
@@ -171,8 +227,10 @@ const (
 	quickClose
 	quickDot
 	quickStar
-	quickEqual
+	quickSign
+	quickOperator
 	quickPair
+	quickEnd
 )
 
 var quickKinds = func() (t [256]uint8) {
@@ -186,26 +244,71 @@ var quickKinds = func() (t [256]uint8) {
 			t[c] = quickDigit
 		}
 	}
-	t['\''], t['"'], t['`'], t['?'], t[','], t['('], t[')'], t['.'], t['*'], t['='], t['<'], t['>'] =
-		quickQuote, quickQuote, quickName, quickHole, quickComma, quickOpen, quickClose, quickDot, quickStar, quickEqual, quickPair, quickPair
+	for kind, of := range map[uint8]string{quickNot: "_", quickQuote: `'"`, quickName: "`", quickHole: "?", quickComma: ",", quickOpen: "(", quickClose: ")", quickDot: ".", quickStar: "*",
+		quickSign: "+-", quickOperator: "=%", quickPair: "<>!:|&", quickEnd: ";"} {
+		for _, c := range []byte(of) {
+			t[c] = kind
+		}
+	}
 	return t
 }()
 
 const (
-	ones  = 0x0101010101010101
-	highs = 0x8080808080808080
+	ones   = 0x0101010101010101
+	highs  = 0x8080808080808080
+	gather = 0x0002040810204081 // times the highest bits of eight bytes has them in its highest byte
 )
 
-// words8 makes eight bytes lower case, and counts those from the first on that go on in a word. Bytes above 127 stay, and are of words.
-func words8(v uint64) (low uint64, n int) {
-	h := v &^ highs
-	x := h | 0x20*ones
-	letters := (x + (0x80-'a')*ones) &^ (x + (0x7f-'z')*ones)
-	digits := (h + (0x80-'0')*ones) &^ (h + (0x7f-'9')*ones)
-	others := (h ^ '_'*ones + 0x7f*ones) & (h ^ '$'*ones + 0x7f*ones) // neither of these
-	out := others &^ (letters | digits | v) & highs
-	upper := letters &^ (h<<2 | v) & highs
-	return v | upper>>2, bits.TrailingZeros64(out) >> 3
+// look says of each byte of a block, in the lowest bit of the first, whether it is of a word; bytes above 127 are. It makes the block lower case, and the eight bytes behind it.
+func look(low, b *[block + 8]byte) (words uint64) {
+	for k := 0; k < block; k += 16 {
+		v1, v2 := binary.LittleEndian.Uint64(b[k:]), binary.LittleEndian.Uint64(b[k+8:])
+		h1, h2 := v1&^highs, v2&^highs
+		x1, x2 := h1|0x20*ones, h2|0x20*ones
+		// The highest bit of a sum says that the byte is not below the first of a range, or that it is above the last one.
+		l1, l2 := (x1+(0x80-'a')*ones)^(x1+(0x7f-'z')*ones), (x2+(0x80-'a')*ones)^(x2+(0x7f-'z')*ones)
+		d1, d2 := (h1+(0x80-'0')*ones)^(h1+(0x7f-'9')*ones), (h2+(0x80-'0')*ones)^(h2+(0x7f-'9')*ones)
+		n1, n2 := (h1^'_'*ones+0x7f*ones)&(h1^'$'*ones+0x7f*ones), (h2^'_'*ones+0x7f*ones)&(h2^'$'*ones+0x7f*ones) // neither of these
+		words |= ((l1|d1|v1|^n1)&highs*gather>>56 | (l2|d2|v2|^n2)&highs*gather>>56<<8) << k
+		binary.LittleEndian.PutUint64(low[k:], v1|l1&highs&^v1>>2)
+		binary.LittleEndian.PutUint64(low[k+8:], v2|l2&highs&^v2>>2)
+	}
+	copy(low[block:], b[block:])
+	return words
+}
+
+// plainNumber gives the place behind a number's digits, which may have a point among them; -1 if it is not so plain. What may go on behind the block ends with it.
+func plainNumber(b *[block + 8]byte, words uint64, from int) int {
+	to, ok := digits(b, words, from)
+	if !ok {
+		return -1
+	}
+	if to == block || b[to] != '.' {
+		return to
+	}
+	if classes[b[to+1]] != digit {
+		return -1
+	}
+	if to++; to == block {
+		return to
+	}
+	if to, ok = digits(b, words, to); !ok || to < block && b[to] == '.' {
+		return -1
+	}
+	return to
+}
+
+// digits gives the place behind a word within its block, and whether it has digits alone.
+func digits(b *[block + 8]byte, words uint64, from int) (to int, ok bool) {
+	to = from + bits.TrailingZeros64(^(words >> from))
+	for k := from; k < to; k += 8 {
+		v := binary.LittleEndian.Uint64(b[k&(block-1):])
+		not := (v&^highs + (0x7f-'9')*ones | ^(v&^highs + (0x80-'0')*ones) | v) & highs
+		if k+bits.TrailingZeros64(not)>>3 < min(k+8, to) {
+			return to, false
+		}
+	}
+	return to, true
 }
 
 // plainQuote gives the place behind the quote that ends a text or a name, from its first byte on; -1 if it has a backslash, which may be an escape, a doubled quote, or

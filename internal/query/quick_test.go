@@ -1,6 +1,7 @@
 package query
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -19,14 +20,14 @@ func slow(buf, text []byte, m Mode) []byte {
 // words are what statements are made of, and what lies at the edges of the shortcut.
 var pieces = []string{
 	"SELECT", "select", " ", "  ", "\n", "\t", "a", "b.c", "`a b`", "`a``b`", "t1", "_x", "$y", "café", "abcdefgh", "ABCDEFGHIJKLMNOP", "in", "IN", "Values", "value", "values",
-	"(", ")", ",", ";", "1", "17", "1.5", ".5", "1e3", "0x1F", "1a", "'x'", "'a''b'", `'a\'b'`, `"y"`, `"a\"b"`, "x'00'", "N'n'", "_utf8mb4'é'", "'", `"`, "`", "?", "@a", "@@b.c", ":=", "=", "<", "<=", "<=>", ">", ">=", "<>", "!=", "<<", "*", "*/",
-	"/* c */", "/*+ h */", "/*!50000 x */", "/*", "/", "-- c\n", "--", "#c\n", "-", "+", "&&", "||", "->", ".", "null", "TRUE", "false", "where", "and", "limit", "\x00", "\xff", "{", "[", "^", "~", "!", "%", ":",
+	"(", ")", ",", ";", "1", "17", "1.5", ".5", "1e3", "0x1F", "1a", "'x'", "'a''b'", `'a\'b'`, `"y"`, `"a\"b"`, "x'00'", "N'n'", "_utf8mb4'é'", "_latin1", "_binary", "_x'y'", "'", `"`, "`", "?", "@a", "@@b.c", ":=", "::", "=", "<", "<=", "<=>", ">", ">=", "<>", "!=", "<<", "*", "*/",
+	"/* c */", "/*+ h */", "/*!50000 x */", "/*", "/", "-- c\n", "--", "#c\n", "-", "+", "-1", "+1.5", "- 1", "1-", "--1", "1.", "1.2.3", "1.5e3", "12345678", "1234567890123456789", "123456789a", "&&", "||", "->", ".", "null", "TRUE", "false", "where", "and", "limit", "\x00", "\xff", "{", "[", "^", "~", "!", "%", ":",
 }
 
 // TestShortcut: what the shortcut writes is what the tokens make, byte by byte.
 func TestShortcut(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var text []byte
+		text := bytes.Repeat([]byte("a "), rapid.IntRange(0, block).Draw(t, "before")) // so that every piece comes to lie across the end of a block
 		for _, p := range rapid.SliceOf(rapid.SampledFrom(pieces)).Draw(t, "pieces") {
 			text = append(text, p...)
 		}
@@ -45,16 +46,27 @@ func same(t interface{ Errorf(string, ...any) }, text []byte, m Mode) {
 	}
 }
 
-func TestWords8(t *testing.T) {
+// TestWords: each byte, at each place among letters and among blanks.
+func TestLook(t *testing.T) {
 	for c := range 256 {
-		for at := range 8 {
-			want := 8
-			if classes[c]&(letter|digit) == 0 {
-				want = at
-			}
-			v, n := words8(uint64('A')*ones&^(0xff<<(8*at)) | uint64(c)<<(8*at))
-			if n != want || v != uint64('a')*ones&^(0xff<<(8*at))|uint64(folded[c])<<(8*at) {
-				t.Errorf("%q at %d: %d bytes, %x", byte(c), at, n, v)
+		for at := range block {
+			for _, beside := range []byte{'a', 'A', ' '} {
+				var b [block + 8]byte
+				for i := range b {
+					b[i] = beside
+				}
+				b[at] = byte(c)
+				var low [block + 8]byte
+				words := look(&low, &b)
+				for i, x := range b[:block] {
+					of := classes[x]&(letter|digit) != 0
+					if words>>i&1 == 1 != of {
+						t.Fatalf("%q at %d, among %q: %d is of a word: %v", byte(c), at, beside, i, !of)
+					}
+					if low[i] != folded[x] {
+						t.Fatalf("%q at %d, among %q: %q is %q in lower case", byte(c), at, beside, x, low[i])
+					}
+				}
 			}
 		}
 	}
