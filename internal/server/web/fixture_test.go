@@ -40,6 +40,13 @@ func (f *fixture) move(stage string) {
 	f.changed = make(chan struct{})
 }
 
+// drift moves without an event, as ages and lags do.
+func (f *fixture) drift(stage string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stage = stage
+}
+
 var stages = []StageHead{
 	{Name: "create", Summary: "Make the green cell.", Limits: map[string]int{"qa": 2}},
 	{Name: "verify", Summary: "Compare every row."},
@@ -131,7 +138,7 @@ func (f *fixture) Cluster(_ context.Context, ref fleet.ClusterRef) (Cluster, err
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	row := f.rows()[3]
-	return Cluster{
+	c := Cluster{
 		At: noon, Campaign: head(), Ref: row.Ref, Product: "mariadb", Record: "stock.qa.windlass.test.", Row: row, Stages: stages, RecordNow: "127.0.10.4",
 		Cells: []Cell{
 			{Name: "blue", Version: "10.11", Nodes: []fleet.NodeObservation{{Node: "stock-blue-1", Address: "127.0.0.1:3301", Version: "10.11.18-MariaDB", Role: fleet.RolePrimary}, {Node: "stock-blue-2", Address: "127.0.0.1:3302", Version: "10.11.18-MariaDB", Role: fleet.RoleReplica, Source: "127.0.0.1:3301", Lag: 0}}, Gateways: []fleet.GatewayObservation{{Gateway: "stock-blue", Sessions: 42, Primary: "127.0.0.1:3301"}}},
@@ -143,7 +150,16 @@ func (f *fixture) Cluster(_ context.Context, ref fleet.ClusterRef) (Cluster, err
 		Action:   &Action{ID: 7, Stage: "switch-storage", Direction: "forward", Status: "waiting", Holder: "supervisor-qa-1", Term: 4, Started: noon.Add(-2 * time.Hour), Steps: []Step{{Kind: "preflight", Does: "looks at every safety rule", Phase: "waiting", Message: "1 of 22 checks fails", Checks: check.Results{check.Passed("one-primary", "stock-blue-1", noon), check.Failed("errant-gtid", "0-7-12 on stock-green-1", "seed it again", noon)}}, {Kind: "switch-storage", Does: "moves the primary", Phase: "pending"}}},
 		Events:   []Event{event(9, true, "way-back-broken", "replication to 10.11 stopped")},
 		Observed: noon.Add(-4 * time.Second), CanRollback: true, CanAbort: true, RollbackTo: []string{"", "create"},
-	}, nil
+	}
+	if f.stage != "seed-nodes" { // something has happened since
+		c.Events = append([]Event{event(10, false, "step-done", f.stage)}, c.Events...)
+		c.Action.Steps[0].Message = f.stage
+	}
+	if f.stage == "mended" {
+		c.Failure, c.Hold, c.Action.Steps[1].Checks = nil, nil, check.Results{check.Passed("way-back", "open", noon)}
+		c.Cells = c.Cells[1:]
+	}
+	return c, nil
 }
 
 func (f *fixture) Campaign(_ context.Context, name string) (Campaign, error) {
@@ -160,6 +176,7 @@ func (f *fixture) Campaign(_ context.Context, name string) (Campaign, error) {
 	c.ForecastDue = noon // each page wants a newer one
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	c.Events[0].Message += ", " + f.stage
 	if f.foretold > 0 {
 		c.Forecast = &campaign.Prediction{From: noon.Add(-time.Minute), End: noon.Add(47 * time.Hour)}
 	}

@@ -58,8 +58,9 @@ type Config struct {
 	Auth      Authorizer
 	Log       *slog.Logger
 	Now       func() time.Time
-	OpenReads bool // pages can be read without a token; operations never can
-	Secure    bool // served over TLS: the cookie is marked so
+	OpenReads bool          // pages can be read without a token; operations never can
+	Every     time.Duration // how often an open page is fetched anew though nothing has happened; 0: 10 s
+	Secure    bool          // served over TLS: the cookie is marked so
 }
 
 //go:embed assets templates
@@ -75,6 +76,9 @@ type Handler struct {
 
 // New builds the handler; a template that does not parse is an error here, not at the first request.
 func New(cfg Config) (*Handler, error) {
+	if cfg.Every == 0 {
+		cfg.Every = 10 * time.Second
+	}
 	h := &Handler{cfg: cfg, sessions: newSessions(cfg.Now), pages: map[string]*template.Template{}, mux: http.NewServeMux()}
 	for _, page := range []string{"overview", "cluster", "campaign", "forecast", "events", "plan", "confirm", "login", "problem", "replay"} {
 		t, err := template.New("layout.html").Funcs(h.funcs()).ParseFS(files, "templates/layout.html", "templates/parts.html", "templates/"+page+".html")
@@ -129,7 +133,8 @@ type page struct {
 	Who     string // the operator that is logged in, or ""
 	CSRF    string
 	Live    bool
-	Replay  bool // it shows a replay's report, which has a style and a script of its own
+	Every   int64 // milliseconds from one look of a live page to the next, beside the events
+	Replay  bool  // it shows a replay's report, which has a style and a script of its own
 	Data    any
 	Here    string // path of this page, to come back to
 	Version string
@@ -139,7 +144,7 @@ func (h *Handler) render(w http.ResponseWriter, r *http.Request, status int, nam
 	if s, ok := h.session(r); ok {
 		p.Who, p.CSRF = s.name, s.csrf
 	}
-	p.Here = r.URL.RequestURI()
+	p.Here, p.Every = r.URL.RequestURI(), h.cfg.Every.Milliseconds()
 	var buf bytes.Buffer
 	if err := h.pages[name].ExecuteTemplate(&buf, "layout.html", p); err != nil {
 		h.cfg.Log.Error("page not rendered", "page", name, "err", err)

@@ -1,20 +1,56 @@
-// Keeps the page as new as the server: on each change the page fetches itself and puts in its own main part.
+// Keeps the page as new as the server: on each change, and now and then without one (ages, lags and looks make no events), the page fetches
+// itself and takes over into its own main part what is another now. What is alike is not touched, so that what the reader has open, marked,
+// scrolled to, focused or begun to fill in (data-keep) stays as it is.
 // A forecast takes longer than a page: where the page wants a newer one, it is fetched apart and put in when it is there.
-// What the reader has open (details), has begun to fill in (data-keep) and where the focus is stay as they were.
 "use strict";
 (() => {
   const sign = document.getElementById("live");
   let busy = false, again = false;
 
-  // put takes over what is new. A form that the reader may be filling in stays where it is.
-  const put = (main, fresh) => {
-    const kept = main.querySelector(":scope > [data-keep]");
-    const other = fresh.querySelector(":scope > [data-keep]");
-    if (!kept || !other) { main.replaceChildren(...fresh.childNodes); return; }
-    while (main.firstChild !== kept) main.firstChild.remove();
-    while (kept.nextSibling) kept.nextSibling.remove();
-    while (fresh.firstChild !== other) kept.before(fresh.firstChild);
-    while (other.nextSibling) main.append(other.nextSibling);
+  // name is what makes an element the same one on the fresh page, wherever it stands there; "" if its place does.
+  const name = (node) => node.nodeType === Node.ELEMENT_NODE ? node.id || node.dataset.key || node.getAttribute("aria-labelledby") || "" : "";
+
+  // meld makes a node that is on the page like the fresh one.
+  const meld = (old, fresh) => {
+    if (old.isEqualNode(fresh)) return;
+    if (old.nodeType !== Node.ELEMENT_NODE) { old.data = fresh.data; return; }
+    if (old.hasAttribute("data-keep") && fresh.hasAttribute("data-keep")) return;
+    for (const had of [...old.attributes]) {
+      if (!fresh.hasAttribute(had.name) && !(had.name === "open" && old.nodeName === "DETAILS")) old.removeAttribute(had.name);
+    }
+    for (const has of fresh.attributes) if (old.getAttribute(has.name) !== has.value) old.setAttribute(has.name, has.value);
+
+    const named = new Map([...old.children].filter(name).map((child) => [name(child), child]));
+    const names = new Set([...fresh.children].map(name));
+    let next = old.firstChild; // what is before it is as it should be
+    for (const child of [...fresh.childNodes]) {
+      const known = named.get(name(child));
+      if (known) {
+        named.delete(name(child));
+        // What stands before it and is not on the fresh page goes, so that it need not be moved: that would take the focus from it.
+        for (let one = next; one && one !== known;) {
+          const after = one.nextSibling;
+          if (!name(one) || !names.has(name(one))) {
+            if (one === next) next = after;
+            one.remove();
+          }
+          one = after;
+        }
+        if (known === next) next = known.nextSibling; else old.insertBefore(known, next);
+        if (known.nodeName === child.nodeName) meld(known, child); else known.replaceWith(child);
+      } else if (next && next.nodeName === child.nodeName && !name(child) && !name(next)) {
+        const here = next;
+        next = next.nextSibling;
+        meld(here, child);
+      } else {
+        old.insertBefore(child, next);
+      }
+    }
+    while (next) {
+      const after = next.nextSibling;
+      next.remove();
+      next = after;
+    }
   };
 
   let foretelling = false, timer;
@@ -54,11 +90,9 @@
       if (!answer.ok) throw new Error(answer.status);
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("main");
       const main = document.getElementById("main");
-      const open = [...main.querySelectorAll("details")].map((d) => d.open);
-      const focused = main.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
-      put(main, fresh);
-      main.querySelectorAll("details").forEach((d, i) => { d.open = Boolean(open[i]); });
-      if (focused) main.querySelector(`[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+      const focused = main.contains(document.activeElement) ? document.activeElement : null;
+      meld(main, fresh);
+      if (focused && !focused.isConnected && focused.hasAttribute("href")) main.querySelector(`[href="${CSS.escape(focused.getAttribute("href"))}"]`)?.focus({ preventScroll: true });
       sign.textContent = "live";
       sign.className = "live on";
       foretell();
@@ -76,4 +110,5 @@
   source.addEventListener("change", refresh);
   source.addEventListener("open", () => { sign.textContent = "live"; sign.className = "live on"; });
   source.addEventListener("error", () => { sign.textContent = "server away, trying again"; sign.className = "live off"; });
+  setInterval(() => { if (document.visibilityState === "visible" && source.readyState === EventSource.OPEN) refresh(); }, Number(sign.dataset.every));
 })();
