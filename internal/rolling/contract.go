@@ -47,7 +47,7 @@ func (h handlers) nothingOld(ctx context.Context, c *engine.Call) (check.Results
 	if err != nil {
 		return nil, err
 	}
-	cs := check.Results{onlyOurs(c, foreign)}
+	cs := check.Results{onlyOurs(c, foreign), h.onlyOursConnected(ctx, c)}
 	for _, s := range all {
 		if s.whole(c.Campaign.To) {
 			cs = append(cs, check.Passed("serves", s.String(), c.Now()))

@@ -1,6 +1,7 @@
 package rolling
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -11,7 +12,7 @@ import (
 )
 
 // A server that the load balancer gives requests, and that the fleet does not have, holds the first node and the features: nobody knows its version.
-// One that is drained, or has no weight, is none.
+// One that is drained, or has no weight, is none. One that only the database knows holds the features, too.
 func TestAServerThatTheFleetDoesNotHave(t *testing.T) {
 	n7 := Backend{Node: "n7", Up: true, Admitted: true, Weight: 100}
 	idle := []Backend{{Node: "n8", Up: true, Weight: 100}, {Node: "n9", Up: true, Admitted: true}}
@@ -27,8 +28,11 @@ func TestAServerThatTheFleetDoesNotHave(t *testing.T) {
 			t.Error("a node was taken out")
 		}
 	})
-	for _, when := range []string{"finalize/", "finalize/forward/1-open-features/intent/after"} {
-		t.Run(when, func(t *testing.T) {
+	for _, x := range []struct {
+		when     string
+		connects bool // to the database alone
+	}{{"finalize/", false}, {"finalize/forward/1-open-features/intent/after", false}, {"finalize/", true}, {"finalize/forward/1-open-features/intent/after", true}} {
+		t.Run(fmt.Sprintf("%s, connected %t", x.when, x.connects), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, 6)
 				w.foreign = idle
@@ -36,19 +40,27 @@ func TestAServerThatTheFleetDoesNotHave(t *testing.T) {
 				met := false
 				for i, st := range strategy.Rolling().Stages {
 					o, message := w.stage(int64(i+1), st.Name, strategy.Forward, func(e engine.Edge) {
-						if !strings.HasPrefix(e.String(), when) {
+						if !strings.HasPrefix(e.String(), x.when) {
 							return
 						}
 						w.trouble(func() {
 							met = true
-							w.foreign = append(idle, n7)
+							if x.connects {
+								w.others = []string{"jobs-n7"}
+							} else {
+								w.foreign = append(idle, n7)
+							}
 							time.AfterFunc(3*time.Minute, func() {
 								w.mu.Lock()
 								defer w.mu.Unlock()
 								if w.features {
 									t.Error("the features are open, and n7 serves on who knows what")
 								}
-								w.foreign = idle
+								a, _, _ := w.mem.Action(4)
+								if said := a.Steps[0].Message + a.Steps[1].Message; !strings.Contains(said, "n7") {
+									t.Errorf("it does not say for whom it holds: %s", said)
+								}
+								w.foreign, w.others = idle, nil
 							})
 						})
 					})

@@ -69,7 +69,10 @@ func (h handlers) stop(ctx context.Context, c *engine.Call, n fleet.Node, versio
 	if err := h.empty(ctx, c, n, version); err != nil { // seen a moment ago is not enough for what can't be taken back
 		return err
 	}
-	if err := h.spare(ctx, c, n); err != nil {
+	if _, _, err := h.Connections.Of(ctx, c.Cluster, n); err != nil { // it can be had back as long as it is not stopped, and then nobody could tell that it is gone
+		return fmt.Errorf("%s is not stopped: whether its connections are gone then could not be told: %w", n.Name, err)
+	}
+	if err := h.spare(ctx, c, n, version); err != nil {
 		return err
 	}
 	if err := h.Nodes.Stop(ctx, c.Cluster, n, c.Term); err != nil {

@@ -26,9 +26,12 @@ type seen struct {
 // serves tells whether requests reach the node and it is fit for them.
 func (s seen) serves() bool { return s.is.Healthy && s.lb.Up && s.lb.Admitted && s.lb.Weight > 0 }
 
-// silent tells whether the load balancer gives a node requests that answers us nothing at all. It may serve as well as any: it is we who can't reach it.
+// mute tells whether a node that runs answers us nothing at all: whether it is well is not known.
+func (s seen) mute() bool { return s.is.Running && !s.is.Healthy && s.is.Version == "" }
+
+// silent tells whether the load balancer gives such a node requests. It may serve as well as any: it is we who can't reach it.
 func (s seen) silent() bool {
-	return s.is.Running && !s.is.Healthy && s.is.Version == "" && s.lb.Up && s.lb.Admitted && s.lb.Weight > 0
+	return s.mute() && s.lb.Up && s.lb.Admitted && s.lb.Weight > 0
 }
 
 // whole tells whether the node serves its full share on that version.
@@ -117,6 +120,22 @@ func onlyOurs(c *engine.Call, foreign []string) check.Result {
 		"take it out of the load balancer (maintenance is enough), or apply a fleet that has it", c.Now())
 }
 
+// onlyOursConnected asks the database the same: a node that the load balancer does not know either, such as a worker, works on it all the same.
+func (h handlers) onlyOursConnected(ctx context.Context, c *engine.Call) check.Result {
+	others, err := h.Connections.Others(ctx, c.Cluster)
+	const name = "database-strangers"
+	switch {
+	case errors.Is(err, ErrNoNames):
+		return check.Warned(name, err.Error(), "let every node give a name with something that all of them share, and say so in connections.value of the engine's database in the supervisor's file", c.Now())
+	case err != nil:
+		return check.Unknowable(name, err, c.Now())
+	case len(others) > 0:
+		return check.Failed(name, "connected to the database as nodes of the engine are: "+strings.Join(others, ", ")+", which the fleet does not have: nobody knows the version",
+			"stop what it is, give it a name of another kind if it is no node, or apply a fleet that has it", c.Now())
+	}
+	return check.Passed(name, "no node is connected to the database that the fleet does not have", c.Now())
+}
+
 func cellOf(c *engine.Call) (fleet.Cell, error) {
 	if len(c.Cluster.Cells) != 1 {
 		return fleet.Cell{}, engine.Refuse("cluster %s has %d cells; a rolling upgrade is of one", c.Cluster.Ref(), len(c.Cluster.Cells))
@@ -171,6 +190,11 @@ func (h handlers) nodesFit(ctx context.Context, c *engine.Call) (engine.Observat
 		default:
 			cs = append(cs, check.Passed("database-connections", fmt.Sprintf("%s has %d: %s", s.Name, n, what), c.Now()))
 		}
+	}
+	if r := h.onlyOursConnected(ctx, c); r.Verdict == check.Fail { // it holds the features; before the first node it is said
+		cs = append(cs, check.Warned(r.Name, r.Detail, r.Remedy, c.Now()))
+	} else {
+		cs = append(cs, r)
 	}
 	if !connected {
 		cs = append(cs, check.Failed("database-connections", "no node is seen with a connection to the database, though they serve: that a stopped one has none would prove nothing",

@@ -18,6 +18,7 @@ package rolling
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"sync"
 	"time"
 
@@ -75,7 +76,13 @@ type Balancer interface {
 type Connections interface {
 	// Of counts the node's connections, and says what they are.
 	Of(ctx context.Context, c fleet.Cluster, n fleet.Node) (int, string, error)
+	// Others names who is connected as a node of the engine is, and is none of the cluster's: a node that the fleet does not have. An error that is
+	// ErrNoNames means that nodes can't be told from other programs.
+	Others(ctx context.Context, c fleet.Cluster) ([]string, error)
 }
+
+// ErrNoNames means that connections of unknown nodes can't be told from those of other programs.
+var ErrNoNames = errors.New("the connections of unknown nodes can't be told from those of other programs")
 
 // Save persists a step's own status in the middle of a long act.
 type Save func(ctx context.Context, status any, progress float64, message string) error

@@ -34,8 +34,9 @@ func (h handlers) takeOutIf(ctx context.Context, c *engine.Call, n fleet.Node, n
 }
 
 // spare counts once more right before a drained node is stopped, which is the last moment in which it can be had back at once: if the others
-// are too few by now, and it is well, it is given its requests again. It was not stopped, so there is nothing to be slow about.
-func (h handlers) spare(ctx context.Context, c *engine.Call, n fleet.Node) error {
+// are too few by now, and it is well, it is given its requests again. It was not stopped, so there is nothing to be slow about. One that does not answer
+// may be well, and is neither stopped nor given requests then; on the way back it is the version that is left.
+func (h handlers) spare(ctx context.Context, c *engine.Call, n fleet.Node, version string) error {
 	h.share.Lock()
 	defer h.share.Unlock()
 	s, short, err := h.without(ctx, c, n)
@@ -44,6 +45,8 @@ func (h handlers) spare(ctx context.Context, c *engine.Call, n fleet.Node) error
 		return err
 	case s.lb.Admitted:
 		return fmt.Errorf("%s is given requests again, right before it was to be stopped", n.Name)
+	case short != "" && version == c.Campaign.To && s.mute():
+		return fmt.Errorf("%w: %s does not answer, and is not stopped, for %s", errShare, n.Name, short)
 	case short == "" || !s.is.Healthy:
 		return nil
 	}

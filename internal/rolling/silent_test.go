@@ -84,3 +84,59 @@ func TestSilentNodesGoBack(t *testing.T) {
 		w.want(mixed...)
 	})
 }
+
+// A node that falls silent after it was drained may be well. It is stopped only while the others are enough without it, and only if the database tells then
+// that its connections are gone.
+func TestADrainedNodeThatFallsSilent(t *testing.T) {
+	for name, trouble := range map[string]func(w *world) (over func()){
+		"the others are too few": func(w *world) func() {
+			w.ill(time.Hour-time.Second, "n4", "n5", "n6")
+			return func() {}
+		},
+		"the database does not tell": func(w *world) func() {
+			w.mum = true
+			return func() { w.mum = false }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, 6)
+				canaryUp(t, w)
+				o, message := w.stage(2, strategy.StageNodes, strategy.Forward, func(e engine.Edge) {
+					w.mu.Lock()
+					if m := w.nodes["n2"]; e.Point == "started" && m.version == "1.1" {
+						delete(w.silent, "n2") // what is started answers
+					}
+					w.mu.Unlock()
+					if e.Stage != strategy.StageNodes || e.Point != "left" {
+						return
+					}
+					w.trouble(func() {
+						w.silent["n2"] = true
+						over := trouble(w)
+						time.AfterFunc(30*time.Minute, func() {
+							w.mu.Lock()
+							defer w.mu.Unlock()
+							if m := w.nodes["n2"]; !m.running || m.version != "1.0" || m.admitted {
+								t.Errorf("n2 is %+v", m)
+							}
+							a, _, _ := w.mem.Action(2)
+							if said := a.Steps[0].Message; !strings.Contains(said, "n2") || !strings.Contains(said, "not stopped") {
+								t.Errorf("it says %q", said)
+							}
+						})
+						time.AfterFunc(time.Hour, func() {
+							w.mu.Lock()
+							defer w.mu.Unlock()
+							over()
+						})
+					})
+				})
+				if o != engine.Completed {
+					t.Errorf("%s: %s", o, message)
+				}
+				w.want(all...)
+			})
+		})
+	}
+}

@@ -113,7 +113,7 @@ func (h handlers) featuresFit(ctx context.Context, c *engine.Call) (engine.Obser
 	if err != nil {
 		return engine.Observation{}, err
 	}
-	cs := check.Results{onlyOurs(c, foreign)}
+	cs := check.Results{onlyOurs(c, foreign), h.onlyOursConnected(ctx, c)}
 	for _, s := range all {
 		if s.whole(c.Campaign.To) {
 			cs = append(cs, check.Passed("serves", s.String(), c.Now()))
@@ -160,8 +160,8 @@ func (h handlers) openFeatures(ctx context.Context, c *engine.Call) (engine.Resu
 	if err != nil {
 		return engine.Result{}, err
 	}
-	if r := onlyOurs(c, foreign); r.Verdict != check.Pass {
-		return engine.Result{Wait: true, Message: "the features stay shut: " + r.Detail}, nil
+	if cs := (check.Results{onlyOurs(c, foreign), h.onlyOursConnected(ctx, c)}); !cs.OK() {
+		return engine.Result{Wait: true, Message: "the features stay shut: " + cs.Bad().String()}, nil
 	}
 	for _, s := range all {
 		if !fleet.HasVersion(s.is.Version, c.Campaign.To) {

@@ -44,6 +44,8 @@ type world struct {
 	says     map[string]string // node → version that it says, whatever it runs
 	silent   map[string]bool   // nodes that the supervisor alone can't reach
 	foreign  []Backend         // servers of the load balancer that the fleet does not have
+	mum      bool              // the database does not tell who is connected
+	others   []string          // programs that are connected and that the fleet does not have
 }
 
 type member struct {
@@ -122,8 +124,8 @@ func (w *world) set(name, version string) {
 	w.sick[name] = version
 }
 
-// others counts those that serve beside one. The lock is held.
-func (w *world) others(name string) (serving int) {
+// beside counts those that serve beside one. The lock is held.
+func (w *world) beside(name string) (serving int) {
 	for other, m := range w.nodes {
 		if other != name && w.serves(m) && w.healthy(other, m) {
 			serving++
@@ -212,7 +214,7 @@ func (w nodes) Stop(_ context.Context, _ fleet.Cluster, n fleet.Node, term int64
 		if m.admitted || w.sessions(m) > 0 {
 			w.t.Errorf("%s is stopped while it is admitted=%v with %d sessions", n.Name, m.admitted, w.sessions(m))
 		}
-		if serving := w.others(n.Name); w.healthy(n.Name, m) && serving < w.least() {
+		if serving := w.beside(n.Name); w.healthy(n.Name, m) && serving < w.least() {
 			w.t.Errorf("%s is stopped, which could serve, and %d serve; %d have to", n.Name, serving, w.least())
 		}
 		if m.running {
@@ -255,7 +257,7 @@ func (w balancer) Observe(context.Context, fleet.Cluster) (all []Backend, err er
 func (w balancer) Drain(_ context.Context, _ fleet.Cluster, n fleet.Node, term int64) error {
 	return w.act(n, term, func(m *member) {
 		if m.admitted {
-			if serving := w.others(n.Name); w.serves(m) && w.healthy(n.Name, m) && serving < w.least() {
+			if serving := w.beside(n.Name); w.serves(m) && w.healthy(n.Name, m) && serving < w.least() {
 				w.t.Errorf("%s is taken out, and %d serve then; %d have to", n.Name, serving, w.least())
 			}
 			m.admitted, m.drained = false, time.Now()
@@ -289,7 +291,19 @@ type connections struct{ *world }
 func (w connections) Of(_ context.Context, _ fleet.Cluster, n fleet.Node) (int, string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.mum {
+		return 0, "", errDeaf
+	}
 	return w.left(w.nodes[n.Name]), "a pool", nil
+}
+
+func (w connections) Others(context.Context, fleet.Cluster) ([]string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.mum {
+		return nil, errDeaf
+	}
+	return w.world.others, nil
 }
 
 type schema struct{ *world }

@@ -272,17 +272,31 @@ func (x balancer) Admit(ctx context.Context, c fleet.Cluster, n fleet.Node, perc
 
 type connections struct{ *Engines }
 
-func (x connections) Of(ctx context.Context, c fleet.Cluster, n fleet.Node) (int, string, error) {
+// at is who tells of the cluster's database who is connected.
+func (x connections) at(ctx context.Context, c fleet.Cluster) (service.Connections, error) {
 	s, err := x.of(c)
 	if err != nil {
-		return 0, "", err
+		return service.Connections{}, err
 	}
 	db, err := x.database(ctx, s, c.Ref())
+	by := s.Database.Connections
+	return service.Connections{DB: db, Dialect: service.Dialect(s.Database.Dialect), By: service.By(by.By), Value: by.Value}, err
+}
+
+func (x connections) Of(ctx context.Context, c fleet.Cluster, n fleet.Node) (int, string, error) {
+	k, err := x.at(ctx, c)
 	if err != nil {
 		return 0, "", err
 	}
-	by := s.Database.Connections
-	return service.Connections{DB: db, Dialect: service.Dialect(s.Database.Dialect), By: service.By(by.By), Value: by.Value}.Of(ctx, c, n)
+	return k.Of(ctx, c, n)
+}
+
+func (x connections) Others(ctx context.Context, c fleet.Cluster) ([]string, error) {
+	k, err := x.at(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return k.Others(ctx, c)
 }
 
 type expander struct{ *Engines }

@@ -71,52 +71,14 @@ func (k Connections) Of(ctx context.Context, c fleet.Cluster, n fleet.Node) (cou
 			}
 		}
 	}
-	sees, query, err := k.queries()
+	q, err := k.query(ctx)
 	if err != nil {
 		return 0, "", err
 	}
-	if k.Dialect == MySQL {
-		version := ""
-		if err := k.DB.QueryRowContext(ctx, "SELECT VERSION()").Scan(&version); err != nil {
-			return 0, "", fmt.Errorf("ask the database for its version: %w", err)
-		}
-		if !strings.Contains(version, "MariaDB") { // whose other table fails while somebody's statement has an emoji
-			query = strings.Replace(query, "information_schema.PROCESSLIST", "performance_schema.processlist", 1)
-		}
-	}
-	ok := false
-	if err := k.DB.QueryRowContext(ctx, sees).Scan(&ok); err != nil {
-		return 0, "", fmt.Errorf("ask the database what the account may see: %w", err)
-	}
-	if !ok {
-		return 0, "", fmt.Errorf("%w: grant it %s", ErrBlind, map[Dialect]string{Postgres: "the role pg_read_all_stats", MySQL: "PROCESS"}[k.Dialect])
-	}
-	if err := k.DB.QueryRowContext(ctx, query, value).Scan(&count, &what); err != nil {
+	if err := k.DB.QueryRowContext(ctx, `SELECT COUNT(*), `+q.states+q.from+` AND `+q.column+` = `+q.parameter, value).Scan(&count, &what); err != nil {
 		return 0, "", fmt.Errorf("ask the database who is connected: %w", err)
 	}
 	return count, fmt.Sprintf("%s %s (%s)", k.By, value, what), nil
-}
-
-// queries are whether everything is seen, and how many connections there are.
-func (k Connections) queries() (sees, count string, err error) {
-	column, ok := map[Dialect]map[By]string{
-		Postgres: {ByApplication: "application_name", ByUser: "usename", ByHost: "host(client_addr)"},
-		MySQL:    {ByUser: "p.USER", ByHost: "SUBSTRING_INDEX(p.HOST, ':', 1)", ByApplication: "a.ATTR_VALUE"},
-	}[k.Dialect][k.By]
-	switch {
-	case !ok:
-		return "", "", fmt.Errorf("connections can't be told by %q in %q", k.By, k.Dialect)
-	case k.Dialect == Postgres:
-		return `SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')`,
-			`SELECT COUNT(*), COALESCE(string_agg(DISTINCT COALESCE(state, 'starting'), ', '), 'none') FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND ` + column + ` = $1`, nil
-	}
-	from := "information_schema.PROCESSLIST p"
-	sees = `SELECT COUNT(*) > 0 FROM information_schema.USER_PRIVILEGES WHERE PRIVILEGE_TYPE = 'PROCESS' AND REPLACE(GRANTEE, '''', '') = CURRENT_USER()`
-	if k.By == ByApplication { // without the performance schema there are no names at all, and none is seen of anybody
-		from += " JOIN performance_schema.session_connect_attrs a ON a.PROCESSLIST_ID = p.ID AND a.ATTR_NAME = 'program_name'"
-		sees += ` AND @@performance_schema = 1`
-	}
-	return sees, `SELECT COUNT(*), COALESCE(GROUP_CONCAT(DISTINCT LOWER(p.COMMAND) SEPARATOR ', '), 'none') FROM ` + from + ` WHERE p.ID <> CONNECTION_ID() AND ` + column + ` = ?`, nil
 }
 
 // Features opens what only a new version can do, by a table that the engine's nodes read:

@@ -14,6 +14,7 @@ import (
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/rolling"
 	"github.com/windlass-db/windlass/internal/state/statetest"
 )
 
@@ -56,6 +57,21 @@ func counts(t *testing.T, k Connections, open func(n fleet.Node) *sql.DB) {
 	end := pool(t, open(one), 3)
 	if a, b := of(one), of(two); a != 3 || b != 0 {
 		t.Errorf("by %s: %d and %d connections, want 3 and 0", k.By, a, b)
+	}
+	for name, x := range map[string]struct {
+		nodes []fleet.Node
+		want  int
+	}{"the fleet does not have it": {[]fleet.Node{two}, 1}, "the fleet has it": {[]fleet.Node{one, two}, 0}} {
+		c := jobs
+		c.Cells = []fleet.Cell{{Nodes: x.nodes}}
+		others, err := k.Others(ctx, c)
+		if strings.HasPrefix(k.Value, "{") { // there is nothing else
+			if !errors.Is(err, rolling.ErrNoNames) {
+				t.Errorf("by %s, %s: %v, %v", k.By, k.Value, others, err)
+			}
+		} else if err != nil || len(others) != x.want {
+			t.Errorf("by %s, %s: %v, %v", k.By, name, others, err)
+		}
 	}
 	end()
 	processtest.Until(t, time.Minute, fmt.Sprintf("by %s: no connection is left", k.By), func() bool { return of(one) == 0 })
@@ -123,6 +139,9 @@ func TestPostgreSQL(t *testing.T) {
 	defer blind.Close()
 	if _, _, err := (Connections{blind, Postgres, ByUser, "{node}"}).Of(ctx, jobs, one); !errors.Is(err, ErrBlind) {
 		t.Errorf("an account that may not look: %v", err)
+	}
+	if _, err := (Connections{blind, Postgres, ByApplication, "jobs-{node}"}).Others(ctx, jobs); !errors.Is(err, ErrBlind) {
+		t.Errorf("an account that may not look for others: %v", err)
 	}
 	counted(t, db, Postgres)
 	opens(t, Features{DB: db, Dialect: Postgres, Used: map[string]string{"priorities": "SELECT COUNT(*) FROM job WHERE priority IS NOT NULL"}})
