@@ -19,6 +19,7 @@ import (
 // TestRollingDemo runs the demo as a user would, over both databases: six nodes behind HAProxy, the control plane in processes of its
 // own. (C1 to C7)
 func TestRollingDemo(t *testing.T) {
+	t.Parallel()
 	bin := build(t)
 	for _, db := range []string{"postgres", "mariadb"} {
 		t.Run(db, func(t *testing.T) {
@@ -65,6 +66,7 @@ func TestRollingDemo(t *testing.T) {
 
 // TestCtrlCStopsTheRollingDemo interrupts it when the supervisor has a node of the new version.
 func TestCtrlCStopsTheRollingDemo(t *testing.T) {
+	t.Parallel()
 	bin, dir := build(t), t.TempDir()
 	var out bytes.Buffer
 	cmd := exec.Command(filepath.Join(bin, "windlass"), "demo", "rolling", "--once", "--dir", filepath.Join(dir, "d"), "--listen", freeAddress(t), "--limit", "5m")

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -18,15 +19,40 @@ import (
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
 )
 
-// build compiles both programs into a folder of the test.
+// build gives the test a folder of its own with both programs, by which it knows its processes. They are compiled once.
 func build(t *testing.T) string {
 	t.Helper()
+	from, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir(from)
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", dir+"/", "github.com/windlass-db/windlass/cmd/...").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v: %s", err, out)
+	for _, f := range files {
+		if err := os.Link(filepath.Join(from, f.Name()), filepath.Join(dir, f.Name())); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return dir
 }
+
+// built makes the folder that they are compiled into.
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "windlass-programs-")
+	if err != nil {
+		return "", err
+	}
+	programs = dir
+	if out, err := exec.Command("go", "build", "-o", dir+"/", "github.com/windlass-db/windlass/cmd/...").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w: %s", err, out)
+	}
+	return dir, nil
+})
+
+var programs string // that folder; TestMain removes it
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
@@ -57,6 +83,7 @@ func left(t *testing.T, dir string) []string {
 
 // TestDemoRaisesARealFleet runs the main job as a user would: six clusters on real servers under load, with one rollback.
 func TestDemoRaisesARealFleet(t *testing.T) {
+	t.Parallel()
 	bin, dir := build(t), t.TempDir()
 	report := filepath.Join(dir, "report.json")
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
@@ -97,6 +124,7 @@ func TestDemoRaisesARealFleet(t *testing.T) {
 
 // TestCtrlCStopsEverythingThatTheDemoStarted interrupts the demo in the middle.
 func TestCtrlCStopsEverythingThatTheDemoStarted(t *testing.T) {
+	t.Parallel()
 	bin, dir := build(t), t.TempDir()
 	out := filepath.Join(dir, "out")
 	log, err := os.Create(out)

@@ -29,6 +29,7 @@ import (
 // TestCampaignWithItsOwnProvisioning runs a whole campaign, with load, on a cluster whose old and new cell are made by the document's
 // program: every stage of it, from the new cell to the deletion of the old one.
 func TestCampaignWithItsOwnProvisioning(t *testing.T) {
+	t.Parallel()
 	s := tlsSite(t)
 	program, root, env := documentedProgram(t, s.dir)
 	documentedBuild(t, s.dir, "10.11")

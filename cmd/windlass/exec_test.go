@@ -72,6 +72,7 @@ func documentedProgram(t *testing.T, dir string) (program, root string, env []st
 // TestSupervisorWithItsOwnProvisioning raises a cell as a user would whose program makes the nodes: a server, a supervisor whose file
 // names the program, a cluster that runs 10.11. The new cell is made by the program, seeded and replicating; the way back deletes it.
 func TestSupervisorWithItsOwnProvisioning(t *testing.T) {
+	t.Parallel()
 	s := tlsSite(t)
 	program, root, env := documentedProgram(t, s.dir)
 	primary := processtest.Primary(t, "10.11")

@@ -215,6 +215,7 @@ func held(st api.ClusterStatus, code string) (campaign.Reason, bool) {
 // load: the replicas, the primary by a switch, the way back of the switch rehearsed on one cluster before the other may begin it, and the
 // old primaries last. Nobody sees an error, and no write is lost or there twice.
 func TestInPlaceCampaign(t *testing.T) {
+	t.Parallel()
 	s := tlsSite(t)
 	nodes := newOwnNodes(t, s)
 	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
@@ -363,6 +364,11 @@ dns: {server: %q, zone: db.example., key_file: %q}
 		t.Fatal(err)
 	}
 
+	for line := range strings.Lines(agent.text()) {
+		if strings.Contains(line, "msg=switched ") {
+			t.Log(strings.TrimSpace(line))
+		}
+	}
 	for _, c := range all {
 		cell, _ := now[c.Name].Cluster.Cell("blue")
 		if cell.Version != "11.8" || len(cell.Nodes) != len(c.Cells[0].Nodes) || slices.ContainsFunc(cell.Nodes, func(n fleet.Node) bool { return n.Version != "" }) {

@@ -32,7 +32,11 @@ func TestMain(m *testing.M) {
 	if os.Getenv("WINDLASS_PROGRAM_OF_A_TEST") != "" {
 		os.Exit(run())
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if programs != "" {
+		_ = os.RemoveAll(programs)
+	}
+	os.Exit(code)
 }
 
 // program is a running windlass, with what it says.
@@ -227,6 +231,7 @@ func tlsSite(t *testing.T) site {
 // TestSupervisorOverTLS: a supervisor that knows the server's authority works; with another authority, for another name, with a wrong
 // token or that of another environment it ends and says why. Secrets are in none of what it says.
 func TestSupervisorOverTLS(t *testing.T) {
+	t.Parallel()
 	s := tlsSite(t)
 	var clusters []fleet.Environment
 	for _, env := range []string{"qa", "prod"} {

@@ -181,6 +181,7 @@ func (r *run) switchOver(ctx context.Context) (engine.SwitchoverOutput, error) {
 // stride is tried, and the failures are reported together.
 func (r *run) walk(ctx context.Context, from string) (engine.SwitchoverOutput, error) {
 	commit, on := index(commitAt), false
+	slowest, longest := "", time.Duration(0)
 	for i := index(from); i < len(path); i++ {
 		if r.promoted && !on {
 			var stop context.CancelFunc
@@ -191,7 +192,11 @@ func (r *run) walk(ctx context.Context, from string) (engine.SwitchoverOutput, e
 		s := path[i]
 		began := time.Now()
 		err := s.do(r, ctx)
-		r.log.Debug("stride", "step", s.name, "took", time.Since(began), "err", err)
+		took := time.Since(began)
+		r.log.Debug("stride", "step", s.name, "took", took, "err", err)
+		if took > longest {
+			slowest, longest = s.name, took
+		}
 		switch {
 		case err == nil:
 		case r.promoted:
@@ -217,7 +222,7 @@ func (r *run) walk(ctx context.Context, from string) (engine.SwitchoverOutput, e
 	case ok:
 		out.From = from
 	}
-	r.log.Info("switched", "primary", r.elect.describe(), "hold_ms", r.holdMS)
+	r.log.Info("switched", "primary", r.elect.describe(), "hold_ms", r.holdMS, "slowest", slowest, "slowest_ms", longest.Milliseconds())
 	return out, nil
 }
 
