@@ -11,23 +11,21 @@ func (n *normal) quick() {
 	if n.sign >= 0 || n.rows.depth > 0 {
 		return
 	}
-	var b [block + 8]byte // in lower case; behind the end of the text are blanks
+	var b [block + 8]byte // in lower case; zeros behind the end of the text
 	for {
 		base, start := n.at, len(n.buf)
 		if base >= len(n.text) || start+window > cap(n.buf) {
 			return
 		}
-		limit := block
 		var words uint64
 		if base+len(b) <= len(n.text) {
 			words = look(&b, (*[block + 8]byte)(n.text[base:]))
 		} else {
-			limit = min(block, len(n.text)-base)
 			clear(b[copy(b[:], n.text[base:]):])
 			words = look(&b, &b)
 		}
 		n.lastFrom -= start
-		w, ok := n.block(&b, (*[window]byte)(n.buf[start:start+window]), words, limit)
+		w, ok := n.block(&b, (*[window]byte)(n.buf[start:start+window]), words)
 		n.lastFrom += start
 		n.buf = n.buf[:start+w]
 		if !ok {
@@ -43,13 +41,13 @@ const (
 
 // block does the tokens that begin within a block, of which words has a bit for each byte that is of a word. It gives how much it has written, and sets where the next block begins; or
 // it is not ok, and sets the token that is not for it. A token that crosses the end of its block is left for the next one.
-func (n *normal) block(b *[block + 8]byte, out *[window]byte, words uint64, limit int) (w int, ok bool) {
+func (n *normal) block(b *[block + 8]byte, out *[window]byte, words uint64) (w int, ok bool) {
 	pos, gap := 0, 1
 	if n.tight {
 		gap = 0
 	}
-	for pos < limit {
-		c := b[pos&(block-1)]
+	for pos < block {
+		c := b[pos]
 		if c == ' ' {
 			pos++
 			continue
@@ -63,7 +61,7 @@ func (n *normal) block(b *[block + 8]byte, out *[window]byte, words uint64, limi
 			if pos+run == block && n.at+block < len(n.text) {
 				goto cross
 			}
-			if run == 1 && b[pos&(block-1)+1] == '\'' {
+			if run == 1 && b[pos+1] == '\'' {
 				goto over // x'00'
 			}
 			binary.LittleEndian.PutUint64(out[at:at+8], binary.LittleEndian.Uint64(b[pos&(block-1):]))
@@ -92,7 +90,7 @@ func (n *normal) block(b *[block + 8]byte, out *[window]byte, words uint64, limi
 		case quickSign:
 			switch n.last {
 			case comma, open, operator: // it belongs to the number that follows, and goes with it
-				if pos == block-1 || quickKinds[b[pos&(block-1)+1]] != quickDigit {
+				if pos == block-1 || quickKinds[b[pos+1]] != quickDigit {
 					goto over
 				}
 				to := plainNumber(b, words, pos+1)
@@ -106,7 +104,7 @@ func (n *normal) block(b *[block + 8]byte, out *[window]byte, words uint64, limi
 				n.last, n.lastFrom = literal, at
 				w, gap, pos = at+1, 1, to
 			case literal, placeholder, name, closing:
-				if d := b[pos&(block-1)+1]; c == '-' && (d == '-' || d == '>') {
+				if d := b[pos+1]; c == '-' && (d == '-' || d == '>') {
 					goto over
 				}
 				out[at] = c
@@ -164,7 +162,7 @@ func (n *normal) block(b *[block + 8]byte, out *[window]byte, words uint64, limi
 			n.last, n.lastFrom = closing, w
 			w, gap, pos = w+1, 1, pos+1
 		case quickDot:
-			if quickKinds[b[pos&(block-1)+1]] == quickDigit {
+			if quickKinds[b[pos+1]] == quickDigit {
 				goto over
 			}
 			out[w&0xff] = '.'
@@ -183,11 +181,11 @@ func (n *normal) block(b *[block + 8]byte, out *[window]byte, words uint64, limi
 			out[at] = c
 			n.last, n.lastFrom = operator, at
 			w, gap, pos = at+1, 1, pos+1
-			if d := b[pos&0x7f]; pairs(c, d) {
+			if d := b[pos]; pairs(c, d) {
 				out[w&0xff] = d
 				w++
 				pos++
-				if c == '<' && d == '=' && b[pos&0x7f] == '>' {
+				if c == '<' && d == '=' && b[pos] == '>' {
 					out[w&0xff] = '>'
 					w++
 					pos++
@@ -292,7 +290,7 @@ func plainNumber(b *[block + 8]byte, words uint64, from int) int {
 	if to++; to == block {
 		return to
 	}
-	if to, ok = digits(b, words, to); !ok || to < block && b[to] == '.' {
+	if to, ok = digits(b, words, to); !ok {
 		return -1
 	}
 	return to
