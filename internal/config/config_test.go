@@ -186,6 +186,20 @@ func TestAliasBombEndsSoon(t *testing.T) {
 	}
 }
 
+// An alias of what it stands in is one problem, where it stands: not one for each of its endless copies.
+func TestAnAliasInsideOfItself(t *testing.T) {
+	for text, want := range map[string]string{
+		"list: &a [*a, *a]\n":                        "4:11 reference list[0]; 4:15 reference list[1]",
+		"list: &a [{host: &b [*a]}, *b]\n":           "",
+		"inner: &i {host: a:1}\nlist: &a [*i, *a]\n": "5:15 reference list[1]",
+	} {
+		_, problems := read(t, head+text)
+		if got := found(problems); want != "" && got != want || want == "" && (len(problems) == 0 || len(problems) > 4) {
+			t.Errorf("%s: got %s, want %s", text, got, want)
+		}
+	}
+}
+
 func TestDeepNestingIsRefused(t *testing.T) {
 	_, problems := read(t, head+"foo: "+strings.Repeat("[", 60)+strings.Repeat("]", 60)+"\n")
 	if !slices.ContainsFunc(problems, func(p Problem) bool { return strings.Contains(p.Message, "nested too deep") }) {

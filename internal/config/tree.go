@@ -123,7 +123,7 @@ func (d *document) parse(text string) (ok bool) {
 		d.add(line, column, "", CodeSyntax, "not YAML: "+msg, syntaxHint(msg, d.sourceLine(line)))
 		return false
 	}
-	b := &builder{doc: d, anchors: map[string]ast.Node{}}
+	b := &builder{doc: d, anchors: map[string]ast.Node{}, open: map[ast.Node]bool{}}
 	switch {
 	case len(file.Docs) == 0 || file.Docs[0].Body == nil:
 		d.add(d.first+1, 1, "", CodeSyntax, "the document is empty", "remove it, or begin it with \"kind:\"")
@@ -152,9 +152,10 @@ func syntaxHint(msg, line string) string {
 type builder struct {
 	doc     *document
 	anchors map[string]ast.Node
-	copied  int   // nodes made from aliases
-	full    bool  // and too many of them
-	alias   *node // while an alias is resolved: its place, which everything below it has
+	open    map[ast.Node]bool // what anchors mark and is not built to its end yet
+	copied  int               // nodes made from aliases
+	full    bool              // and too many of them
+	alias   *node             // while an alias is resolved: its place, which everything below it has
 }
 
 // maxCopied bounds what aliases may add to a document.
@@ -198,12 +199,18 @@ func (b *builder) build(n ast.Node, path []any, depth int) *node {
 		out.form, out.text = formText, v.Value.Value
 	case *ast.AnchorNode:
 		b.anchors[v.Name.String()] = v.Value
+		b.open[v.Value] = true
+		defer delete(b.open, v.Value)
 		return b.build(v.Value, path, depth+1)
 	case *ast.AliasNode:
 		name := v.Value.String()
 		target, ok := b.anchors[name]
 		if !ok {
 			b.doc.add(out.line, out.column, pathString(path), CodeReference, fmt.Sprintf("the alias *%s refers to no anchor above it", name), fmt.Sprintf("mark the value with &%s first, or write the value here", name))
+			return out
+		}
+		if b.open[target] {
+			b.doc.add(out.line, out.column, pathString(path), CodeReference, fmt.Sprintf("the alias *%s stands inside of what it stands for, and so would never end", name), "write the value here")
 			return out
 		}
 		outer := b.alias
