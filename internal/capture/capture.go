@@ -10,6 +10,9 @@
 // passed over and counted; a file that ends in the middle of one is cut, not broken. With a key each block is sealed with AES-256-GCM; what a block says of
 // itself outside is its length alone.
 //
+// A block also says from when to when the capture was on. A gateway writes one now and then though nothing is said, so that a time without a statement is known from a time without a
+// capture: what no block speaks for, because the gateway was away, the capture off, or a file is lost, was not seen.
+//
 // Times have the resolution of a microsecond.
 //
 // Failure: nothing is left out silently. Reader tells of every byte that it could not read and of every sequence number that is missing.
@@ -89,7 +92,6 @@ type Meta struct {
 	Run     uint64 // of the gateway's process: numbers of events and connections mean nothing across runs
 	Server  string // "mariadb" or "mysql"
 	Version string // full
-	GTID    string // the server's position when the block began, if known
 	Masked  bool   // literals were replaced by their type, length and keyed hash
 	Source  string // what it was made of, if not by a gateway: "slowlog", "vtgate-text", "vtgate-json"
 }
@@ -98,6 +100,9 @@ type Meta struct {
 type Block struct {
 	Meta    Meta
 	Index   uint64            // grows by one with each block of a run
+	From    time.Time         // from then to Until the capture was on, and what it saw is in this block or one before it, or counted in Dropped; zero: not told, as by whoever is no gateway
+	Until   time.Time         // by the gateway's clock
+	Hold    time.Duration     // the next block comes within that after Until, unless the run was ended or killed
 	Ended   bool              // the run was ended: nothing of it follows. A run without such a block was killed, and what it had in memory is lost
 	Dropped map[string]uint64 // statements since the run began that were not kept, by reason; `end`: answers alone
 	Events  []Event

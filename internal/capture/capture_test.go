@@ -16,7 +16,7 @@ import (
 
 var noon = time.Date(2026, 11, 21, 12, 0, 0, 123456000, time.UTC)
 
-var meta = Meta{Gateway: "orders-blue", Run: 77, Server: "mariadb", Version: "10.11.18-MariaDB", GTID: "0-1-100"}
+var meta = Meta{Gateway: "orders-blue", Run: 77, Server: "mariadb", Version: "10.11.18-MariaDB"}
 
 // some are events of all kinds, with every field that belongs to them.
 func some(from uint64, n int) []Event {
@@ -299,6 +299,85 @@ func TestWhatCouldNotBeWrittenIsCounted(t *testing.T) {
 	blocks, loss, err := read(t, &file.Buffer, nil)
 	if err != nil || len(blocks) != 2 || blocks[1].Dropped["disk"] != 1 || loss.Events != 3 || loss.Blocks != 1 || w.Kept() != 3 {
 		t.Errorf("%+v %+v %v", blocks, loss, err)
+	}
+}
+
+// TestOn: blocks tell from when to when the capture was on, without a gap; but not for what was lost, nor for longer than was promised.
+func TestOn(t *testing.T) {
+	w, err := NewWriter(meta, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := &failing{writes: 1 << 20}
+	if err := w.Begin(file); err != nil {
+		t.Fatal(err)
+	}
+	const hold = 15 * time.Second
+	at := func(s float64) time.Time { return noon.Add(time.Duration(s * float64(time.Second))) }
+	seq := uint64(0)
+	event := func(s float64) {
+		seq++
+		if err := w.Add(&Event{Kind: Start, Seq: seq, At: at(s)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	event(-1)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(w.Flush()) // before the first word
+	for _, s := range []float64{0, 1, 10} {
+		w.On(at(s), hold)
+		if due := w.Due(10 * time.Second); due != (s == 10) {
+			t.Errorf("after %v s: due %v", s, due)
+		}
+	}
+	must(w.Flush()) // nothing to tell
+	must(w.Beat())
+	w.On(at(11), hold)
+	event(11.5)
+	must(w.Flush()) // to its last event
+	w.On(at(12), hold)
+	event(12)
+	file.writes = 0
+	if err := w.Flush(); err == nil {
+		t.Fatal("the disk is not full")
+	}
+	file.writes = 1 << 20
+	file.Truncate(int(w.Size()))
+	event(13)
+	must(w.Flush()) // nobody said since that it is on
+	w.On(at(14), hold)
+	w.On(at(15), hold)
+	must(w.Beat())
+	w.On(at(100), hold) // it was stopped meanwhile
+	must(w.Beat())
+	w.On(at(50), hold) // the clock was set back
+	w.On(at(51), hold)
+	w.Off()
+	w.On(at(60), hold)
+	w.On(at(61), hold)
+	must(w.End())
+	blocks, _, err := read(t, &file.Buffer, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, b := range blocks {
+		one := fmt.Sprint(len(b.Events), " ")
+		if !b.Until.IsZero() {
+			one += fmt.Sprint(b.From.Sub(noon).Seconds(), "-", b.Until.Sub(noon).Seconds(), " ", b.Hold)
+		}
+		if b.Ended {
+			one += " ended"
+		}
+		got = append(got, one)
+	}
+	if diff := cmp.Diff([]string{"1 ", "0 0-10 15s", "1 10-11.5 15s", "1 ", "0 14-15 15s", "0 85-100 15s", "0 60-61 15s ended"}, got); diff != "" {
+		t.Error(diff)
 	}
 }
 

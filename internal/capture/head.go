@@ -2,6 +2,7 @@ package capture
 
 import (
 	"fmt"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -13,7 +14,7 @@ const (
 	blockRun
 	blockServer
 	blockVersion
-	blockGTID
+	_ // the server's position, which nobody knew
 	blockMasked
 	blockIndex
 	blockBase // unix microseconds that the events' times are counted from
@@ -23,7 +24,16 @@ const (
 	blockEvents // how many there are
 	blockStatements
 	blockEnded
+	blockUntil // unix microseconds
+	blockOn    // microseconds before it, from which on the block speaks for all that was seen
+	blockHold  // microseconds after it, within which the next one comes
 )
+
+// maxHold is the most that a block can promise, in microseconds: a year.
+const maxHold = uint64(365 * 24 * time.Hour / time.Microsecond)
+
+// watch is from when to when a block says that the capture was on, in unix microseconds, and for how many it holds; zero: it says nothing.
+type watch struct{ from, until, hold int64 }
 
 const (
 	dropReason protowire.Number = iota + 1
@@ -60,12 +70,11 @@ func yes(b []byte, n protowire.Number, v bool) []byte {
 }
 
 // appendHead adds all of a block but its events.
-func appendHead(b []byte, m Meta, index uint64, events int, statements uint64, ended bool, base int64, dropped map[string]uint64) []byte {
+func appendHead(b []byte, m Meta, index uint64, events int, statements uint64, ended bool, base int64, on watch, dropped map[string]uint64) []byte {
 	b = text(b, blockGateway, m.Gateway)
 	b = hash(b, blockRun, m.Run)
 	b = text(b, blockServer, m.Server)
 	b = text(b, blockVersion, m.Version)
-	b = text(b, blockGTID, m.GTID)
 	b = yes(b, blockMasked, m.Masked)
 	b = number(b, blockIndex, index)
 	b = number(b, blockBase, uint64(base))
@@ -73,6 +82,11 @@ func appendHead(b []byte, m Meta, index uint64, events int, statements uint64, e
 	b = number(b, blockEvents, uint64(events))
 	b = number(b, blockStatements, statements)
 	b = yes(b, blockEnded, ended)
+	if on.until > on.from {
+		b = number(b, blockUntil, uint64(on.until))
+		b = number(b, blockOn, uint64(on.until-on.from))
+		b = number(b, blockHold, uint64(on.hold))
+	}
 	for reason, n := range dropped {
 		b = text(b, blockDropped, number(text(nil, dropReason, reason), dropCount, n))
 	}
@@ -118,6 +132,7 @@ type head struct {
 
 // decodeHead reads a block's head.
 func decodeHead(m []byte) (b Block, h head, err error) {
+	var until, on int64
 	err = fields(m, func(num protowire.Number, n uint64, v []byte) error {
 		switch num {
 		case blockGateway:
@@ -128,8 +143,6 @@ func decodeHead(m []byte) (b Block, h head, err error) {
 			b.Meta.Server = string(v)
 		case blockVersion:
 			b.Meta.Version = string(v)
-		case blockGTID:
-			b.Meta.GTID = string(v)
 		case blockMasked:
 			b.Meta.Masked = n != 0
 		case blockIndex:
@@ -162,8 +175,17 @@ func decodeHead(m []byte) (b Block, h head, err error) {
 			h.statements = n
 		case blockEnded:
 			b.Ended = n != 0
+		case blockUntil:
+			until = int64(n)
+		case blockOn:
+			on = int64(n)
+		case blockHold:
+			b.Hold = time.Duration(min(n, maxHold)) * time.Microsecond
 		}
 		return nil
 	})
+	if until > 0 && on > 0 && on <= until {
+		b.From, b.Until = time.UnixMicro(until-on).UTC(), time.UnixMicro(until).UTC()
+	}
 	return b, h, err
 }

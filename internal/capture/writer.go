@@ -12,6 +12,7 @@ import (
 	"io"
 	"maps"
 	"strings"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -74,8 +75,9 @@ type Writer struct {
 	meta    Meta
 	index   uint64
 	dropped map[string]uint64
-	told    bool // what was dropped is in a block
-	ended   bool // the next block is the run's last
+	told    bool  // what was dropped is in a block
+	ended   bool  // the next block is the run's last
+	on      watch // since the last block; hold 0: On was never called
 
 	enc   encoder
 	count int
@@ -84,6 +86,7 @@ type Writer struct {
 	kept  uint64 // statements in blocks that were written
 	bytes int    // of the events in the block, about
 	base  int64  // when the first of them was
+	late  int64  // and the latest
 	last  uint64
 	size  int64
 	out   []byte
@@ -134,7 +137,7 @@ func (w *Writer) Add(e *Event) error {
 		}
 	}
 	if w.count == 0 {
-		w.base, w.bytes = e.At.UnixMicro(), 0
+		w.base, w.bytes, w.late = e.At.UnixMicro(), 0, 0
 		w.enc.reset(w.base)
 	}
 	switch e.Kind {
@@ -145,6 +148,7 @@ func (w *Writer) Add(e *Event) error {
 			w.alone++
 		}
 	}
+	w.late = max(w.late, e.At.UnixMicro())
 	w.enc.add(e)
 	w.count++
 	w.bytes += size
@@ -158,9 +162,25 @@ func (w *Writer) Drop(reason string, n uint64) {
 	w.told = false
 }
 
-// Server tells what the server is and where it stands, as of the next block.
-func (w *Writer) Server(server, version, gtid string) {
-	w.meta.Server, w.meta.Version, w.meta.GTID = server, version, gtid
+// Server tells what the server is, as of the next block.
+func (w *Writer) Server(server, version string) { w.meta.Server, w.meta.Version = server, version }
+
+// On says that the capture is on, and that whatever it saw up to then was given to Add or Drop. Blocks tell from when to when that was so, without a gap since the first call; but for times
+// whose block could not be written, and none claims more than hold: who comes later was stopped, and so were its sessions. Within hold of a block the next one has to come: see Due.
+func (w *Writer) On(at time.Time, hold time.Duration) {
+	now := at.UnixMicro()
+	if w.on.hold == 0 || now < w.on.from { // it begins, or the clock was set back
+		w.on.from = now
+	}
+	w.on.until, w.on.hold = now, max(hold.Microseconds(), 1)
+}
+
+// Off says that what came since the last block is lost, or that nothing is taken now: the capture is on again from the next call of On.
+func (w *Writer) Off() { w.on = watch{} }
+
+// Due reports whether it is so long since a block spoke for the capture that another one has to, though there is nothing to tell.
+func (w *Writer) Due(every time.Duration) bool {
+	return w.on.hold > 0 && w.on.until-w.on.from >= every.Microseconds()
 }
 
 // Kept is how many statements are in blocks that were written, over all files.
@@ -179,13 +199,25 @@ func (w *Writer) Flush() error {
 	if w.count == 0 && w.told {
 		return nil
 	}
+	return w.block()
+}
+
+// Beat writes a block also if there is nothing to tell but that the capture is on.
+func (w *Writer) Beat() error { return w.block() }
+
+func (w *Writer) block() error {
 	w.index++
 	w.told = true
 	if w.count == 0 {
 		w.enc.reset(0)
-		w.base = 0
+		w.base, w.late = 0, 0
 	}
-	head := appendHead(nil, w.meta, w.index, w.count, w.sent, w.ended, w.base, w.dropped)
+	on := w.on
+	if on.hold > 0 {
+		on.until = max(on.until, w.late)
+		on.from = max(on.from, on.until-on.hold)
+	}
+	head := appendHead(nil, w.meta, w.index, w.count, w.sent, w.ended, w.base, on, w.dropped)
 	w.count = 0
 
 	out := append(w.out[:0], blockMagic...)
@@ -212,8 +244,10 @@ func (w *Writer) Flush() error {
 	w.sent, w.alone = 0, 0
 	if _, err := w.to.Write(out); err != nil {
 		w.lose(sent, alone)
+		w.Off()
 		return err
 	}
+	w.on.from = max(w.on.from, on.until)
 	w.size += int64(len(out))
 	w.kept += sent
 	return nil
@@ -221,8 +255,8 @@ func (w *Writer) Flush() error {
 
 // End writes the run's last block, which says so.
 func (w *Writer) End() error {
-	w.ended, w.told = true, false
-	return w.Flush()
+	w.ended = true
+	return w.block()
 }
 
 // lose counts the statements of a block that could not be written, and the answers whose statement is in another one.

@@ -512,6 +512,9 @@ func capturedBeforeKill(t *testing.T, p *gatewayProcess, folder string, kept uin
 	for _, e := range events {
 		found[string(e.Payload)] = true
 	}
+	if last := lastBlock(t, folder); last.Ended || last.Until.IsZero() || last.Hold == 0 || time.Since(last.Until) > time.Minute {
+		t.Errorf("the last block says that all up to %s is told, and more within %s; that it is the last: %v", last.Until, last.Hold, last.Ended)
+	}
 	for i := range kept - 3 { // but for what the driver says itself
 		if text := fmt.Sprintf("SELECT 'before-%d'", i+1); !found[text] {
 			t.Errorf("%s was kept, and is not in the file", text)
@@ -524,6 +527,28 @@ func capturedBeforeKill(t *testing.T, p *gatewayProcess, folder string, kept uin
 		ended, _ := filepath.Glob(filepath.Join(folder, "process", "*", "*"+name.Ended))
 		return len(ended) == 1
 	})
+}
+
+// lastBlock is that of the file that a killed gateway left.
+func lastBlock(t *testing.T, folder string) (last capture.Block) {
+	t.Helper()
+	left, err := filepath.Glob(filepath.Join(folder, "process", "*", "*"+name.Growing))
+	if err != nil || len(left) != 1 {
+		t.Fatalf("%q %v", left, err)
+	}
+	raw, err := os.ReadFile(left[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := capture.NewReader(bytes.NewReader(raw), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for b, err := r.Next(); err == nil; b, err = r.Next() {
+		last = b
+	}
+	return last
 }
 
 // testMySQLCapture looks at what a client with query attributes did on MySQL: its statements are kept as those of any other.

@@ -56,6 +56,7 @@ type spooler struct {
 	failing bool
 	kept    uint64 // statements when the file began
 	events  uint64
+	before  uint64 // events when the file began
 	disk    disk
 	drops   [reasonCount]uint64 // told to the writer
 }
@@ -71,19 +72,27 @@ func newSpooler(t *Tap) (*spooler, error) {
 		w.mask = newMask(t.cfg.Mask)
 	}
 	w.setClock()
+	w.on()
 	w.disk.look(true)
 	return w, nil
 }
 
 func (w *spooler) setClock() { w.wall = time.Now().UnixNano() - w.Clock() }
 
+// on says that the capture is on now.
+func (w *spooler) on() { w.out.On(time.Unix(0, w.wall+w.Clock()), hold) }
+
 // write takes what is in the ring; with flush also what fills no chunk yet, up to the file.
 func (w *spooler) write(flush bool) {
+	seen := w.wall + w.Clock()
 	w.takeAll(flush, 0)
 	if flush {
+		if !time.Now().Before(w.retry) {
+			w.out.On(time.Unix(0, seen), hold)
+		}
 		w.flush()
 	}
-	if w.file != nil && (w.out.Size() >= w.cfg.Rotate || time.Since(w.began) >= w.cfg.Every) {
+	if w.file != nil && (w.out.Size() >= w.cfg.Rotate || time.Since(w.began) >= w.rotates()) {
 		turn := w.ring.turn()
 		w.takeAll(false, turn)
 		if w.file != nil && w.turn < turn {
@@ -91,6 +100,20 @@ func (w *spooler) write(flush bool) {
 		}
 	}
 	w.publish()
+}
+
+// A file says at least every beat that the capture is on, and a reader may count on it within hold. One that says nothing else lives for a while: a quiet gateway makes few files.
+const (
+	beat      = 10 * time.Second
+	hold      = 15 * time.Second
+	quietFile = time.Minute
+)
+
+func (w *spooler) rotates() time.Duration {
+	if w.events == w.before {
+		return max(w.cfg.Every, quietFile)
+	}
+	return w.cfg.Every
 }
 
 func (w *spooler) takeAll(all bool, before uint64) {
@@ -222,8 +245,9 @@ func (w *spooler) flush() {
 			told = false
 		}
 	}
+	due := w.out.Due(beat)
 	if w.file == nil {
-		if told || time.Now().Before(w.retry) {
+		if told && !due || time.Now().Before(w.retry) {
 			return
 		}
 		if err := w.begin(w.ring.turn()); err != nil {
@@ -231,7 +255,11 @@ func (w *spooler) flush() {
 			return
 		}
 	}
-	if err := w.out.Flush(); err != nil {
+	write := w.out.Flush
+	if due {
+		write = w.out.Beat
+	}
+	if err := write(); err != nil {
 		w.fail(err)
 	}
 }
@@ -247,21 +275,16 @@ func (w *spooler) begin(turn uint64) error {
 		return err
 	}
 	w.setClock()
-	w.out.Server(w.server())
+	w.out.Server(w.cfg.Server())
 	if err := w.out.Begin(f); err != nil {
 		return errors.Join(err, f.Close(), os.Remove(path))
 	}
-	w.file, w.at, w.turn, w.index, w.kept = f, at, turn, w.index+1, w.out.Kept()
+	w.file, w.at, w.turn, w.index, w.kept, w.before = f, at, turn, w.index+1, w.out.Kept(), w.events
 	if w.failing {
 		w.failing = false
 		w.log.Info("capture goes on", "file", path)
 	}
 	return nil
-}
-
-func (w *spooler) server() (kind, version, gtid string) {
-	kind, version = w.cfg.Server()
-	return kind, version, ""
 }
 
 // finish ends the file: from then on a shipper takes it.
@@ -303,6 +326,7 @@ func (w *spooler) fail(err error) {
 			err = errors.Join(err, cut, f.Close())
 		}
 	}
+	w.out.Off()
 	w.least = w.ring.turn()
 	w.retry = time.Now().Add(w.cfg.retry)
 	if !w.failing {
@@ -316,6 +340,9 @@ func (w *spooler) fail(err error) {
 
 // end closes the last file, with a block that says that nothing follows.
 func (w *spooler) end() {
+	if !w.failing {
+		w.on()
+	}
 	w.flush()
 	if w.file == nil && w.index > 0 && !w.failing {
 		if err := w.begin(w.ring.turn()); err != nil {

@@ -493,6 +493,83 @@ func byHand(t *testing.T, change func(*Config)) (*running, *spooler) {
 	return &running{tap, cfg.Folder, func() { tap.ring.close(); w.write(true); w.end() }}, w
 }
 
+// TestQuiet: a capture says that it is on though nobody says a word, without a gap and in few files.
+func TestQuiet(t *testing.T) {
+	tap, w := byHand(t, func(c *Config) { c.Every = 10 * time.Second })
+	wall := w.wall
+	pass := func(d time.Duration) { // as if so long ago
+		w.cfg.Started = w.cfg.Started.Add(-d)
+		w.began = w.began.Add(-d)
+		w.write(true)
+		w.wall = wall // a new file looks at the clock, which nobody has changed
+	}
+	w.write(true)
+	for range 65 {
+		pass(time.Second)
+	}
+	if w.file == nil || w.index != 1 {
+		t.Fatalf("%d files of a minute without a word, and one that grows is %v", w.index, w.file != nil)
+	}
+	var s Session
+	s.Login("app", "shop", 45)
+	ask(tap.Tap, &s, "SELECT 1")
+	pass(time.Second)
+	if w.file != nil || w.index != 1 {
+		t.Fatalf("%d files; a statement waits in one that is a minute old: %v", w.index, w.file != nil)
+	}
+	ask(tap.Tap, &s, "SELECT 1")
+	pass(time.Second)
+	pass(10 * time.Second)
+	if w.file != nil || w.index != 2 {
+		t.Errorf("%d files; one with a statement in it has lived for longer than ten seconds: %v", w.index, w.file != nil)
+	}
+	tap.stop()
+	var on time.Duration
+	var last time.Time
+	blocks := 0
+	tap.blocks(t, func(b capture.Block) {
+		blocks++
+		if b.Until.IsZero() || !last.IsZero() && b.From.Sub(last).Abs() > 100*time.Millisecond {
+			t.Errorf("block %d: from %s to %s, after %s", b.Index, b.From, b.Until, last)
+		}
+		on, last = on+b.Until.Sub(b.From), b.Until
+	})
+	if on < 76*time.Second || on > 78*time.Second || blocks > 12 {
+		t.Errorf("it was on for %s in %d blocks", on, blocks)
+	}
+}
+
+// blocks gives those of all files in their order.
+func (r *running) blocks(t *testing.T, f func(capture.Block)) {
+	t.Helper()
+	if err := filepath.WalkDir(r.folder, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		rd, err := capture.NewReader(bytes.NewReader(raw), nil)
+		if err != nil {
+			return err
+		}
+		defer rd.Close()
+		for {
+			b, err := rd.Next()
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			f(b)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // After a write has failed nothing that waits for the same file is written, though the disk takes it: its session was told to that file alone.
 func TestWhatWaitsForALostFile(t *testing.T) {
 	disk := &fullDisk{left: 1 << 20}

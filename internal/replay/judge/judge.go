@@ -41,6 +41,7 @@ func Judge(t *tally.Tally, r Rules, now time.Time) Report {
 	rep.Coverage = covered(t, r, times)
 	rep.Findings, rep.Rules = findings(t, r, times, now)
 	rep.Queries = lines(t, rep.Findings, times)
+	rep.Unended = unended(t, now)
 	rep.Notes = notes(t, rep)
 	rep.Why = why(t, r, rep, times, now)
 	rep.Verdict = Pass
@@ -52,6 +53,28 @@ func Judge(t *tally.Tally, r Rules, now time.Time) Report {
 		rep.Verdict = Insufficient
 	}
 	return rep
+}
+
+// silent is for how long a capture that goes on may tell nothing: its files have to end and to be shipped first.
+const silent = 5 * time.Minute
+
+// upTo is within how long older captures told what they saw.
+const upTo = time.Second
+
+// unended are the captures that ended without telling. The last one of a gateway may go on, as long as it was heard of lately.
+func unended(t *tally.Tally, now time.Time) (out []Unended) {
+	for _, r := range t.Unended() {
+		next := t.Next(r)
+		if next.IsZero() && now.Sub(r.Until) < silent {
+			continue
+		}
+		u := Unended{Gateway: r.Gateway, Run: r.Number, At: r.Until, UpTo: r.Hold, Next: next}
+		if u.UpTo == 0 {
+			u.UpTo = upTo
+		}
+		out = append(out, u)
+	}
+	return out
 }
 
 // latencies are judged over all fingerprints that have times.
@@ -77,7 +100,7 @@ func latencies(t *tally.Tally, r Rules) map[tally.Fingerprint]*Latency {
 
 // covered counts how much was seen.
 func covered(t *tally.Tally, r Rules, times map[tally.Fingerprint]*Latency) Coverage {
-	c := Coverage{Span: t.Span(), MinSpan: r.MinTime}
+	c := Coverage{Span: t.Span(), Whole: t.Whole(), MinSpan: r.MinTime}
 	base := t.Captured
 	for reason, n := range t.Skipped {
 		if byDesign[reason] {
@@ -153,8 +176,8 @@ func notes(t *tally.Tally, rep Report) (out []string) {
 	for _, note := range tally.Reasonable(t.Notes) {
 		out = append(out, fmt.Sprintf("%s (%d)", note, t.Notes[note]))
 	}
-	if whole := t.To.Sub(t.From); whole-rep.Coverage.Span > 2*tally.Slot {
-		out = append(out, fmt.Sprintf("from the first statement to the last it is %s, in %s of which something was captured", round(whole), round(rep.Coverage.Span)))
+	if c := rep.Coverage; len(t.On) > 0 && c.Whole-c.Span > time.Minute || c.Whole-c.Span > 2*tally.Slot {
+		out = append(out, fmt.Sprintf("from its beginning to its end the capture takes %s, and was on in %s of them", round(c.Whole), round(c.Span)))
 	}
 	if t.Other != nil {
 		out = append(out, fmt.Sprintf("there were more than %d fingerprints: %d statements of the others are counted together", tally.Fingerprints, t.Other.Captured))

@@ -395,3 +395,21 @@ func TestNeverPassUnlessSeen(t *testing.T) {
 		}
 	})
 }
+
+// TestUnended: a gateway that ended without telling is told, with what is in no count; one that was heard of lately goes on.
+func TestUnended(t *testing.T) {
+	s := newScene()
+	at := func(m int) time.Time { return noon.Add(time.Duration(m) * time.Minute) }
+	s.AddRun(tally.Run{Gateway: "a", Number: 1, From: at(-90), Until: at(-60), Hold: 15 * time.Second})
+	s.AddRun(tally.Run{Gateway: "a", Number: 2, From: at(-50), Until: at(-40), Ended: true})
+	s.AddRun(tally.Run{Gateway: "a", Number: 3, From: at(-30), Until: at(-4)})
+	s.AddRun(tally.Run{Gateway: "b", Number: 4, From: at(-30), Until: at(-6)})
+	r := s.judge(nil)
+	want := []Unended{{"a", 1, at(-60), 15 * time.Second, at(-50)}, {"b", 4, at(-6), time.Second, time.Time{}}}
+	if !slices.Equal(r.Unended, want) {
+		t.Errorf("%+v", r.Unended)
+	}
+	if text := want[0].String(); text != "gateway a ended without telling: what it saw in up to 15s from 2026-11-21 11:00:00 UTC on is in no count, and no time before 2026-11-21 11:10:00 UTC is covered" {
+		t.Error(text)
+	}
+}

@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/windlass-db/windlass/internal/replay/compare"
@@ -49,6 +50,8 @@ type Report struct {
 	Rules    []IgnoreUse `json:"ignore,omitempty"`
 	Notes    []string    `json:"notes,omitempty"`
 
+	Unended []Unended `json:"unended,omitempty"` // captures that ended without telling: what they saw last is in no count
+
 	Coverage Coverage  `json:"coverage"`
 	Lateness Lateness  `json:"lateness_us"`
 	QPS      float64   `json:"qps"` // statements replayed in a second of the replay
@@ -80,11 +83,31 @@ const (
 	WhyCompared     = "compared"
 	WhyUnclear      = "unclear"
 	WhyLatency      = "latency"
+	WhyUnfinished   = "unfinished"
 )
+
+// Unended is a capture whose gateway ended, or fell silent, without telling so, as one that was killed.
+type Unended struct {
+	Gateway string        `json:"gateway"`
+	Run     uint64        `json:"run,string"`
+	At      time.Time     `json:"at,omitzero"`   // up to then it has told all
+	UpTo    time.Duration `json:"up_to"`         // what it saw in up to so long after that, in nanoseconds, is in no count
+	Next    time.Time     `json:"next,omitzero"` // its next capture began then; zero: none did. The time between is not covered
+}
+
+// String is a sentence.
+func (u Unended) String() string {
+	s := fmt.Sprintf("gateway %s ended without telling: what it saw in up to %s from %s on is in no count", u.Gateway, round(u.UpTo), u.At.UTC().Format("2006-01-02 15:04:05 MST"))
+	if u.Next.IsZero() {
+		return s + ", and no later time is covered"
+	}
+	return s + fmt.Sprintf(", and no time before %s is covered", u.Next.UTC().Format("2006-01-02 15:04:05 MST"))
+}
 
 // Coverage is how much was seen, each as a share and as what the rules want.
 type Coverage struct {
-	Span         time.Duration `json:"span"` // of production, in nanoseconds: tens of minutes in which something was captured
+	Span         time.Duration `json:"span"`  // of production, in nanoseconds: in which a capture was on; of a log, tens of minutes in which there was something
+	Whole        time.Duration `json:"whole"` // from the beginning of what was captured to its end, with what was not seen
 	MinSpan      time.Duration `json:"min_span"`
 	Statements   Share         `json:"statements"`   // replayed, of those that could be
 	Fingerprints Share         `json:"fingerprints"` // of statements whose fingerprint was replayed

@@ -36,8 +36,11 @@ func why(t *tally.Tally, r Rules, rep Report, times map[tally.Fingerprint]*Laten
 		out = append(out, Reason{Code: WhyUnbalanced, Text: fmt.Sprintf("the ledger does not balance: %d captured, but %d replayed, %d skipped, %d unreplayable and %d dropped leave %d",
 			rep.Captured, rep.Replayed, sum(rep.Skipped), sum(rep.Unreplayable), rep.Dropped, rep.Unaccounted), Cure: "replay the capture again; if it stays, report it: the replay loses statements"})
 	}
+	for _, what := range slices.Sorted(maps.Keys(t.Unfinished)) {
+		out = append(out, Reason{Code: WhyUnfinished, Text: what, Cure: "let each share go to its end, with its --state, and merge all of them; of a capture that goes on give each the same --until"})
+	}
 	if c.Span < c.MinSpan {
-		out = append(out, Reason{Code: WhyTime, Text: fmt.Sprintf("the capture spans %s, and %s are wanted", round(c.Span), round(c.MinSpan)), Cure: "let capture and replay go on", Earliest: now.Add(c.MinSpan - c.Span).UTC()})
+		out = append(out, Reason{Code: WhyTime, Text: fmt.Sprintf("the capture was on for %s, and %s are wanted", round(c.Span), round(c.MinSpan)), Cure: "let capture and replay go on", Earliest: now.Add(c.MinSpan - c.Span).UTC()})
 	}
 	if rep.Replayed > 0 && !c.Statements.Enough() {
 		out = append(out, Reason{Code: WhyStatements, Text: fmt.Sprintf("%s of the statements that could be replayed were, and %s are wanted", percent(c.Statements.Share), percent(c.Statements.Min)), Cure: cureOf(rep)})

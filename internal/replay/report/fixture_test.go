@@ -73,6 +73,8 @@ func fixture() Report {
 		t.AddUnreplayable(2, tally.UnreplayableOwnWrite)
 	}
 	t.AddDropped("full", 9)
+	t.AddRun(tally.Run{Gateway: "orders-blue", Number: 1, From: noon.Add(-3 * time.Hour), Until: noon.Add(-2 * time.Hour), Hold: 15 * time.Second})
+	t.AddRun(tally.Run{Gateway: "orders-blue", Number: 2, From: noon.Add(-119 * time.Minute), Until: noon, Hold: 15 * time.Second})
 	for _, s := range t.Suspects() {
 		if s.Fingerprint == date {
 			columns := []compare.Column{{Name: "id", Type: 3}, {Name: "from_unixtime(due)", Type: 12}}

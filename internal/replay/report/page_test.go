@@ -100,6 +100,9 @@ func TestPartialNeedsNothingInline(t *testing.T) {
 	if !strings.Contains(string(body), "&lt;script&gt;") {
 		t.Error("the fixture's own script is not shown as text")
 	}
+	if !strings.Contains(string(body), "gateway orders-blue ended without telling") {
+		t.Error("that a gateway was killed is not shown")
+	}
 	var b bytes.Buffer
 	if err := Page(&b, fixture()); err != nil {
 		t.Fatal(err)

@@ -45,6 +45,9 @@ func Text(w io.Writer, r Report) error {
 	if r.Lateness.Count > 0 {
 		p.line("Lateness: p50 %s, p99 %s; %.0f statements a second", micros(r.Lateness.P50), micros(r.Lateness.P99), r.QPS)
 	}
+	for _, u := range r.Unended {
+		p.line("Not counted: %s", u)
+	}
 	for _, n := range r.Notes {
 		p.line("Note: %s", n)
 	}

@@ -45,6 +45,7 @@ type stream struct {
 	lacks   compare.Lacks
 	edge    edge
 	edged   bool // the edge is known
+	tells   bool // its blocks say when the capture was on
 	clients map[uint64]*client
 	open    map[uint64]*job // statements whose answer was not read, by their numbers
 }
@@ -316,7 +317,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 func (rd *reader) captured(s *stream, e *capture.Event, v verdict) {
 	s.part.mu.Lock()
-	s.part.tally.AddCaptured(v.fp, tally.Seen{Text: v.normal, Traits: v.class.Traits, At: e.At})
+	s.part.tally.AddCaptured(v.fp, tally.Seen{Text: v.normal, Traits: v.class.Traits, At: e.At, Watched: s.tells && rd.r.Share.first()})
 	s.part.mu.Unlock()
 	rd.r.seen.captured.Add(1)
 }

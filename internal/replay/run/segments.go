@@ -7,10 +7,12 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/windlass-db/windlass/internal/capture"
 	"github.com/windlass-db/windlass/internal/capture/source"
 	"github.com/windlass-db/windlass/internal/capture/store"
+	"github.com/windlass-db/windlass/internal/replay/tally"
 )
 
 // next goes on to the stream's next block that has events. A stream that has none is not active.
@@ -41,6 +43,7 @@ func (rd *reader) next(ctx context.Context, s *stream) error {
 		s.lacks = lacks(b.Meta.Source)
 		rd.told(s, b.Meta.Source)
 		rd.missing(s, b)
+		rd.watched(s, b)
 		if len(b.Events) > 0 {
 			if !slices.Contains(rd.active, s) {
 				rd.active = append(rd.active, s)
@@ -89,8 +92,8 @@ func (rd *reader) closeSegment(s *stream) {
 	s.read.Close()
 	s.in.Close()
 	s.read, s.in = nil, nil
-	if n := len(s.block.Events); n > 0 {
-		rd.giveUp(s, s.block.Events[n-1].At)
+	if at := until(s.block); !at.IsZero() {
+		rd.giveUp(s, at)
 	}
 	p := s.part
 	p.edge = edge{Seq: s.edge.Seq, Dropped: maps.Clone(s.edge.Dropped)}
@@ -113,6 +116,43 @@ func (rd *reader) told(s *stream, from string) {
 	defer s.part.mu.Unlock()
 	for _, what := range source.Lacks(from).Strings() {
 		s.part.tally.AddNote(from+" does not record: "+what, 1)
+	}
+}
+
+// until is up to when a block tells what there was.
+func until(b capture.Block) (at time.Time) {
+	at = b.Until
+	if n := len(b.Events); n > 0 && b.Events[n-1].At.After(at) {
+		at = b.Events[n-1].At
+	}
+	return at
+}
+
+// watched counts the time in which the capture was on by the block's word, and notes how far its run has come. A server's log says nothing of either.
+func (rd *reader) watched(s *stream, b capture.Block) {
+	if b.Meta.Source != "" || s.done {
+		return
+	}
+	from, to := b.From, b.Until
+	s.tells = s.tells || !to.IsZero()
+	run := tally.Run{Gateway: s.key.Gateway, Number: s.key.Run, From: from, Until: until(b), Hold: b.Hold, Ended: b.Ended}
+	if run.From.IsZero() && len(b.Events) > 0 {
+		run.From = b.Events[0].At
+	}
+	if rd.r.From.After(from) {
+		from = rd.r.From
+	}
+	if end := rd.r.To; !end.IsZero() {
+		if to.After(end) {
+			to = end
+		}
+		run.Ended = run.Ended || !run.Until.Add(b.Hold).Before(end) // what comes then is not asked for
+	}
+	s.part.mu.Lock()
+	defer s.part.mu.Unlock()
+	s.part.tally.AddRun(run)
+	if rd.r.Share.first() && !b.Until.IsZero() {
+		s.part.tally.AddWatched(s.key.Gateway, from, to)
 	}
 }
 

@@ -6,12 +6,15 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/windlass-db/windlass/internal/capture"
 	"github.com/windlass-db/windlass/internal/capture/store"
 	"github.com/windlass-db/windlass/internal/capture/store/name"
+	"github.com/windlass-db/windlass/internal/replay/judge"
+	"github.com/windlass-db/windlass/internal/replay/tally"
 	"github.com/windlass-db/windlass/internal/wire"
 )
 
@@ -165,5 +168,103 @@ func openForHours(t *testing.T, w *world) {
 	var f file
 	if err := json.Unmarshal(state.b, &f); err != nil || len(f.Runs) != 1 || f.Runs[0].Low != 3 {
 		t.Errorf("%v %+v", err, f.Runs)
+	}
+}
+
+// watched: quiet time under a capture that is on counts, and no time does in which it was away, or of which a file is missing; and a gateway that was killed is told.
+func watched(t *testing.T, w *world) {
+	dir := t.TempDir()
+	from := time.Now().Add(-24 * time.Hour).Truncate(time.Hour)
+	at := func(m int) time.Time { return from.Add(time.Duration(m) * time.Minute) }
+	segments := func(run uint64, ended bool, minutes ...int) { // a file for each
+		out, err := capture.NewWriter(capture.Meta{Gateway: "gw", Run: run, Server: "mariadb", Version: "10.11"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seq := uint64(0)
+		for i, m := range minutes[1:] {
+			path := filepath.Join(dir, name.File{Gateway: "gw", Run: run, Index: uint64(i + 1), Began: at(minutes[i])}.Spool())
+			err := os.MkdirAll(filepath.Dir(path), 0o700)
+			var f *os.File
+			if err == nil {
+				f, err = os.Create(path)
+			}
+			if err == nil {
+				err = out.Begin(f)
+			}
+			out.On(at(minutes[i]), 20*time.Minute)
+			for _, e := range []capture.Event{login(1, at(minutes[i])), asked(1, at(minutes[i]), "SELECT 1"), {Kind: capture.End, Conn: 1, At: at(minutes[i]), Of: 2, Took: time.Millisecond, Rows: 1}} {
+				seq++
+				e.Seq = seq
+				if err == nil && i == 0 { // all others are quiet
+					err = out.Add(&e)
+				}
+			}
+			out.On(at(m), 20*time.Minute)
+			switch {
+			case err != nil:
+			case ended && i == len(minutes)-2:
+				err = out.End()
+			default:
+				err = out.Beat()
+			}
+			if err == nil {
+				err = f.Close()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	segments(1, false, 0, 15, 30, 45)     // killed
+	segments(2, true, 120, 135, 150, 165) // of which a file will be lost
+	lost, err := filepath.Glob(filepath.Join(dir, "gw", "*2", "*2-*"))
+	if err != nil || len(lost) != 1 {
+		t.Fatal(lost, err)
+	}
+	if err := os.Remove(lost[0]); err != nil {
+		t.Fatal(err)
+	}
+	b, err := store.Open(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	got := func(change func(*Config)) *tally.Tally {
+		cfg := Config{Source: Bucket(b, Range{}), Target: server(w.new)}
+		if change != nil {
+			change(&cfg)
+		}
+		got, err := Run(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	all := got(nil)
+	if all.Span() != 75*time.Minute || all.Whole() != 165*time.Minute {
+		t.Errorf("it was on for %s of %s", all.Span(), all.Whole())
+	}
+	u := all.Unended()
+	if len(u) != 1 || !u[0].Until.Equal(at(45)) || u[0].Hold != 20*time.Minute || !all.Next(u[0]).Equal(at(120)) {
+		t.Errorf("%+v", all.Runs)
+	}
+	rep := judge.Judge(all, judge.Once(), time.Now())
+	if len(rep.Unended) != 1 || rep.Unended[0].UpTo != 20*time.Minute || rep.Coverage.Span != 75*time.Minute {
+		t.Errorf("%+v %+v", rep.Unended, rep.Coverage)
+	}
+	rules := judge.Once()
+	rules.MinTime = 76 * time.Minute
+	if rep := judge.Judge(all, rules, time.Now()); !slices.ContainsFunc(rep.Why, func(r judge.Reason) bool { return r.Code == judge.WhyTime }) {
+		t.Errorf("%+v", rep.Why)
+	}
+	// What is before and after the time that is asked for counts neither as covered nor as missing.
+	if part := got(func(c *Config) { c.From, c.To = at(5), at(40) }); part.Span() != 35*time.Minute || len(part.Unended()) != 0 {
+		t.Errorf("%s %+v", part.Span(), part.Runs)
+	}
+	first, second := got(func(c *Config) { c.Share = Share{0, 2} }), got(func(c *Config) { c.Share = Share{1, 2} })
+	first.Merge(second)
+	if first.Span() != 75*time.Minute {
+		t.Errorf("two shares have seen %s", first.Span())
 	}
 }

@@ -19,6 +19,15 @@ func (t *Tally) Merge(o *Tally) {
 	for k, mask := range o.Slots {
 		t.slots(k, mask)
 	}
+	for gateway, slots := range o.On {
+		for slot, micros := range slots {
+			t.watch(gateway, slot, micros)
+		}
+	}
+	for _, r := range o.Runs {
+		t.AddRun(r)
+	}
+	add(&t.Unfinished, o.Unfinished)
 	add(&t.Skipped, o.Skipped)
 	add(&t.Unreplayable, o.Unreplayable)
 	add(&t.Dropped, o.Dropped)

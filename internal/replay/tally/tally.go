@@ -23,8 +23,6 @@ package tally
 import (
 	"fmt"
 	"maps"
-	"math/bits"
-	"slices"
 	"strconv"
 	"time"
 
@@ -72,7 +70,11 @@ type Tally struct {
 	Began time.Time `json:"began,omitzero"` // of the replay, by the wall clock; the worker sets both
 	Ended time.Time `json:"ended,omitzero"`
 
-	Slots map[int64]uint64 `json:"slots,omitempty"` // ten minutes each, 64 in a word, in which something was captured
+	Slots map[int64]uint64           `json:"slots,omitempty"` // ten minutes each, 64 in a word, in which something was captured by who does not tell when it was on
+	On    map[string]map[int64]int64 `json:"on,omitempty"`    // by gateway and by slot: microseconds in which its capture was on, by its own word
+	Runs  map[string]Run             `json:"runs,omitempty"`  // captures of gateways
+
+	Unfinished map[string]int64 `json:"unfinished,omitempty"` // parts of the replay that are missing, or did not come to their end
 
 	Captured     int64            `json:"captured"`
 	Replayed     int64            `json:"replayed"`
@@ -142,15 +144,16 @@ const (
 
 // Seen is a captured statement.
 type Seen struct {
-	Text   []byte // its normal form; copied if it is kept
-	Traits query.Traits
-	At     time.Time
+	Text    []byte // its normal form; copied if it is kept
+	Traits  query.Traits
+	At      time.Time
+	Watched bool // its capture tells when it was on, which AddWatched counts
 }
 
 // AddCaptured counts a statement that was read.
 func (t *Tally) AddCaptured(f Fingerprint, s Seen) {
 	t.Captured++
-	t.span(s.At)
+	t.span(s.At, s.Watched)
 	q := t.query(f)
 	q.Captured++
 	if q != t.Other && q.Text == "" && len(s.Text) > 0 {
@@ -181,6 +184,9 @@ func (t *Tally) AddDropped(reason string, n int64) {
 // AddNote counts something that a reader of the report should know.
 func (t *Tally) AddNote(note string, n int64) { count(&t.Notes, note, n) }
 
+// AddUnfinished notes a part of the replay that is missing, or did not come to its end: what was counted is not the whole.
+func (t *Tally) AddUnfinished(what string) { count(&t.Unfinished, what, 1) }
+
 // Unaccounted is how many captured statements are in no column of the ledger; 0 if it balances.
 func (t *Tally) Unaccounted() int64 {
 	return t.Captured - t.Replayed - sum(t.Skipped) - sum(t.Unreplayable) - sum(t.Dropped)
@@ -196,7 +202,7 @@ func (t *Tally) Learned(f Fingerprint) compare.Noise {
 	return compare.Noise{}
 }
 
-func (t *Tally) span(at time.Time) {
+func (t *Tally) span(at time.Time, watched bool) {
 	if at.IsZero() {
 		return
 	}
@@ -206,38 +212,10 @@ func (t *Tally) span(at time.Time) {
 	if at.After(t.To) {
 		t.To = at.UTC()
 	}
-	n := at.Unix() / int64(Slot/time.Second)
-	t.slots(n>>6, 1<<(n&63))
-}
-
-// Slot is the time in which one statement is enough for it to count as seen.
-const Slot = 10 * time.Minute
-
-// mostSlots bounds them to three years, the first ones.
-const mostSlots = 2500
-
-func (t *Tally) slots(k int64, mask uint64) {
-	if t.Slots == nil {
-		t.Slots = map[int64]uint64{}
+	if !watched {
+		n := at.Unix() / int64(Slot/time.Second)
+		t.slots(n>>6, 1<<(n&63))
 	}
-	t.Slots[k] |= mask
-	for len(t.Slots) > mostSlots {
-		delete(t.Slots, slices.Max(slices.Collect(maps.Keys(t.Slots))))
-	}
-}
-
-// Span is how much time of production was seen: the slots in which something was captured, so that two statements two days apart are no two days. A capture of less than three slots spans
-// what lies between its first statement and its last.
-func (t *Tally) Span() time.Duration {
-	whole := t.To.Sub(t.From)
-	if t.From.IsZero() || whole <= 3*Slot {
-		return max(whole, 0)
-	}
-	n := 0
-	for _, mask := range t.Slots {
-		n += bits.OnesCount64(mask)
-	}
-	return min(time.Duration(n)*Slot, whole)
 }
 
 // query gives where a fingerprint is counted.

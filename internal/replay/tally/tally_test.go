@@ -27,7 +27,7 @@ func act(t *Tally, id uint64, what, fp int) {
 	text := fmt.Appendf(nil, "select %d", fp)
 	r := Replayed{Fingerprint: f, ID: id, At: at, Captured: &compare.Answer{Took: time.Duration(id) * time.Microsecond}, New: &compare.Answer{Status: 0x20}, Lateness: time.Duration(draw(id)%1_000_000) * time.Microsecond, Late: Late(id % 3),
 		Statement: func() Statement { return Statement{Text: fmt.Appendf(nil, "SELECT %d", id), At: at} }}
-	seen := func() { t.AddCaptured(f, Seen{Text: text, Traits: 1, At: at}) }
+	seen := func() { t.AddCaptured(f, Seen{Text: text, Traits: 1, At: at, Watched: id%3 == 0}) }
 	switch what {
 	case 0:
 		seen()
@@ -56,6 +56,12 @@ func act(t *Tally, id uint64, what, fp int) {
 		seen() // and nothing comes of it
 	case 8:
 		t.AddPlan(f, Explained{Old: fmt.Sprint("a", id%3), New: "b", Differs: id%2 == 0, Worse: id%4 == 0})
+	case 9:
+		t.AddWatched(fmt.Sprint("gw", id%3), at, at.Add(time.Duration(draw(id+1)%2000)*time.Second))
+	case 10:
+		t.AddRun(Run{Gateway: fmt.Sprint("gw", id%3), Number: id % 4, From: at, Until: at.Add(time.Minute), Hold: time.Duration(id % 2), Ended: id%5 == 0})
+	case 11:
+		t.AddUnfinished(fmt.Sprint("share ", id%3))
 	}
 }
 
@@ -94,7 +100,7 @@ func TestMergeHasNoOrder(t *testing.T) {
 		kinds := rapid.IntRange(1, 40).Draw(t, "fingerprints")
 		for id := range n {
 			// A plan is kept where its statement is.
-			act(parts[rapid.IntRange(0, len(parts)-1).Draw(t, "part")], uint64(id+1), rapid.IntRange(0, 8).Draw(t, "what"), rapid.IntRange(1, kinds).Draw(t, "fingerprint"))
+			act(parts[rapid.IntRange(0, len(parts)-1).Draw(t, "part")], uint64(id+1), rapid.IntRange(0, 11).Draw(t, "what"), rapid.IntRange(1, kinds).Draw(t, "fingerprint"))
 		}
 		whole := func(order []int) string {
 			sum := &Tally{}
