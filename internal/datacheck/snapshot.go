@@ -74,7 +74,7 @@ func (r *run) openOnce(ctx context.Context, f flavour) (bool, string, error) {
 		if err != nil {
 			return false, "", err
 		}
-		if err := f.await(ctx, r.ref, pos); err != nil {
+		if err := r.ref.ctl.Await(ctx, pos); err != nil {
 			return false, "", err
 		}
 	}
@@ -97,7 +97,7 @@ func (r *run) openOnce(ctx context.Context, f flavour) (bool, string, error) {
 	}
 	r.ref.take(before)
 	err = r.each(ctx, r.subs, func(ctx context.Context, s *side) error {
-		if err := f.runTo(ctx, s, r.position); err != nil {
+		if err := s.ctl.RunTo(ctx, r.position); err != nil {
 			return err
 		}
 		k, err := catalog.Read(ctx, s.ctl)
@@ -111,7 +111,7 @@ func (r *run) openOnce(ctx context.Context, f flavour) (bool, string, error) {
 		if err := s.data.Exec(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"); err != nil {
 			return fmt.Errorf("open a snapshot on %s: %w", s.name, err)
 		}
-		return f.stands(ctx, s, r.position)
+		return s.ctl.Stands(ctx, r.position)
 	})
 	if err != nil {
 		return false, "", err

@@ -78,54 +78,75 @@ func (c *Conn) Resume(ctx context.Context) error {
 	}, func() error { return fmt.Errorf("the replication of %s was started and does not run", c.Node.Name) })
 }
 
-// Await waits until a MariaDB has everything of the position, by replication or by its own writes.
+// Await waits until a server has everything of the position, by replication or by its own writes.
 func (c *Conn) Await(ctx context.Context, position string) error {
-	want, err := ParsePosition(position)
-	if err != nil {
-		return err
-	}
-	text := ""
+	have := ""
 	return Wait(ctx, func() (bool, error) {
-		if err := c.One(ctx, "SELECT CONCAT(@@global.gtid_binlog_pos, ',', @@global.gtid_slave_pos)", &text); err != nil {
+		query := "SELECT @@global.gtid_executed"
+		if c.MariaDB {
+			query = "SELECT CONCAT(@@global.gtid_binlog_pos, ',', @@global.gtid_slave_pos)"
+		}
+		if err := c.One(ctx, query, &have); err != nil {
 			return false, err
 		}
-		have, err := ParsePosition(text)
-		return have.Reaches(want), err
-	}, func() error { return fmt.Errorf("%s has not come from %q to %q", c.Node.Name, text, position) })
+		return c.within(ctx, position, have)
+	}, func() error { return fmt.Errorf("%s has not come from %q to %q", c.Node.Name, have, position) })
 }
 
-// RunTo lets a stopped MariaDB run to exactly the position, and leaves it stopped there. One that is past it is an error.
-func (c *Conn) RunTo(ctx context.Context, position string) error {
+// within tells whether every transaction of a position is in the other one.
+func (c *Conn) within(ctx context.Context, position, other string) (is bool, err error) {
+	if !c.MariaDB {
+		err = c.One(ctx, "SELECT GTID_SUBSET("+Quote(position)+", "+Quote(other)+")", &is)
+		return is, err
+	}
 	want, err := ParsePosition(position)
+	if err != nil {
+		return false, err
+	}
+	have, err := ParsePosition(other)
+	return have.Reaches(want), err
+}
+
+// at tells whether a replica has exactly the position, and what it has.
+func (c *Conn) at(ctx context.Context, position string) (is bool, have string, err error) {
+	if have, err = c.Position(ctx); err != nil {
+		return false, "", err
+	}
+	if c.MariaDB { // of domains that are no more written to as well
+		a, err1 := ParsePosition(position)
+		b, err2 := ParsePosition(have)
+		return a.Equal(b), have, errors.Join(err1, err2)
+	}
+	if is, err = c.within(ctx, position, have); err == nil && is {
+		is, err = c.within(ctx, have, position)
+	}
+	return is, have, err
+}
+
+// RunTo lets a stopped replica run to exactly the position, and leaves it stopped there. One that is past it is an error.
+func (c *Conn) RunTo(ctx context.Context, position string) error {
+	is, have, err := c.at(ctx, position)
+	if err != nil || is {
+		return err
+	}
+	before, err := c.within(ctx, have, position)
 	if err != nil {
 		return err
 	}
-	have, err := c.applied(ctx)
-	if err != nil || have.Equal(want) {
-		return err
-	}
-	if !want.Reaches(have) {
+	if !before {
 		return fmt.Errorf("%s stands at %q, past %q: it has transactions that the reference does not have", c.Node.Name, have, position)
 	}
 	return c.RunUntil(ctx, position)
 }
 
-func (c *Conn) applied(ctx context.Context) (Position, error) {
-	text, err := c.Position(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return ParsePosition(text)
-}
-
-// Stands sees that a MariaDB is stopped at exactly the position.
+// Stands sees that a replica is stopped at exactly the position.
 func (c *Conn) Stands(ctx context.Context, position string) error {
-	have, err := c.applied(ctx)
+	is, have, err := c.at(ctx, position)
 	if err != nil {
 		return err
 	}
-	if have.String() != position {
-		return fmt.Errorf("%s stopped at %q instead of %q", c.Node.Name, have, position)
+	if !is {
+		return fmt.Errorf("%s stopped at %q instead of exactly %q", c.Node.Name, have, position)
 	}
 	return c.Stopped(ctx)
 }
@@ -147,6 +168,11 @@ func (c *Conn) RunUntil(ctx context.Context, position string) error {
 	if err := c.StartUntil(ctx, position); err != nil {
 		return err
 	}
+	return c.untilStopped(ctx, position, func() error { return nil })
+}
+
+// untilStopped waits until an applier that was started with an end is there. What it calls meanwhile may end that.
+func (c *Conn) untilStopped(ctx context.Context, position string, meanwhile func() error) error {
 	began := time.Now()
 	return Wait(ctx, func() (bool, error) {
 		a, err := c.Applier(ctx)
@@ -156,7 +182,10 @@ func (c *Conn) RunUntil(ctx context.Context, position string) error {
 		if !a.SQL && a.Error != "" {
 			return false, fmt.Errorf("the replication of %s stopped: %s", c.Node.Name, a.Error)
 		}
-		return !a.SQL, nil
+		if !a.SQL {
+			return true, nil
+		}
+		return false, meanwhile()
 	}, func() error {
 		return fmt.Errorf("%s did not reach %q in %v", c.Node.Name, position, time.Since(began).Round(time.Second))
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -108,5 +109,5 @@ func (c *Conn) Position(ctx context.Context) (string, error) {
 	if err := c.One(ctx, query, &pos); err != nil {
 		return "", fmt.Errorf("read the position of %s: %w", c.Node.Name, err)
 	}
-	return pos, nil
+	return strings.ReplaceAll(pos, "\n", ""), nil // MySQL writes each server's on a line of its own
 }

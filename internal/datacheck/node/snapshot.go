@@ -49,7 +49,7 @@ func (c *Conn) SnapshotIn(ctx context.Context, s Session) (Position, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Exec(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"); err != nil {
+	if err := s.Exec(ctx, consistent); err != nil {
 		return nil, fmt.Errorf("open a snapshot on %s: %w", c.Node.Name, err)
 	}
 	rs, err := s.Rows(ctx, "SHOW SESSION STATUS LIKE 'binlog_snapshot_%'")

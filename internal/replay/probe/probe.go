@@ -138,7 +138,7 @@ type charset struct {
 	usual           bool // the one that the character set has if none is named
 }
 
-// compiled are the collations that a client names by their number when it means a character set alone: servers put their own in the place of those.
+// compiled are the collations that a client names by their number when it means a character set alone: MariaDB puts its own in the place of those. MySQL takes the number as it is.
 var compiled = map[string]string{"utf8mb4": "utf8mb4_general_ci", "utf8mb3": "utf8mb3_general_ci", "utf8": "utf8_general_ci", "latin1": "latin1_swedish_ci", "ascii": "ascii_general_ci", "ucs2": "ucs2_general_ci", "utf16": "utf16_general_ci", "utf32": "utf32_general_ci"}
 
 func (p *Session) readCharsets(ctx context.Context) error {
@@ -156,7 +156,21 @@ func (p *Session) readCharsets(ctx context.Context) error {
 			continue // it has no number
 		}
 		cs, coll := r.Value(i, 1), r.Value(i, 2)
-		p.charsets[uint16(id)] = charset{cs, coll, compiled[cs] == coll}
+		p.charsets[uint16(id)] = charset{cs, coll, p.MariaDB && compiled[cs] == coll}
+	}
+	return nil
+}
+
+// Limit bounds each statement of the session, and its waits for locks, and takes off what would end an idle session. MySQL ends reads alone: whoever runs more has a deadline.
+func (p *Session) Limit(ctx context.Context, statement, lock time.Duration) error {
+	limits := fmt.Sprintf("SET SESSION innodb_lock_wait_timeout=%d, lock_wait_timeout=%[1]d, wait_timeout=86400", max(1, int(lock.Seconds())))
+	if p.MariaDB {
+		limits += fmt.Sprintf(", max_statement_time=%.3f, idle_transaction_timeout=0, idle_readonly_transaction_timeout=0", statement.Seconds())
+	} else {
+		limits += fmt.Sprintf(", max_execution_time=%d", statement.Milliseconds())
+	}
+	if err := p.Exec(ctx, limits); err != nil {
+		return fmt.Errorf("%s: %w", limits, err)
 	}
 	return nil
 }

@@ -3,8 +3,8 @@
 //
 // # Model
 //
-// A round opens the snapshots as the data check does (docs/design/data-check.md): the old side opens its own and tells its exact position, without a lock and without being stopped; the new
-// side's replica was stopped just before, runs until exactly that position, opens its snapshot, and goes on at once. Each suspect is then run on both in its session's context. If the answers
+// A round opens the snapshots as the data check does (docs/design/data-check.md): the old side opens its own and tells its exact position, without a lock and without being stopped, on MySQL, too
+// (node.SnapshotFor); the new side's replica was stopped just before, runs until exactly that position, opens its snapshot, and goes on at once. Each suspect is then run on both in its session's context. If the answers
 // differ, compare.Decide says who is asked again. A round ends when its snapshots are old; the next one goes on with the suspects that are left, at a new position.
 //
 // # Invariants

@@ -27,8 +27,8 @@ func (r *run) connect(ctx context.Context) (err error) {
 	if r.old, err = control(ctx, r.Old); err != nil {
 		return err
 	}
-	if !r.old.MariaDB || !r.new.MariaDB {
-		return fmt.Errorf("%s is %s and %s is %s: only MariaDB tells the position of a snapshot", r.Old.Name, r.old.Version, r.New.Name, r.new.Version)
+	if r.old.MariaDB != r.new.MariaDB {
+		return fmt.Errorf("%s is %s and %s is %s: they have no common position", r.Old.Name, r.old.Version, r.New.Name, r.new.Version)
 	}
 	if err := r.new.Running(ctx); err != nil {
 		return err
@@ -76,13 +76,16 @@ func (r *run) open(ctx context.Context) (err error) {
 	if err := r.old.Await(settle, ahead); err != nil {
 		return err
 	}
-	p, err := r.old.SnapshotIn(settle, r.a)
+	point, err := r.old.SnapshotFor(settle, r.a, r.new)
 	if err != nil {
 		return err
 	}
-	position := p.String()
 	r.opened = r.Now()
-	if err := r.new.RunTo(settle, position); err != nil {
+	position, err := r.new.RunToPoint(settle, point)
+	if errors.Is(err, node.ErrElsewhere) && settle.Err() == nil { // the next round tries again
+		return fmt.Errorf("%w: %w", errAgain, err)
+	}
+	if err != nil {
 		return err
 	}
 	if err := r.b.Exec(settle, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"); err != nil {
@@ -106,15 +109,13 @@ func (r *run) session(ctx context.Context, s Side) (*probe.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, stmt := range []string{
-		"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
-		fmt.Sprintf("SET SESSION max_statement_time=%.3f, lock_wait_timeout=5", r.Statement.Seconds()),
-		"SET SESSION idle_transaction_timeout=0, idle_readonly_transaction_timeout=0, wait_timeout=86400",
-	} {
-		if err := p.Exec(ctx, stmt); err != nil {
-			p.Close()
-			return nil, fmt.Errorf("%s: %w", stmt, err)
-		}
+	err = p.Exec(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+	if err == nil {
+		err = p.Limit(ctx, r.Statement, 5*time.Second)
+	}
+	if err != nil {
+		p.Close()
+		return nil, err
 	}
 	return p, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
@@ -29,9 +30,7 @@ func Guard(ctx context.Context, c *node.Conn, confirmed bool) error {
 	refuse := func(what string, args ...any) error {
 		return fmt.Errorf("%w: %s %s", ErrNoClone, c.Node.Name, fmt.Sprintf(what, args...))
 	}
-	if !c.MariaDB {
-		return refuse("is %s: only MariaDB is known here", c.Version)
-	}
+	f := flavourOf(c)
 	a, err := c.Applier(ctx)
 	if errors.Is(err, node.ErrSeveralSources) {
 		return refuse("replicates from several sources")
@@ -40,16 +39,19 @@ func Guard(ctx context.Context, c *node.Conn, confirmed bool) error {
 		return err
 	}
 	if a.Exists {
-		return refuse("replicates from %s, or did: on a clone, STOP SLAVE; RESET SLAVE ALL", a.Source)
+		return refuse("replicates from %s, or did: on a clone, %s", a.Source, f.detach)
 	}
-	hosts, err := c.Rows(ctx, "SHOW SLAVE HOSTS")
+	hosts, err := c.Rows(ctx, f.replicas)
 	if err != nil {
 		return fmt.Errorf("ask %s who replicates from it: %w", c.Node.Name, err)
 	}
 	if len(hosts) > 0 {
 		return refuse("has %d replicas", len(hosts))
 	}
-	others, err := c.Rows(ctx, "SELECT ID, USER, HOST, COMMAND FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() AND USER NOT IN ('system user', 'event_scheduler')")
+	if err := grouped(ctx, c, refuse); err != nil {
+		return err
+	}
+	others, err := c.Rows(ctx, "SHOW PROCESSLIST")
 	if err != nil {
 		return fmt.Errorf("ask %s who is connected: %w", c.Node.Name, err)
 	}
@@ -59,10 +61,11 @@ func Guard(ctx context.Context, c *node.Conn, confirmed bool) error {
 	}
 	for _, o := range others {
 		switch {
-		case strings.HasPrefix(o["COMMAND"], "Binlog Dump"):
-			return refuse("sends its binary log to %s", o["HOST"])
-		case o["USER"] != me:
-			return refuse("has others connected: %s from %s", o["USER"], o["HOST"])
+		case o["Id"] == strconv.FormatUint(c.ID(), 10) || o["User"] == "system user" || o["User"] == "event_scheduler":
+		case strings.HasPrefix(o["Command"], "Binlog Dump"):
+			return refuse("sends its binary log to %s", o["Host"])
+		case o["User"] != me:
+			return refuse("has others connected: %s from %s", o["User"], o["Host"])
 		}
 	}
 	readOnly, err := c.ReadOnly(ctx)
@@ -72,12 +75,14 @@ func Guard(ctx context.Context, c *node.Conn, confirmed bool) error {
 	if readOnly {
 		return refuse("is read-only, as every server of a fleet boots: on a clone, SET GLOBAL read_only=0")
 	}
-	var semisync bool
-	if err := c.One(ctx, "SELECT @@global.rpl_semi_sync_master_enabled", &semisync); err != nil {
+	waits, err := c.Variables(ctx, f.semisync...) // where its plugin is not loaded there are none
+	if err != nil {
 		return fmt.Errorf("ask %s for semi-synchronous replication: %w", c.Node.Name, err)
 	}
-	if semisync {
-		return refuse("waits for replicas to acknowledge its writes: on a clone, SET GLOBAL rpl_semi_sync_master_enabled=0")
+	for name, v := range waits {
+		if v == "ON" {
+			return refuse("waits for replicas to acknowledge its writes: on a clone, SET GLOBAL %s=0", name)
+		}
 	}
 	if confirmed {
 		return nil
@@ -89,6 +94,21 @@ func Guard(ctx context.Context, c *node.Conn, confirmed bool) error {
 	}
 	if !marked {
 		return refuse("carries no mark, and nobody says that it is a clone")
+	}
+	return nil
+}
+
+// grouped refuses a member of MySQL's group replication, which has no source that it follows.
+func grouped(ctx context.Context, c *node.Conn, refuse func(what string, args ...any) error) error {
+	if c.MariaDB {
+		return nil
+	}
+	members := 0
+	if err := c.One(ctx, "SELECT COUNT(*) FROM performance_schema.replication_group_members WHERE MEMBER_STATE <> 'OFFLINE'", &members); err != nil {
+		return fmt.Errorf("ask %s whether it is in a group: %w", c.Node.Name, err)
+	}
+	if members > 0 {
+		return refuse("is in a group of %d that replicates: on a clone, STOP GROUP_REPLICATION", members)
 	}
 	return nil
 }

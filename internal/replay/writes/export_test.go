@@ -5,13 +5,12 @@ import (
 	"iter"
 
 	"github.com/windlass-db/windlass/internal/capture"
-	"github.com/windlass-db/windlass/internal/datacheck/node"
 	"github.com/windlass-db/windlass/internal/replay/tally"
 )
 
 // Arranged gives the texts of a capture's steps in their order.
 func Arranged(ctx context.Context, events func(context.Context) iter.Seq2[capture.Block, error], after string) []string {
-	p, err := node.ParsePosition(after)
+	p, err := parsePosition(after)
 	if err != nil {
 		panic(err)
 	}

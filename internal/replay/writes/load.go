@@ -9,7 +9,6 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"github.com/windlass-db/windlass/internal/capture"
-	"github.com/windlass-db/windlass/internal/datacheck/node"
 	"github.com/windlass-db/windlass/internal/query"
 	"github.com/windlass-db/windlass/internal/replay/compare"
 	"github.com/windlass-db/windlass/internal/replay/conns"
@@ -33,8 +32,8 @@ type step struct {
 	end      time.Time
 	seq      uint64
 	txn      *txn
-	gtid     node.GTID // of what it commits; Seq 0: not told
-	made     bool      // by us: a BEGIN that autocommit=0 stood for, or the ROLLBACK of a connection that ended
+	gtid     gtid // of what it commits; the number 0: not told
+	made     bool // by us: a BEGIN that autocommit=0 stood for, or the ROLLBACK of a connection that ended
 }
 
 // txn is one transaction; a statement that commits by itself is one, too.
@@ -177,11 +176,7 @@ var (
 func (l *loader) ended(c *conns.Conn, p *pending, e *capture.Event) {
 	s := p.step
 	s.end, s.captured, s.insert = p.event.At.Add(e.Took), compare.Captured(e, 0), e.InsertID
-	if pos, err := node.ParsePosition(e.GTID); err == nil {
-		for _, g := range pos {
-			s.gtid = g
-		}
-	}
+	s.gtid = parseGTID(e.GTID)
 	t := s.traits
 	switch e.Errno {
 	case 1213, 1205: // it changed nothing, and would do so again only if everything ran at once

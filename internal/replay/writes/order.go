@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/windlass-db/windlass/internal/datacheck/node"
 	"github.com/windlass-db/windlass/internal/query"
 	"github.com/windlass-db/windlass/internal/replay/tally"
 )
@@ -19,13 +18,13 @@ const (
 
 // arrange puts the steps of all transactions after the position into one order: as they were answered, since a statement that was answered before another was sent took effect before it; the end of a
 // transaction as it was sent, since what waited for its locks may have been answered before it; and where two commits overlapped, as the binary log has them.
-func arrange(txns []*txn, after node.Position, since time.Time, t *tally.Tally) (steps []*step, order string, count int) {
+func arrange(txns []*txn, after position, since time.Time, t *tally.Tally) (steps []*step, order string, count int) {
 	told, silent := 0, 0
 	var last time.Time // of what the clones have, as far as GTIDs say
 	for _, x := range txns {
-		if g := x.commit().gtid; g.Seq == 0 {
+		if g := x.commit().gtid; g.seq == 0 {
 			silent++
-		} else if told++; on(after, g) && x.commit().end.After(last) {
+		} else if told++; after.has(g) && x.commit().end.After(last) {
 			last = x.commit().end
 		}
 	}
@@ -41,7 +40,7 @@ func arrange(txns []*txn, after node.Position, since time.Time, t *tally.Tally) 
 	}
 	for _, x := range txns {
 		c := x.commit()
-		if c.gtid.Seq > 0 && on(after, c.gtid) || c.gtid.Seq == 0 && !c.end.After(last) {
+		if c.gtid.seq > 0 && after.has(c.gtid) || c.gtid.seq == 0 && !c.end.After(last) {
 			for _, s := range x.steps {
 				leave(t, s, tally.SkipBefore)
 			}
@@ -67,15 +66,12 @@ func (s *step) at() time.Time {
 // commit is the last step: it is the one that has the transaction's GTID, unless that was a DDL's implicit commit.
 func (x *txn) commit() *step {
 	for i := len(x.steps) - 1; i > 0; i-- {
-		if x.steps[i].gtid.Seq > 0 {
+		if x.steps[i].gtid.seq > 0 {
 			return x.steps[i]
 		}
 	}
 	return x.steps[len(x.steps)-1]
 }
-
-// on reports whether a transaction is in a position.
-func on(p node.Position, g node.GTID) bool { return p[g.Domain].Seq >= g.Seq }
 
 // byLog moves each commit before those that overlapped with it in time and come after it in the binary log; and a statement that commits by itself before those that overlapped with it, of transactions
 // that were open still when it was answered: had it needed their locks, it would have waited. What was answered before it was sent is never passed.
@@ -84,9 +80,9 @@ func byLog(steps []*step) []*step {
 	for _, s := range steps {
 		at := len(out)
 		passes := func(i int) bool { return i >= 0 && out[i].at().After(s.start) && out[i].conn != s.conn }
-		if s.gtid.Seq > 0 {
+		if s.gtid.seq > 0 {
 			for i := len(out) - 1; passes(i); i-- {
-				if o := out[i].gtid; o.Domain == s.gtid.Domain && o.Seq > s.gtid.Seq {
+				if o := out[i].gtid; o.line == s.gtid.line && o.seq > s.gtid.seq {
 					at = i
 				}
 			}

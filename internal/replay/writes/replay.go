@@ -132,8 +132,7 @@ func (r *run) session(ctx context.Context, side int) (*probe.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	limits := fmt.Sprintf("SET SESSION max_statement_time=%.3f, innodb_lock_wait_timeout=%d, lock_wait_timeout=%[2]d, wait_timeout=86400, idle_transaction_timeout=0", r.Statement.Seconds(), max(1, int(r.Lock.Seconds())))
-	if err := p.Exec(ctx, limits); err != nil {
+	if err := p.Limit(ctx, r.Statement, r.Lock); err != nil {
 		p.Close()
 		return nil, err
 	}

@@ -151,7 +151,7 @@ type run struct {
 	Config
 	out   *Result
 	ctl   [2]*node.Conn
-	after node.Position
+	after position
 	lanes map[conns.Key]*lane
 	tried map[tally.Fingerprint]*tried
 	start []string // how the definitions differ before anything is replayed
@@ -171,11 +171,14 @@ func (r *run) connect(ctx context.Context) error {
 		if err := Guard(ctx, c, r.Confirmed); err != nil {
 			return err
 		}
-		if err := c.One(ctx, "SELECT @@global.gtid_current_pos", &position[i]); err != nil {
+		if err := c.One(ctx, flavourOf(c).position, &position[i]); err != nil {
 			return fmt.Errorf("read the position of %s: %w", s.Name, err)
 		}
 	}
 	r.out.Old, r.out.New = r.ctl[0].Version, r.ctl[1].Version
+	if r.ctl[0].MariaDB != r.ctl[1].MariaDB {
+		return fmt.Errorf("%s is %s and %s is %s: clones of one snapshot are of one product", r.Old.Name, r.out.Old, r.New.Name, r.out.New)
+	}
 	same, err := r.same(ctx)
 	if err != nil {
 		return err
@@ -190,7 +193,7 @@ func (r *run) connect(ctx context.Context) error {
 		r.After = position[0]
 	}
 	r.out.Position = r.After
-	r.after, err = node.ParsePosition(r.After)
+	r.after, err = parsePosition(r.After)
 	return err
 }
 
