@@ -116,7 +116,7 @@ func checkStateCommand(o *Options) *cobra.Command {
 					fmt.Fprintln(w, v)
 				}
 				if len(bad) == 0 {
-					fmt.Fprintf(w, "legal: %s\n", map[bool]string{true: "1 pair meets, and a rule allows it", false: fmt.Sprintf("%d pairs meet, and a rule allows each", len(pairs))}[len(pairs) == 1])
+					fmt.Fprintln(w, "legal:", met(len(pairs)))
 				}
 				return nil
 			}); err != nil {
@@ -131,6 +131,17 @@ func checkStateCommand(o *Options) *cobra.Command {
 	product.add(cmd)
 	cmd.Flags().BoolVar(&window, "rollback-window", false, "while a rollback must be possible: replication in reverse is allowed where its guards stand")
 	return cmd
+}
+
+// met words how many pairs a rule allows.
+func met(pairs int) string {
+	switch pairs {
+	case 0:
+		return "no two of them meet"
+	case 1:
+		return "1 pair meets, and a rule allows it"
+	}
+	return fmt.Sprintf("%d pairs meet, and a rule allows each", pairs)
 }
 
 func checkPolicyCommand(o *Options) *cobra.Command {
@@ -163,7 +174,7 @@ func checkPolicyCommand(o *Options) *cobra.Command {
 				return problems(cmd, ps, ExitFinding, "a policy with these can't be relied on")
 			}
 			return o.printer(cmd).value([]string{}, func(w io.Writer) error {
-				_, err := fmt.Fprintf(w, "nothing was found: every upgrade from one of the %d releases to the next is possible\n", n)
+				_, err := fmt.Fprintf(w, "nothing was found: of %d releases each but the last can be left\n", n)
 				return err
 			})
 		},
@@ -241,7 +252,7 @@ func noPath(cmd *cobra.Command, o *Options, err error) error {
 		}
 	}
 	if found {
-		return Failf(ExitFinding, "", "%w", err)
+		return Failf(ExitFinding, no.Hint, "%w", err)
 	}
 	return usage(err)
 }

@@ -46,6 +46,7 @@ type fileComponent struct {
 	Name   string `yaml:"name" rule:"required name" doc:"the component's name" example:"vtgate"`
 	Layer  string `yaml:"layer" rule:"required name" doc:"its layer" example:"top"`
 	Single bool   `yaml:"single" doc:"there is one of it, such as a schema: it moves at once and is never mixed" example:"true"`
+	Stays  bool   `yaml:"stays" doc:"of what is single: nothing takes it back, so whatever goes back works with it as it is" example:"true"`
 	RoleOf string `yaml:"role_of" rule:"name" doc:"it is a role that one node of this component has at any time; it moves by a switch and is never mixed" example:"replica"`
 }
 
@@ -97,6 +98,9 @@ type fileBack struct {
 }
 
 func build(f *file, r *config.Report) *Product {
+	if f.Hops.To == "any" && f.Hops.OverInnovation != 0 {
+		r.At("hops", "over_innovation").Problem(config.CodeContradiction, "a hop to any release needs no number of innovation releases to jump over", "leave it out, or write \"to: next\"")
+	}
 	p := &Product{Name: f.Name, Title: f.Title, Layers: f.Layers, Places: f.Places, Hop: Hop{Any: f.Hops.To == "any", OverInnovation: f.Hops.OverInnovation, Source: f.Hops.Source}, Back: Back(f.Back)}
 	for i, name := range f.Releases {
 		if name != "" && !isRelease.MatchString(name) {
@@ -127,6 +131,9 @@ func build(f *file, r *config.Report) *Product {
 	}
 	for i, c := range f.Components {
 		known(r.At("components", i, "role_of"), c.RoleOf, components, "component")
+		if c.Stays && !c.Single {
+			r.At("components", i, "stays").Problem(config.CodeContradiction, "only what there is one of can stay: nodes go back", "add \"single: true\", or leave it out")
+		}
 		if c.RoleOf != "" && c.RoleOf == c.Name {
 			r.At("components", i, "role_of").Problem(config.CodeContradiction, "a component can't be a role of itself", "name the component whose nodes have the role")
 		} else if of, ok := p.Component(c.RoleOf); ok && of.RoleOf != "" {
@@ -208,6 +215,7 @@ func (p *Product) span(spot config.Spot, text string) Range {
 	if text == "" {
 		return r
 	}
+	seen := map[string]bool{}
 	for _, part := range strings.Fields(text) {
 		op := strings.TrimRight(part, "0123456789.v")
 		release := slices.IndexFunc(p.Releases, func(x Release) bool { return x.Name == strings.TrimPrefix(part, op) })
@@ -215,11 +223,15 @@ func (p *Product) span(spot config.Spot, text string) Range {
 		case release < 0 || (op != "<" && op != ">="):
 			spot.Problem(config.CodeValue, fmt.Sprintf("%q is no range of releases", text), "write \"<8.0\", \">=8.0\" or \">=8.0 <12.0\", with releases of the list")
 			return r
+		case seen[op]:
+			spot.Problem(config.CodeContradiction, fmt.Sprintf("two bounds of %q begin with %s", text, op), "keep one of them: \">=8.0 <12.0\" has one on each side")
+			return r
 		case op == "<":
 			r.To = release
 		default:
 			r.From = release
 		}
+		seen[op] = true
 	}
 	if r.From >= r.To {
 		spot.Problem(config.CodeContradiction, fmt.Sprintf("no release is in %q", text), "write a range with the older release first")
@@ -249,6 +261,10 @@ func (p *Product) overlaps(r *config.Report) {
 // cycles finds components that must be newer than one another: no upgrade could begin with either.
 func (p *Product) cycles(r *config.Report) {
 	for i, n := range p.Newers {
+		if n.Who != "" && n.Who == n.Than {
+			r.At("newer", i, "than").Problem(config.CodeContradiction, n.Who+" is never older than itself, which says nothing", "name another component, or bound two versions of it by a call to itself and its skew")
+			continue
+		}
 		if n.Who != "" && p.newerThan(n.Than, n.Who, map[string]bool{}) {
 			r.At("newer", i).Problem(config.CodeContradiction, fmt.Sprintf("%s is never older than %s, and by other rules the other way round: neither could be upgraded first", n.Who, n.Than), "take one of these rules out")
 		}

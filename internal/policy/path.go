@@ -68,6 +68,7 @@ type NoPath struct {
 	Product, From, To string
 	Forbidden         []Violation
 	Why               string // when no pair forbids it
+	Hint              string // what to do
 }
 
 // UnknownStrategy is a strategy that no path can be planned for.
@@ -80,8 +81,11 @@ func (e *UnknownStrategy) Error() string {
 
 // ErrorHint says which there are.
 func (*UnknownStrategy) ErrorHint() string {
-	return "write " + InPlace + " or " + BlueGreen
+	return "write " + InPlace + " or " + BlueGreen + "; the path of a rolling upgrade is that of " + InPlace
 }
+
+// ErrorHint says what to do.
+func (e *NoPath) ErrorHint() string { return e.Hint }
 
 // Error says which rules forbid it.
 func (e *NoPath) Error() string {
@@ -111,14 +115,14 @@ func (p *Product) Plan(r Request) (Path, error) {
 		return out, err
 	}
 	if from == to {
-		return out, &NoPath{Product: p.Name, From: r.From, To: r.To, Why: "both versions are of the release " + p.Releases[from].Name + ", which is not a later release than itself; versions of one release may run side by side, so a patch within it needs no plan"}
+		return out, &NoPath{Product: p.Name, From: r.From, To: r.To, Why: "both versions are of the release " + p.Releases[from].Name + ", which is not a later release than itself; versions of one release may run side by side, so a patch within it needs no plan", Hint: "name a version of a later release"}
 	}
 	if from > to {
-		return out, &NoPath{Product: p.Name, From: r.From, To: r.To, Why: "the version to go to is not a later release; a rollback is the way back of the steps of an upgrade"}
+		return out, &NoPath{Product: p.Name, From: r.From, To: r.To, Why: "the version to go to is not a later release; a rollback is the way back of the steps of an upgrade", Hint: "exchange the two versions; each step of the plan has its way back in it"}
 	}
 	if r.Canary != "" {
 		c, ok := p.Component(r.Canary)
-		no := &NoPath{Product: p.Name, From: r.From, To: r.To}
+		no := &NoPath{Product: p.Name, From: r.From, To: r.To, Hint: "plan without a canary, or with one of another component"}
 		switch {
 		case !ok:
 			return out, &UnknownComponent{p, r.Canary}
@@ -126,7 +130,8 @@ func (p *Product) Plan(r Request) (Path, error) {
 			no.Why = "no canary of " + c.Name + " can go first: " + c.unmixed()
 			return out, no
 		case r.Strategy == BlueGreen:
-			no.Why = "the strategy bluegreen has no canary: all of its new nodes stand beside the old ones before anything is switched; plan without one, or with the strategy inplace"
+			no.Why = "the strategy bluegreen has no canary: all of its new nodes stand beside the old ones before anything is switched"
+			no.Hint = "plan without one, or with the strategy inplace"
 			return out, no
 		}
 	}
@@ -184,7 +189,7 @@ func (w *walk) order() ([]Component, error) {
 			}
 		}
 		if best < 0 {
-			return nil, &NoPath{Product: w.p.Name, From: w.from, To: w.to, Forbidden: shortestCycle(left, before)}
+			return nil, &NoPath{Product: w.p.Name, From: w.from, To: w.to, Forbidden: shortestCycle(left, before), Hint: noOrder}
 		}
 		for _, c := range left {
 			delete(before[c.Name], left[best].Name)
@@ -194,6 +199,9 @@ func (w *walk) order() ([]Component, error) {
 	}
 	return out, nil
 }
+
+// noOrder is what can be done where rules leave no order.
+const noOrder = "no order of the components keeps all of these: if one is wrong for your builds, plan by a product file of your own"
 
 // shortestCycle finds the fewest pairs that forbid every order: a shortest cycle of "must go before".
 func shortestCycle(left []Component, before map[string]map[string][]Violation) []Violation {

@@ -31,7 +31,8 @@ func TestEveryBuiltinIsRead(t *testing.T) {
 		}
 		for i := range p.Releases[1:] {
 			from, to := p.Releases[i].Name, p.Releases[i+1].Name
-			if _, err := p.Plan(Request{From: from, To: to}); err != nil {
+			closed := name == "elasticsearch" && (to == "7.0" || to == "9.0") // their makers let nobody come from there
+			if _, err := p.Plan(Request{From: from, To: to}); (err != nil) != closed || closed && !strings.Contains(err.Error(), "Elasticsearch documentation, Upgrade") {
 				t.Errorf("%s %s to %s: %v", name, from, to, err)
 			}
 		}
@@ -102,8 +103,15 @@ finalize the cluster version ⚑
 upgrade node
 finalize the cluster version ⚑`},
 		"kubernetes: the apiserver first": {product: "kubernetes", r: Request{From: "1.30", To: "1.31"}, wantPart: "1.30>1.31\nupgrade apiserver ⚑\nupgrade controller-manager"},
-		"elasticsearch: data first":       {product: "elasticsearch", r: Request{From: "7.17", To: "8.19"}, want: "7.17>8.19\nupgrade data ⚑\nupgrade master ⚑"},
-		"temporal: the schema first":      {product: "temporal", r: Request{From: "1.20", To: "1.21"}, wantPart: "1.20>1.21\nmove schema\n"},
+		"elasticsearch: data tier by tier, masters last": {product: "elasticsearch", r: Request{From: "7.17", To: "8.19"}, want: `7.17>8.19
+upgrade frozen ⚑
+upgrade cold ⚑
+upgrade warm ⚑
+upgrade hot ⚑
+upgrade data ⚑
+upgrade other ⚑
+upgrade master ⚑`},
+		"temporal: the schema first": {product: "temporal", r: Request{From: "1.20", To: "1.21"}, wantPart: "1.20>1.21\nmove schema\n"},
 		"versions: images everywhere, the database, deployments, references": {product: "versions", r: Request{From: "v1", To: "v2"}, want: `v1>v2
 upgrade image
 move database
@@ -133,6 +141,64 @@ upgrade reference`},
 	}
 }
 
+// Which hops there are is what the documents of the products say: over which releases one goes, and which are never skipped.
+func TestHops(t *testing.T) {
+	for _, c := range []struct{ product, from, to, want string }{
+		{"elasticsearch", "8.14", "9.2", "8.14 8.19 9.2"}, // the example of its makers' plan of an upgrade
+		{"elasticsearch", "8.19", "9.4", "8.19 9.4"},
+		{"elasticsearch", "7.10.2", "9.1.3", "7.10.2 7.17 8.19 9.1.3"},
+		{"elasticsearch", "8.3", "8.11", "8.3 8.11"},
+		{"elasticsearch", "6.8", "7.4", "6.8 7.4"},
+		{"elasticsearch", "9.0", "9.2", "9.0 9.2"}, // no way leads to it, and it may be left
+		{"mysql", "8.0", "9.7", "8.0 8.4 9.7"},
+		{"mysql", "5.7", "8.4", "5.7 8.0 8.4"},
+		{"mysql", "8.1", "8.3", "8.1 8.3"},
+		{"mysql", "8.3", "9.2", "8.3 8.4 9.2"},
+		{"mysql", "8.4", "26.10", "8.4 9.7 26.10"}, // into the calendar's versions from 9.7 alone
+		{"cockroachdb", "25.2", "26.2", "25.2 25.4 26.2"},
+		{"kubernetes", "1.35", "1.37", "1.35 1.36 1.37"},
+		{"camunda", "7.22", "7.24", "7.22 7.23 7.24"},
+		{"temporal", "1.30", "1.32", "1.30 1.31 1.32"},
+		{"postgresql", "13", "19", "13 19"},
+	} {
+		path, err := builtin(t, c.product).Plan(Request{From: c.from, To: c.to})
+		got := c.from
+		for _, h := range path.Hops {
+			got += " " + h.To
+		}
+		if err != nil || got != c.want {
+			t.Errorf("%s: %s, want %s: %v", c.product, got, c.want, err)
+		}
+	}
+}
+
+// Nothing takes a schema back: what is on the old version works with it, and the plan says so. Where it does not, that is the point of no return.
+func TestWhatStays(t *testing.T) {
+	for _, product := range []string{"camunda", "temporal"} {
+		p := builtin(t, product)
+		n := len(p.Releases)
+		path, err := p.Plan(Request{From: p.Releases[n-2].Name, To: p.Releases[n-1].Name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := path.Hops[0].Steps[0]; s.Name != "move schema" || s.NoReturn || !strings.Contains(s.Back, "schema stays on "+p.Releases[n-1].Name) {
+			t.Errorf("%s: %s, no return %v: %s", product, s.Name, s.NoReturn, s.Back)
+		}
+		for _, s := range path.Hops[0].Steps[1:] {
+			if s.NoReturn || !strings.Contains(s.Back, "through the same states") {
+				t.Errorf("%s: %s, no return %v: %s", product, s.Name, s.NoReturn, s.Back)
+			}
+		}
+	}
+	p := &Product{Name: "m", Layers: []string{"l"}, Releases: []Release{{Name: "1"}, {Name: "2"}}, Back: Back{Node: BackRestart},
+		Components: []Component{{Name: "image", Layer: "l"}, {Name: "database", Layer: "l", Single: true, Stays: true}, {Name: "app", Layer: "l"}},
+		Newers:     []Newer{{Who: "image", Than: "database"}, {Who: "database", Than: "app"}}}
+	path, err := p.Plan(Request{From: "1", To: "2"})
+	if want := "1>2\nupgrade image\nmove database ⚑\nupgrade app ⚑"; err != nil || text(path) != want {
+		t.Errorf("%v: %s", err, text(path))
+	}
+}
+
 // "No path" names the rule that forbids it.
 func TestNoPath(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -148,6 +214,9 @@ func TestNoPath(t *testing.T) {
 			var no *NoPath
 			if !errors.As(err, &no) || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("got %v, want %q", err, c.want)
+			}
+			if no.ErrorHint() == "" {
+				t.Errorf("%s: it does not say what to do", err)
 			}
 			if c.rule != "" && (len(no.Forbidden) != 1 || no.Forbidden[0].Rule.ID != c.rule) {
 				t.Errorf("forbidden by %v, want %s alone", no.Forbidden, c.rule)
@@ -295,6 +364,12 @@ func TestVersionsWithSuffixes(t *testing.T) {
 		var unknown *UnknownVersion
 		if good && err != nil || !good && !errors.As(err, &unknown) {
 			t.Errorf("%q: %v", version, err)
+		}
+	}
+	for version, near := range map[string]string{"14": "14.0", "v23": "23.0", "2": "", "99": "", "junk": ""} { // there is 2.0, 2.1 and 2.2
+		var unknown *UnknownVersion
+		if _, err := p.Release(version); !errors.As(err, &unknown) || unknown.Near != near || near != "" && unknown.ErrorHint() != fmt.Sprintf("did you mean %q?", near) {
+			t.Errorf("%q: %v, near %q", version, err, unknown.Near)
 		}
 	}
 	if _, err := p.Release("14.0junk"); err == nil || !strings.Contains(err.Error(), `"14.0junk" is no version of vitess: "junk" follows its numbers`) {
@@ -448,15 +523,22 @@ func TestSkewTables(t *testing.T) {
 		{"cockroachdb", "node=23.2 node=24.1", "node=23.1 node=24.1"},
 		{"temporal", "schema=1.25 history=1.24 frontend=1.24", "schema=1.24 frontend=1.25"},
 		{"temporal", "schema=1.25 worker=1.24 frontend=1.25", "schema=1.24 worker=1.25"},
+		{"temporal", "schema=1.25 matching=1.24", "schema=1.26 matching=1.24"},
+		{"temporal", "schema=1.25 frontend=1.24", "schema=1.26 frontend=1.24"},
 		{"temporal", "frontend=1.24 history=1.25", "frontend=1.23 history=1.25"},
 		{"camunda", "schema=7.22 engine=7.21", "schema=7.21 engine=7.22"},
 		{"camunda", "engine=7.22 engine=7.21", "engine=7.23 engine=7.21"},
-		{"elasticsearch", "data=9.0 master=8.19", "data=8.19 master=9.0"},
+		{"elasticsearch", "data=9.1 master=8.19", "data=8.19 master=9.1"},
+		{"elasticsearch", "data=9.1 master=9.0", "data=9.0 master=8.19"},
+		{"elasticsearch", "warm=8.19 hot=8.5 master=8.5", "warm=8.5 hot=8.19 master=8.5"},
+		{"elasticsearch", "other=8.19 master=7.17", "other=8.5 master=6.8"},
 		{"mysql", "replica=9.7 source=8.4", "replica=8.4 source=9.7"},
 		{"mysql", "replica=8.4 source=8.0", "replica=9.7 source=8.0"},
 		{"mariadb", "replica=11.8 source=10.11", "replica=10.11 source=11.8"},
 		{"postgresql", "subscriber=12 publisher=18", ""},
 		{"versions", "image=v2 deployment=v1", "image=v1 deployment=v2"},
+		{"versions", "image=v2 database=v1", "image=v3 database=v1"},
+		{"versions", "image=v2 deployment=v2", "image=v3 deployment=v1"},
 		{"versions", "deployment=v2 deployment=v1", "deployment=v3 deployment=v1"},
 		{"versions", "deployment=v2 reference=v1", "deployment=v1 reference=v2"},
 	} {
@@ -681,6 +763,78 @@ func TestLint(t *testing.T) {
 	for _, want := range []string{"no rule speaks of lonely", "no upgrade is possible from 1 to 2", "no skew rule speaks of a and b", "a call from a to c that there is not"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("%q is not found in\n%s", want, all)
+		}
+	}
+}
+
+// What makes a policy useless in one place is told there, and what is well is not.
+func TestLintPlaces(t *testing.T) {
+	const good = `kind: Product
+version: 1
+name: shop
+releases: ["1", "2", "3"]
+layers: [app, data]
+components: [{name: app, layer: app}, {name: store, layer: data}]
+calls: [{from: app, to: store, source: ours}]
+skew: [{callee_older: 1, callee_newer: 1, source: ours}]
+hops: {to: next, source: ours}
+`
+	for _, c := range []struct{ old, new, want string }{
+		{"", "", ""},
+		{`"1", "2", "3"`, `"1"`, `releases: no upgrade is possible: 1 is the only release`},
+		{`layer: data}]`, `layer: data}, {name: lonely, layer: app}]`, `components[2]: no rule speaks of lonely`},
+		{"calls: [", "calls: [{from: helper, to: helper, source: ours}, ", ""},
+		{"layers: [app, data]", "layers: [app, data, ghost]", `layers[2]: no component is of the layer ghost`},
+		{"hops:", "order: [{order: any, canary: data, source: ours}]\nhops:", ""},
+		{`layer: data}]`, `layer: data, single: true}]` + "\norder: [{order: any, canary: data, source: ours}]", `order[0].canary: no canary can go first: the layer data`},
+		{"hops:", "innovation: [\"2\"]\nhops:", `innovation: no hop goes over an innovation release`},
+		{"to: next", "to: next, over_innovation: 1", `hops.over_innovation: no release is an innovation release`},
+		{"skew: [", "innovation: [\"2\"]\nskew: [{from: app, to: store, releases: \">=2 <3\", callee_older: 0, callee_newer: 0, source: its makers close it}, {from: app, to: store, releases: \">=3\", callee_older: 1, callee_newer: 1, source: ours}, ", `no hop goes over`},
+	} {
+		text := strings.Replace(good, c.old, c.new, 1)
+		if strings.Contains(c.new, "helper") { // an island
+			text = strings.Replace(text, "layer: data}]", "layer: data}, {name: helper, layer: app}]", 1)
+			c.want = `components[2]: no rule joins helper to app`
+		}
+		p, err := Parse(config.Source{Name: "shop.yaml", Text: []byte(text)})
+		if err != nil {
+			t.Fatalf("%s: %v", c.new, err)
+		}
+		var got []string
+		for _, f := range p.Lint() {
+			got = append(got, f.Path+": "+f.Message)
+			if f.Hint == "" {
+				t.Errorf("%s: it does not say what to do", f.Message)
+			}
+		}
+		if all := strings.Join(got, "\n"); c.want == "" && all != "" || !strings.Contains(all, c.want) {
+			t.Errorf("%s: %q, want %q", c.new, all, c.want)
+		}
+	}
+	// A release that may be jumped over may be closed: nobody has to go there. One that may not be is found.
+	closed := strings.Replace(good, "skew: [", `skew: [{from: app, to: store, releases: ">=2 <3", callee_older: 0, callee_newer: 0, source: its makers close it}, `, 1)
+	for text, want := range map[string]int{closed: 1, strings.Replace(closed, "to: next", "to: next, over_innovation: 1", 1) + "innovation: [\"2\"]\n": 0} {
+		p, err := Parse(config.Source{Name: "shop.yaml", Text: []byte(text)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := p.Lint(); len(found) != want {
+			t.Errorf("%d findings, want %d: %v", len(found), want, found)
+		}
+	}
+}
+
+// What contradicts itself is told before anything is judged by it.
+func TestContradictionsInOnePlace(t *testing.T) {
+	for change, want := range map[[2]string]string{
+		{"{to: next", "{to: any, over_innovation: 1"}:                   `hops.over_innovation: a hop to any release`,
+		{"callee_older: 1", `releases: ">=1 >=2", callee_older: 1`}:     `skew[0].releases: two bounds of ">=1 >=2" begin with >=`,
+		{"{name: b, layer: one}", "{name: b, layer: one, stays: true}"}: `components[1].stays: only what there is one of can stay`,
+		{"hops:", "newer: [{who: a, than: a, source: s}]\nhops:"}:       `newer[0].than: a is never older than itself, which says nothing`,
+	} {
+		text := strings.Replace(cyclic, change[0], change[1], 1)
+		if _, err := Parse(config.Source{Name: "x.yaml", Text: []byte(text)}); text == cyclic || err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got\n%v\nwant %s", change[1], err, want)
 		}
 	}
 }

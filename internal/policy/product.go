@@ -46,6 +46,7 @@ type Component struct {
 	Name   string
 	Layer  string
 	Single bool   // there is one of it, such as a schema: it moves at once and is never mixed
+	Stays  bool   // of what is single: nothing takes it back, so that whatever goes back works with it as it is
 	RoleOf string // it is a role that one node of this component has at any time, such as the source among replicas: it moves by a switch and is never mixed
 }
 
@@ -126,6 +127,7 @@ type UnknownVersion struct {
 	Product, Version string
 	First, Last      string
 	Suffix           string // what follows its numbers, if that makes it no version
+	Near             string // the one release that begins with it, if there is one
 }
 
 // Error says which releases are known.
@@ -138,6 +140,9 @@ func (e *UnknownVersion) Error() string {
 
 // ErrorHint says what to do.
 func (e *UnknownVersion) ErrorHint() string {
+	if e.Near != "" {
+		return fmt.Sprintf("did you mean %q?", e.Near)
+	}
 	return "correct the version, or add its release to the product's file"
 }
 
@@ -155,13 +160,26 @@ func (p *Product) Release(version string) (int, error) {
 		}
 	}
 	if at < 0 {
-		e := &UnknownVersion{Product: p.Name, Version: version}
+		e := &UnknownVersion{Product: p.Name, Version: version, Near: p.near(v)}
 		if len(p.Releases) > 0 {
 			e.First, e.Last = p.Releases[0].Name, p.Releases[len(p.Releases)-1].Name
 		}
 		return 0, e
 	}
 	return at, nil
+}
+
+// near is the only release that begins with these numbers: "14" means 14.0 where there is no 14.1. It is "" without one, or with several.
+func (p *Product) near(v []int) (name string) {
+	for _, r := range p.Releases {
+		if n := r.numbers(); len(v) > 0 && len(n) > len(v) && slices.Equal(n[:len(v)], v) {
+			if name != "" {
+				return ""
+			}
+			name = r.Name
+		}
+	}
+	return name
 }
 
 // numbers reads the leading numbers of a version: "v14.0.3-rc1" is 14, 0, 3.

@@ -36,7 +36,7 @@ func (p *Product) route(r Request, from, to int) ([]PathHop, error) {
 			}
 			if e.bridge != nil {
 				if why := p.otherEnd(*e.bridge, name(at), name(e.to)); why != "" {
-					return nil, &NoPath{Product: p.Name, From: name(at), To: name(e.to), Why: why}
+					return nil, &NoPath{Product: p.Name, From: name(at), To: name(e.to), Why: why, Hint: "plan between the builds of the bridge, or without it: then the path goes through every version"}
 				}
 			}
 			steps, err := e.on.hop(r, name(at), name(e.to))

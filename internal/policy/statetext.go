@@ -39,7 +39,10 @@ func (p *Product) parsePresent(part string) (Present, *config.Problem) {
 	}
 	trimmed := strings.TrimSpace(part)
 	lead := part[:strings.Index(part, trimmed)]
-	who, version, ok := strings.Cut(trimmed, "=")
+	before, version, ok := strings.Cut(trimmed, "=") // with spaces around the sign, as people write it
+	who, toVersion := strings.TrimSpace(before), lead+before+"="
+	toVersion += version[:len(version)-len(strings.TrimLeft(version, " \t"))]
+	version = strings.TrimSpace(version)
 	name, place, placed := strings.Cut(who, "@")
 	example := "write COMPONENT=VERSION, such as " + p.example("") + ", or COMPONENT@PLACE=VERSION, such as " + p.example("@"+p.somewhere())
 	switch {
@@ -70,7 +73,7 @@ func (p *Product) parsePresent(part string) (Present, *config.Problem) {
 		if errors.As(err, &unknown) {
 			hint = unknown.ErrorHint()
 		}
-		return wrong(lead+who+"=", config.CodeValue, hint, "%s", err)
+		return wrong(toVersion, config.CodeValue, hint, "%s", err)
 	}
 	return Present{Component: name, Version: version, Place: place}, nil
 }

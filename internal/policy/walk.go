@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 )
 
@@ -38,7 +39,12 @@ func (w *walk) inPlace(canary string) error {
 		canary = w.wantedCanary(order)
 	}
 	if canary != "" {
-		if err := w.change(PathStep{Name: "canary: one node of " + canary, Component: canary}, canary, []string{w.from, w.to}, []string{w.from, w.to}); err != nil {
+		err := w.change(PathStep{Name: "canary: one node of " + canary, Component: canary}, canary, []string{w.from, w.to}, []string{w.from, w.to})
+		var no *NoPath
+		if errors.As(err, &no) {
+			no.Hint = "plan without a canary of " + canary + ": it begins with " + order[0].Name + " then"
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -50,7 +56,7 @@ func (w *walk) inPlace(canary string) error {
 			continue
 		}
 		if c.Single {
-			if err := w.change(PathStep{Name: "move " + c.Name, Component: c.Name}, c.Name, nil, []string{w.to}); err != nil {
+			if err := w.move(c); err != nil {
 				return err
 			}
 			continue
@@ -66,6 +72,17 @@ func (w *walk) inPlace(canary string) error {
 		}
 	}
 	return nil
+}
+
+// move moves what there is one of. If nothing takes it back, that is the point of no return for whatever has gone before it and may not meet it as it was.
+func (w *walk) move(c Component) error {
+	s := PathStep{Name: "move " + c.Name, Component: c.Name}
+	for _, x := range w.p.Components {
+		if c.Stays && slices.Contains(w.now[x.Name], w.to) && len(w.pairs.meet(Present{Component: x.Name, Version: w.from}, Present{Component: c.Name, Version: w.to}, w.window).bad) > 0 {
+			s.NoReturn = true
+		}
+	}
+	return w.change(s, c.Name, nil, []string{w.to})
 }
 
 // moveRole switches a role to an upgraded node, and upgrades the node that had it.
@@ -111,7 +128,7 @@ func (w *walk) blueGreen() error {
 		}
 	}
 	if len(roles) == 0 {
-		return &NoPath{Product: w.p.Name, From: w.from, To: w.to, Why: "the strategy bluegreen switches a role, such as the source of replication, and this product has none; plan it with the strategy inplace"}
+		return &NoPath{Product: w.p.Name, From: w.from, To: w.to, Why: "the strategy bluegreen switches a role, such as the source of replication, and this product has none", Hint: "plan it with the strategy inplace"}
 	}
 	order, err := w.order()
 	if err != nil {
@@ -122,7 +139,7 @@ func (w *walk) blueGreen() error {
 		switch {
 		case c.RoleOf != "":
 		case c.Single:
-			if err := w.change(PathStep{Name: "move " + c.Name, Component: c.Name}, c.Name, nil, []string{w.to}); err != nil {
+			if err := w.move(c); err != nil {
 				return err
 			}
 		default:
@@ -171,7 +188,7 @@ func (w *walk) step(s PathStep, m move) error {
 		st := w.state()
 		pairs, bad := w.pairs.check(st, !w.unproved)
 		if len(bad) > 0 {
-			return &NoPath{Product: w.p.Name, From: w.from, To: w.to, Why: "the step \"" + s.Name + "\" would pass through a state that is not legal", Forbidden: bad}
+			return &NoPath{Product: w.p.Name, From: w.from, To: w.to, Why: "the step \"" + s.Name + "\" would pass through a state that is not legal", Forbidden: bad, Hint: noOrder}
 		}
 		s.States = append(s.States, ProvedState{When: when, State: st, Pairs: pairs})
 		return nil
@@ -213,7 +230,10 @@ func (w *walk) step(s PathStep, m move) error {
 
 // back says how a step is undone, as the strategies do it.
 func (w *walk) back(m move) string {
+	c, _ := w.p.Component(m.component)
 	switch {
+	case c.Stays:
+		return c.Name + " stays on " + w.to + ": what is on " + w.from + " may meet it, as the proof of this step says"
 	case m.component != "" && m.during == nil:
 		return "the same back to " + w.from
 	case w.strategy == BlueGreen:
