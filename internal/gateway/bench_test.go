@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
+	"github.com/windlass-db/windlass/internal/wire"
 )
 
 // passThroughEnv makes the test's program be a bare byte pass-through proxy, in a process of its own as the gateway is.
@@ -32,9 +33,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// passThrough copies bytes between a client and the target, and knows nothing of the protocol. With splice the kernel copies.
+// passThrough copies bytes between a client and the target, and knows nothing of the protocol. What follows a + in the target's name says how: with
+// splice the kernel copies, with bare it is done by the same bare system calls as in the gateway.
 func passThrough(target string) {
-	target, splice := strings.CutSuffix(target, "+splice")
+	target, how, _ := strings.Cut(target, "+")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		panic(err)
@@ -56,8 +58,13 @@ func passThrough(target string) {
 				return
 			}
 			defer server.Close()
-			go copyBytes(server, client, splice)
-			copyBytes(client, server, splice)
+			if how == "bare" {
+				go copyBare(wire.NewConn(server, 0), wire.NewConn(client, 0))
+				copyBare(wire.NewConn(client, 0), wire.NewConn(server, 0))
+				return
+			}
+			go copyBytes(server, client, how == "splice")
+			copyBytes(client, server, how == "splice")
 		}()
 	}
 }
@@ -69,6 +76,16 @@ func copyBytes(to, from net.Conn, splice bool) {
 		return
 	}
 	io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, 32<<10))
+}
+
+func copyBare(to, from *wire.Conn) {
+	defer to.Close()
+	for from.Fill() == nil {
+		if to.WriteAll(from.Buffered()) != nil {
+			return
+		}
+		from.Discard(len(from.Buffered()))
+	}
 }
 
 func startPassThrough(t testing.TB, target string) (address string, pid int) {
@@ -166,7 +183,7 @@ const (
 	slice      = 250 * time.Millisecond
 	leastPairs = 40
 	mostPairs  = 160
-	sideEvery  = 4 // direct and splice, which nothing is held to, get a slice in each so many pairs
+	sideEvery  = 4 // direct, splice and bare, which nothing is held to, get a slice in each so many pairs
 )
 
 // stream is sysbench at work against one address, stopped (SIGSTOP) but for its slices.
@@ -259,18 +276,19 @@ func interval(v []float64) (low, high float64) {
 
 // BenchmarkPointSelects compares the gateway with a bare byte pass-through proxy, both in a process of their own: sysbench point selects on 8
 // connections, as texts and as prepared statements. It fails when the gateway's rate is below 0.95 of the pass-through's. The rates with no
-// proxy at all, and with one that lets the kernel copy, are for comparison.
+// proxy at all, with one that lets the kernel copy, and with one that makes the gateway's own system calls, are for comparison.
 func BenchmarkPointSelects(b *testing.B) {
 	c := newCluster(b)
 	sysbench(b, c.primary.Address(), "oltp_point_select", "prepare")
 	c.replica.CatchUp(b, c.primary)
-	direct, plain, splice, gate := &stream{name: "direct", address: c.primary.Address()}, &stream{name: "pass-through"}, &stream{name: "splice"}, &stream{name: "gateway"}
+	direct, plain, splice, bare, gate := &stream{name: "direct", address: c.primary.Address()}, &stream{name: "pass-through"}, &stream{name: "splice"}, &stream{name: "bare calls"}, &stream{name: "gateway"}
 	plain.address, plain.pid = startPassThrough(b, c.primary.Address())
 	splice.address, splice.pid = startPassThrough(b, c.primary.Address()+"+splice")
+	bare.address, bare.pid = startPassThrough(b, c.primary.Address()+"+bare")
 	p := c.startProcess(b, "warn")
 	gate.address, gate.pid = p.writer, p.cmd.Process.Pid
 	for _, mode := range []struct{ flag, name string }{{"disable", "text"}, {"auto", "prepared"}} {
-		all := []*stream{plain, gate, direct, splice}
+		all := []*stream{plain, gate, direct, splice, bare}
 		for _, s := range all {
 			s.begin(b, c, mode.flag)
 			s.slice(b, c) // warm
@@ -288,6 +306,7 @@ func BenchmarkPointSelects(b *testing.B) {
 			if pair%sideEvery == 0 {
 				direct.slice(b, c)
 				splice.slice(b, c)
+				bare.slice(b, c)
 			}
 			r = ratios(gate.qps, plain.qps)
 			if low, high = interval(r); len(r) >= leastPairs && (low > leastRatio || high < leastRatio) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -34,6 +35,9 @@ func sockets(t *testing.T) (a, b *Conn) {
 	}
 	a, b = NewConn(dialed, 1<<26), NewConn(other, 1<<26)
 	for _, c := range []*Conn{a, b} {
+		if c.rw == io.ReadWriter(c.nc) && runtime.GOOS == "linux" {
+			t.Fatal("no bare calls")
+		}
 		c.SetDeadline(time.Now().Add(20 * time.Second))
 		t.Cleanup(func() { c.Close() })
 	}
