@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"testing"
@@ -21,7 +22,7 @@ import (
 	"github.com/windlass-db/windlass/internal/switchover"
 )
 
-// The driver over real gateways in processes of their own, which share one pair of servers. Blue stays the primary.
+// The driver over real gateways in processes of their own, which share one pair of servers. Blue stays the primary, but for the last two.
 func TestGateways(t *testing.T) {
 	w := newWorld(t)
 	for _, part := range []struct {
@@ -31,9 +32,93 @@ func TestGateways(t *testing.T) {
 		{"observe", testObserve}, {"token", testToken}, {"hold and cancel", testHoldAndCancel}, {"trap 10: the hold ends by itself", testTTL}, {"trap 1: terms", testTerms},
 		{"trap 12: every gateway holds, or none", testEveryGatewayHolds}, {"trap 26: what can't be moved", testUnmovable}, {"trap 32: clients that are left", testClients},
 		{"a gateway that can't be asked is unknown", testUnreachable}, {"trap 11: the control plane is gone", testControlPlaneGone},
+		{"trap 14: the second try", testSecondTry},
 	} {
 		if !t.Run(part.name, func(t *testing.T) { part.test(t, w) }) {
 			return
+		}
+	}
+}
+
+// calledOff tells when a try to hold was called off.
+type calledOff struct {
+	slog.Handler
+	at chan time.Time
+}
+
+func (c calledOff) Enabled(context.Context, slog.Level) bool { return true }
+
+func (c calledOff) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return calledOff{c.Handler.WithAttrs(attrs), c.at}
+}
+
+func (c calledOff) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "hold called off" {
+		c.at <- time.Now()
+	}
+	return nil
+}
+
+// trap 14: a transaction that has written keeps the gateways from holding. All are let go at once, for ten times as long as it was drained: the one
+// who needs a second connection to end it gets through, and a later try holds. It goes back, to blue.
+func testSecondTry(t *testing.T, w *world) {
+	off := calledOff{slog.DiscardHandler, make(chan time.Time, 9)}
+	d := w.storage(t, slog.New(off))
+	w.term++
+	if err := d.Fence(bg(t), w.c, w.term); err != nil {
+		t.Fatal(err)
+	}
+	counts := func() adminapi.Counts {
+		st, err := w.api(t, "blue").Status(bg(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.Counts
+	}
+	before := counts()
+	open, other := w.client(t, "green"), w.client(t, "blue")
+	run(t, open, "BEGIN", "INSERT INTO writes VALUES ('second', 1)")
+	run(t, other, "SELECT 1")
+	s := settings()
+	s.Tries, s.Drain = 5, 100*time.Millisecond
+	var held time.Time
+	done := make(chan error, 1)
+	ctx := bg(t)
+	go func() {
+		_, err := d.Switch(ctx, switchover.Request{Cluster: w.c, ToCell: "blue", Term: w.term, ID: "second", Back: true, Settings: s, Point: func(name string) {
+			if name == "after-hold" {
+				held = time.Now()
+			}
+		}})
+		done <- err
+	}()
+	var first time.Time
+	select {
+	case first = <-off.at:
+	case err := <-done:
+		t.Fatalf("it ended before a try was called off: %v", err)
+	}
+	run(t, other, "INSERT INTO writes VALUES ('what the first one waits for', 1)")
+	run(t, open, "COMMIT")
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	last := first
+	for len(off.at) > 0 {
+		last = <-off.at
+	}
+	if backedOff := held.Sub(last); backedOff < 10*s.Drain {
+		t.Errorf("it held again after %v, the drain is %v", backedOff, s.Drain)
+	}
+	if after := counts(); after.Holds < before.Holds+2 || after.HoldsExpired != before.HoldsExpired {
+		t.Errorf("before %+v, after %+v", before, after)
+	}
+	for _, c := range []*sql.Conn{open, other} {
+		run(t, c, "DELETE FROM writes WHERE k IN ('second', 'what the first one waits for')")
+	}
+	for cell, o := range w.observe(t) {
+		if o.Held || o.Primary != w.servers["blue"].Address() {
+			t.Errorf("%s: %+v", cell, o)
 		}
 	}
 }
