@@ -32,8 +32,8 @@ plans as far as they are known, and the commands that run it on both versions as
 
 FINDING is the id in the report, or the beginning of it, or a fingerprint. With --reference and --target the example is run there now, if it is a
 read. --page writes the whole report as a page, and needs no FINDING.`,
-		Example: `  windlass replay explain f-3fa9c1d2 --report report.json
-  windlass replay explain f-3fa9c1d2 --report report.json --reference env:OLD_DSN --target env:NEW_DSN
+		Example: `  windlass replay explain f-3fa9c1d2e5b6 --report report.json
+  windlass replay explain f-3fa9c1d2e5b6 --report report.json --reference env:OLD_DSN --target env:NEW_DSN
   windlass replay explain --report report.json --page report.html`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if page != "" && len(args) == 0 {

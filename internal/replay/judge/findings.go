@@ -38,10 +38,14 @@ const (
 	mostPlans  = 0.5 // share of them in which an index is not used any more
 )
 
-// idOf names a finding: the same in every report.
-func idOf(f tally.Fingerprint, k compare.Kind) string {
-	return fmt.Sprintf("f-%08x", uint32(xxh3.HashString(f.String()+" "+string(k))))
+// idOf names a finding: the same in every report. Of 70,000 names, more than a tally can have, two are the same once in 100,000 times. By says how it was found, if that is not the usual way of
+// its kind: of one fingerprint both ways may have found something.
+func idOf(f tally.Fingerprint, k compare.Kind, by string) string {
+	return fmt.Sprintf("f-%012x", xxh3.HashString(f.String()+" "+string(k)+by)>>16)
 }
+
+// byCount is how findings were made that others bring of a kind that is judged here, too: rows that were read, beside pairs of times.
+const byCount = " by count"
 
 // findings makes those of all queries, the gravest first, and says what came of the ignore rules.
 func findings(t *tally.Tally, r Rules, times map[tally.Fingerprint]*Latency, now time.Time) ([]Finding, []IgnoreUse) {
@@ -54,15 +58,18 @@ func findings(t *tally.Tally, r Rules, times map[tally.Fingerprint]*Latency, now
 				continue
 			}
 			f := finding(q, k, level, what)
+			if k == compare.Slow || k == compare.Plan {
+				f.ID = idOf(q.fingerprint, k, byCount)
+			}
 			f.Count, f.Real, f.Suspect, f.Unknown, f.Retested, f.Confirmed = d.Count(), d.Real, d.Suspect, d.Unknown, d.Retested, d.Confirmed
 			f.First, f.Last, f.Errors, f.Examples = d.First, d.Last, d.Errors, d.Examples.Values()
 			f.pick()
 			out = append(out, f)
 		}
-		if f, ok := planFinding(q, r); ok && !slices.ContainsFunc(out, func(o Finding) bool { return o.ID == f.ID }) {
+		if f, ok := planFinding(q, r); ok {
 			out = append(out, f)
 		}
-		if l := times[q.fingerprint]; l != nil && l.Regressed && !slices.ContainsFunc(out, func(o Finding) bool { return o.ID == idOf(q.fingerprint, compare.Slow) }) {
+		if l := times[q.fingerprint]; l != nil && l.Regressed {
 			f := finding(q, compare.Slow, r.level(compare.Slow), fmt.Sprintf("takes %.2f times as long (%.2f to %.2f), %s more in an hour of production", l.Ratio, l.Low, l.High, round(l.AddedPerHour)))
 			f.Count, f.Latency, f.Examples = int64(l.Pairs), l, q.Example.Values()
 			f.pick()
@@ -83,7 +90,7 @@ func findings(t *tally.Tally, r Rules, times map[tally.Fingerprint]*Latency, now
 
 // finding fills what all findings of a query have.
 func finding(q counted, k compare.Kind, level Level, what string) Finding {
-	f := Finding{ID: idOf(q.fingerprint, k), Fingerprint: q.fingerprint, Kind: k, Level: level, What: what, Text: q.Text, Replayed: q.Replayed, Plans: q.Explained, First: q.First, Last: q.Last}
+	f := Finding{ID: idOf(q.fingerprint, k, ""), Fingerprint: q.fingerprint, Kind: k, Level: level, What: what, Text: q.Text, Replayed: q.Replayed, Plans: q.Explained, First: q.First, Last: q.Last}
 	if q.Plan.Compared > 0 {
 		bits := q.Plan
 		f.PlanBits = &bits

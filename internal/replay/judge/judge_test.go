@@ -136,7 +136,11 @@ func TestVerdict(t *testing.T) {
 		"an index now and then":     {do: func(s *scene) { s.run(text, 100, func(i int, r *tally.Replayed) { r.New.Status = uint16(i&1) << 5 }) }, verdict: Pass},
 		"a plan, by the rules": {do: func(s *scene) { s.run(text, 100, func(_ int, r *tally.Replayed) { r.New.Status = 0x20 }) }, rules: func(r *Rules) { r.Levels[compare.Plan] = Fail },
 			verdict: Failed, why: WhyFindings, findings: "plan:fail"},
-		"twice as long":                             {do: func(s *scene) { s.run(text, 100, func(_ int, r *tally.Replayed) { r.Pair.B *= 2 }) }, rules: func(r *Rules) { r.Latency.Budget = time.Millisecond }, verdict: Failed, why: WhyFindings, findings: "latency:fail"},
+		"twice as long": {do: func(s *scene) { s.run(text, 100, func(_ int, r *tally.Replayed) { r.Pair.B *= 2 }) }, rules: func(r *Rules) { r.Latency.Budget = time.Millisecond }, verdict: Failed, why: WhyFindings, findings: "latency:fail"},
+		"twice as long, and ten times the rows read, within the leeway": {do: func(s *scene) { // what is allowed hides nothing of its kind
+			f := s.run(text, 100, func(_ int, r *tally.Replayed) { r.Pair.B *= 2 })
+			s.AddFound(f, tally.Seen{Text: []byte(text)}, compare.Slow, tally.Found{ID: 1, At: noon, Detail: "reads more rows"})
+		}, rules: func(r *Rules) { r.Latency.Budget, r.Leeway = time.Millisecond, 0.01 }, verdict: Failed, why: WhyFindings, findings: "latency:fail latency:warn"},
 		"twice as long, and seldom":                 {do: func(s *scene) { s.run(text, 100, func(_ int, r *tally.Replayed) { r.Pair.B *= 2 }) }, verdict: Pass},
 		"too short":                                 {rules: func(r *Rules) { r.MinTime = 72 * time.Hour }, verdict: Insufficient, why: WhyTime},
 		"statements were missed":                    {do: func(s *scene) { s.miss(100, tally.UnreplayableOwnWrite) }, verdict: Insufficient, why: WhyStatements + " " + WhyFingerprints},
@@ -283,6 +287,28 @@ func TestIgnoreRules(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestFindingsHaveTheirOwnIDs: of a query that was found slow, and its plan another, in more than one way, each finding has an id of its own, which is the same in the next report.
+func TestFindingsHaveTheirOwnIDs(t *testing.T) {
+	s := newScene()
+	text := "SELECT x FROM v"
+	f := s.run(text, 100, func(_ int, r *tally.Replayed) { r.Pair.B *= 2; r.New.Status = 0x20 })
+	for i, k := range []compare.Kind{compare.Slow, compare.Slow, compare.Plan, compare.Pattern} {
+		s.AddFound(f, tally.Seen{Text: []byte(text)}, k, tally.Found{ID: uint64(i), At: noon, Detail: "found"})
+	}
+	rules := func(r *Rules) { r.Latency.Budget = time.Millisecond }
+	r, again := s.judge(rules), s.judge(rules)
+	if len(r.Findings) != 5 {
+		t.Fatal(levels(r))
+	}
+	ids := map[string]bool{}
+	for i, f := range r.Findings {
+		if ids[f.ID] || again.Findings[i].ID != f.ID {
+			t.Errorf("%s (%s) is there twice, or is %s the next time", f.ID, f.Kind, again.Findings[i].ID)
+		}
+		ids[f.ID] = true
 	}
 }
 

@@ -75,7 +75,8 @@ func (c *checkpointFile) Close() error {
 	return err
 }
 
-// Merge adds up what the workers of one capture have written down, each its share. The order does not matter; none may be missing, nor be there twice.
+// Merge adds up what the workers of one capture have written down, each its share. The order does not matter. None may be there twice; one that is missing, or did not come to the capture's
+// end, is noted as unfinished, so that no verdict passes over it. A single worker that follows a capture has no end to come to: what it has counted is the whole up to there.
 func Merge(checkpoints ...[]byte) (*tally.Tally, error) {
 	t := &tally.Tally{}
 	shares := map[string]map[int]bool{}
@@ -98,17 +99,20 @@ func Merge(checkpoints ...[]byte) (*tally.Tally, error) {
 			return nil, fmt.Errorf("%w: share %d of %q is there twice, and would count twice", ErrShares, f.Share.I+1, f.Identity)
 		}
 		shares[f.Identity][f.Share.I] = true
+		if !f.Over && (f.Share.N > 1 || !f.Follow) {
+			t.AddUnfinished(fmt.Sprintf("share %d of %d has not come to the end of the capture", f.Share.I+1, max(f.Share.N, 1)))
+		}
 		t.Merge(&f.Tally)
 	}
 	for identity, n := range of {
 		for i := range n {
 			if !shares[identity][i] {
-				return nil, fmt.Errorf("%w: share %d of %d of %q is missing", ErrShares, i+1, n, identity)
+				t.AddUnfinished(fmt.Sprintf("share %d of %d is missing", i+1, n))
 			}
 		}
 	}
 	return t, nil
 }
 
-// ErrShares says that what is to be added up is not the whole of something.
-var ErrShares = errors.New("these are not all the shares of one replay, each once")
+// ErrShares says that what is to be added up does not belong together.
+var ErrShares = errors.New("these are not the shares of one replay, each once")

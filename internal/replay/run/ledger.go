@@ -70,13 +70,15 @@ type ledger struct {
 	identity string
 	share    Share
 
-	mu    sync.Mutex
-	total tally.Tally
-	runs  map[runOf]*progress
-	parts map[*part]bool // that are not whole
-	dirty bool
-	wake  chan struct{}
-	save  sync.Mutex
+	mu     sync.Mutex
+	total  tally.Tally
+	runs   map[runOf]*progress
+	parts  map[*part]bool // that are not whole
+	follow bool           // the capture goes on, and whatever end there is, is somebody's who ended it
+	over   bool           // all of the source was replayed
+	dirty  bool
+	wake   chan struct{}
+	save   sync.Mutex
 }
 
 // file is what is written down.
@@ -84,6 +86,8 @@ type file struct {
 	Format   int         `json:"format"`
 	Identity string      `json:"identity"`
 	Share    Share       `json:"share,omitzero"`
+	Follow   bool        `json:"follow,omitempty"` // the capture went on
+	Over     bool        `json:"over,omitempty"`   // all that there was, or was asked for, is counted
 	Runs     []runState  `json:"runs"`
 	Tally    tally.Tally `json:"tally"`
 }
@@ -233,8 +237,15 @@ func (l *ledger) run(ctx context.Context) error {
 	}
 }
 
-// finish writes the rest down.
-func (l *ledger) finish(ctx context.Context) error { return l.write(ctx) }
+// finish writes the rest down, and whether it came to the source's end.
+func (l *ledger) finish(ctx context.Context, over bool) error {
+	l.mu.Lock()
+	if l.over != over {
+		l.over, l.dirty = over, true
+	}
+	l.mu.Unlock()
+	return l.write(ctx)
+}
 
 func (l *ledger) write(ctx context.Context) error {
 	if l.to == nil {
@@ -248,7 +259,7 @@ func (l *ledger) write(ctx context.Context) error {
 		return nil
 	}
 	l.dirty = false
-	f := file{Format: format, Identity: l.identity, Share: l.share}
+	f := file{Format: format, Identity: l.identity, Share: l.share, Follow: l.follow, Over: l.over}
 	for key, p := range l.runs {
 		f.Runs = append(f.Runs, runState{key, *p})
 	}

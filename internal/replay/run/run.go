@@ -183,6 +183,7 @@ func prepare(cfg Config) (*replay, error) {
 		return nil, fmt.Errorf("there is no share %d of %d", cfg.Share.I, cfg.Share.N)
 	}
 	r := &replay{Config: cfg, budget: semaphore.NewWeighted(cfg.Memory), catching: semaphore.NewWeighted(catchingUp), ledger: newLedger(cfg.Checkpoint, cfg.Identity, cfg.Share)}
+	r.ledger.follow = cfg.Delay > 0
 	r.target = newHealth(cfg.Target, cfg.Log)
 	r.target.least = cfg.lag
 	if cfg.Reference != nil {
@@ -232,7 +233,7 @@ func (r *replay) run(ctx context.Context) error {
 	}
 	if err == nil || ctx.Err() != nil { // what is done is done, whoever ended us
 		last, stop := context.WithTimeout(context.WithoutCancel(ctx), lastWrite)
-		if werr := r.ledger.finish(last); err == nil {
+		if werr := r.ledger.finish(last, err == nil && ctx.Err() == nil); err == nil {
 			err = werr
 		}
 		stop()

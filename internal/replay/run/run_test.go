@@ -1,9 +1,11 @@
 package run
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -20,6 +22,7 @@ import (
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
 	windlassquery "github.com/windlass-db/windlass/internal/query"
 	"github.com/windlass-db/windlass/internal/replay/compare"
+	"github.com/windlass-db/windlass/internal/replay/judge"
 	"github.com/windlass-db/windlass/internal/replay/replaytest"
 	"github.com/windlass-db/windlass/internal/replay/session"
 	"github.com/windlass-db/windlass/internal/replay/tally"
@@ -341,8 +344,43 @@ func shares(t *testing.T, w *world) {
 	if _, err := Merge(parts[0], parts[0]); err == nil {
 		t.Error("one share was counted twice")
 	}
-	if _, err := Merge(parts[0]); err == nil {
-		t.Error("one share of two passes for all")
+	if len(merged.Unfinished) != 0 {
+		t.Errorf("both shares have come to the end: %v", merged.Unfinished)
+	}
+	one, err := Merge(parts[0])
+	if err != nil || one.Unfinished["share 2 of 2 is missing"] != 1 {
+		t.Errorf("one share of two passes for all: %v %v", err, one.Unfinished)
+	}
+	// The second one is ended before its end.
+	file := File(filepath.Join(t.TempDir(), "state"))
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, err := w.run(t, ctx, r, func(c *Config) {
+		c.Share, c.Checkpoint, c.Identity, c.started = Share{1, 2}, file, "x", cancel
+	}); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	// Gone on with, it has come to its end.
+	for i, want := range []int64{1, 0} {
+		b, err := file.Load(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(b) == 0 { // it was ended before it had counted anything
+			b = bytes.Replace(parts[1], []byte(`"over":true,`), nil, 1)
+		}
+		if err := file.(io.Closer).Close(); err != nil {
+			t.Fatal(err)
+		}
+		got, err := Merge(parts[0], b)
+		if err != nil || got.Unfinished["share 2 of 2 has not come to the end of the capture"] != want {
+			t.Errorf("%d: %v %v", i, err, got.Unfinished)
+		}
+		if want == 1 {
+			if rep := judge.Judge(got, judge.Once(), time.Now()); !slices.ContainsFunc(rep.Why, func(r judge.Reason) bool { return r.Code == judge.WhyUnfinished }) {
+				t.Errorf("%+v", rep.Why)
+			}
+			w.replay(t, r, func(c *Config) { c.Share, c.Checkpoint, c.Identity = Share{1, 2}, file, "x" })
+		}
 	}
 }
 
