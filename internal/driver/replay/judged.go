@@ -99,8 +99,8 @@ func (d *Driver) judged(ctx context.Context, here place, at cursor, r bluegreen.
 	if err != nil {
 		return rep, bluegreen.Replayed{}, fmt.Errorf("encode the report: %w", err)
 	}
-	if err := here.WriteAll(ctx, here.path(nameReport), whole, nil); err != nil {
-		return rep, bluegreen.Replayed{}, fmt.Errorf("keep the report: %w", err)
+	if err := here.keep(ctx, nameReport, whole); err != nil {
+		return rep, bluegreen.Replayed{}, err
 	}
 	got := told(rep, r, d.cfg.Now())
 	short := bounded(rep)

@@ -50,10 +50,7 @@ func (d *Driver) explain(ctx context.Context, r bluegreen.ReplayRequest, s sides
 	if err != nil {
 		return fmt.Errorf("encode the plans: %w", err)
 	}
-	if err := here.WriteAll(ctx, here.path(namePlans), data, nil); err != nil {
-		return fmt.Errorf("keep the plans: %w", err)
-	}
-	return nil
+	return here.keep(ctx, namePlans, data)
 }
 
 func (d *Driver) explainAll(ctx context.Context, r bluegreen.ReplayRequest, s sides, at cursor) (out explained, err error) {

@@ -71,6 +71,14 @@ func (at cursor) place(b *blob.Bucket, r bluegreen.ReplayRequest) place {
 
 func (p place) path(name string) string { return p.name + "/" + name }
 
+// keep replaces something of a replay in one write: also what is long goes in one request to an S3 API, which has the old or the new one, and no parts that nobody ends.
+func (p place) keep(ctx context.Context, name string, data []byte) error {
+	if err := p.WriteAll(ctx, p.path(name), data, &blob.WriterOptions{BufferSize: len(data) + 1, ContentType: "application/json"}); err != nil {
+		return fmt.Errorf("keep %s of what was counted: %w", name, err)
+	}
+	return nil
+}
+
 // kept reads something of a replay; nil if it is not there.
 func (p place) kept(ctx context.Context, name string) ([]byte, error) {
 	data, err := p.ReadAll(ctx, p.path(name))
@@ -148,8 +156,8 @@ func (c *checkpoint) Save(ctx context.Context, data []byte) error {
 	if err := errors.Join(ctx.Err(), c.lost()); err != nil {
 		return err
 	}
-	if err := c.at.WriteAll(ctx, c.at.path(nameTally), data, nil); err != nil {
-		return fmt.Errorf("keep what was counted: %w", err)
+	if err := c.at.keep(ctx, nameTally, data); err != nil {
+		return err
 	}
 	c.saved(data)
 	return nil

@@ -360,8 +360,8 @@ func (d *Driver) retest(ctx context.Context, s sides, at *cursor, here place, sa
 		if err != nil {
 			return err
 		}
-		if err := here.WriteAll(ctx, here.path(nameRetest), data, nil); err != nil {
-			return fmt.Errorf("keep what was tested: %w", err)
+		if err := here.keep(ctx, nameRetest, data); err != nil {
+			return err
 		}
 		at.Stopped = st.Stopped
 		return save(ctx, *at, progress, message)
