@@ -11,9 +11,9 @@ BIN := bin
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-build: ## build windlass and windlass-gateway into bin/
+build: ## build windlass, windlass-gateway and the demo's engine in its two versions into bin/
 	@mkdir -p $(BIN)
-	$(GO) build -o $(BIN)/ ./cmd/...
+	$(GO) build -o $(BIN)/ ./cmd/... ./examples/jobs/...
 
 demo: build ## raise a local fleet from MariaDB 10.11 to 11.8, on real servers
 	./$(BIN)/windlass demo bluegreen

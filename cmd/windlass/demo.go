@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/windlass-db/windlass/examples/jobs/workflow"
 	"github.com/windlass-db/windlass/internal/cli"
 	"github.com/windlass-db/windlass/internal/demo"
 	"github.com/windlass-db/windlass/internal/demo/jobs"
@@ -19,7 +19,7 @@ import (
 
 func demoCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "demo", Short: "Raise a local fleet of real servers under load"}
-	cmd.AddCommand(bluegreenDemo(), rollingDemo(), engineCommand())
+	cmd.AddCommand(bluegreenDemo(), rollingDemo())
 	return cmd
 }
 
@@ -68,7 +68,7 @@ served, or a feature of the new version was open before the last node was there.
 			if err != nil {
 				return err
 			}
-			o.Out, o.Engine = cmd.OutOrStdout(), []string{self, "demo", engineName}
+			o.Out, o.Programs = cmd.OutOrStdout(), filepath.Dir(self)
 			return conduct(cmd, o.Dir, func(ctx context.Context) error { _, err := demo.Rolling(ctx, o); return err })
 		},
 	}
@@ -122,16 +122,4 @@ func beside(err, other error) error {
 		return nil
 	}
 	return err
-}
-
-const engineName = "engine"
-
-// engineCommand is a node of examples/jobs, so that the demo needs no second program. It knows nothing of Windlass.
-func engineCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: engineName, Hidden: true, DisableFlagParsing: true, Args: cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return workflow.Main(args, jobs.Old, cmd.ErrOrStderr())
-		},
-	}
 }

@@ -83,7 +83,7 @@ func TestCtrlCStopsTheRollingDemo(t *testing.T) {
 		default:
 		}
 		for _, line := range left(t, bin) {
-			if strings.Contains(line, "--version 1.1") {
+			if strings.Contains(line, "/jobs-1.1 ") {
 				return true
 			}
 		}

@@ -46,7 +46,7 @@ var built = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	programs = dir
-	if out, err := exec.Command("go", "build", "-o", dir+"/", "github.com/windlass-db/windlass/cmd/...").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", dir+"/", "github.com/windlass-db/windlass/cmd/...", "github.com/windlass-db/windlass/examples/jobs/...").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w: %s", err, out)
 	}
 	return dir, nil

@@ -18,6 +18,7 @@ import (
 
 	_ "github.com/jackc/pgx/v5/stdlib"
 
+	engineof "github.com/windlass-db/windlass/examples/jobs/programs"
 	"github.com/windlass-db/windlass/internal/api"
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
 	"github.com/windlass-db/windlass/internal/driver/service"
@@ -72,10 +73,7 @@ func newEngineSite(t *testing.T, kind engineKind) *engineSite {
 			t.Fatal(err)
 		}
 	}
-	program := filepath.Join(s.dir, "jobs")
-	if out, err := osexec.Command("go", "build", "-o", program, "../../examples/jobs").CombinedOutput(); err != nil {
-		t.Fatalf("build examples/jobs: %v: %s", err, out)
-	}
+	engine := build(t)
 	const policy = "../../examples/rolling/jobs.yaml"
 	text, err := os.ReadFile(policy)
 	if err != nil {
@@ -109,11 +107,11 @@ environments:
 	var versions strings.Builder
 	for v, folder := range map[string]string{"1.0": "1.0", "1.1": "contract"} { // which has all of 1.1, and what a later campaign takes away
 		fmt.Fprintf(&versions, `      - version: %s
-        command: [%q, --listen, "{address}", --node, "{node}", --version, "{version}.0"]
+        command: [%q, --listen, "{address}", --node, "{node}"]
         env: {PGAPPNAME: "{cluster}-{node}"}
         secret_env: {JOBS_DSN: "{cluster}.dsn"}
         migrations: %q
-`, v, program, filepath.Join(migrations, folder))
+`, v, engineof.Path(engine, v), filepath.Join(migrations, folder))
 	}
 	health, features := `http: "http://{address}/health"`, `nodes: "http://{address}"`
 	if kind.grpc {
@@ -147,7 +145,7 @@ engines:
 
 	var own []service.Version
 	for _, v := range []string{"1.0", "1.1"} {
-		own = append(own, service.Version{Version: v, Command: []string{program, "--listen", "{address}", "--node", "{node}", "--version", v + ".0"}, Env: map[string]string{"JOBS_DSN": url, "PGAPPNAME": "jobs-{node}"}})
+		own = append(own, service.Version{Version: v, Command: []string{engineof.Path(engine, v), "--listen", "{address}", "--node", "{node}"}, Env: map[string]string{"JOBS_DSN": url, "PGAPPNAME": "jobs-{node}"}})
 	}
 	s.nodes, err = service.New(service.Config{
 		Versions: own,

@@ -12,6 +12,7 @@ import (
 	"github.com/windlass-db/windlass/internal/api"
 	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/check"
+	"github.com/windlass-db/windlass/internal/driver/service"
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/state"
 	"github.com/windlass-db/windlass/internal/strategy"
@@ -22,7 +23,7 @@ import (
 func TestAnEngineGoesToTheNextVersion(t *testing.T) {
 	t.Parallel()
 	s := newEngineSite(t, engineKind{nodes: 4})
-	campaign := s.campaignFile(t, "approve: [finalize]\n")
+	campaign := s.campaignFile(t, "approve: [nodes, finalize]\n")
 	plan := windlass(t, "plan", "-f", campaign, "-f", s.fleetFile)
 	if <-plan.done; plan.code != 0 {
 		t.Fatalf("plan exits with %d: %s", plan.code, plan.text())
@@ -33,9 +34,12 @@ func TestAnEngineGoesToTheNextVersion(t *testing.T) {
 		}
 	}
 	s.ran(t, 0, "apply", "-f", s.fleetFile, "-f", campaign)
-	end := s.ask(t)
 	agent := windlass(t, "supervisor", "--config", s.supervisorFile)
 	on := s.on(t)
+	s.losesItsCanary(t, agent)
+	end := s.ask(t)
+	s.ran(t, 0, "resume", "qa/jobs", "--why", "the test goes on", "--yes")
+	s.ran(t, 0, "approve", "qa/jobs", "--stage", "nodes", "--why", "the test looked", "--yes")
 	s.until(t, agent, "every node is on the new version", func(st api.ClusterStatus) bool { return on(st, strategy.StageNodes, "1.1.0") })
 	if why := s.ran(t, 3, "why", "qa/jobs"); !strings.Contains(why, "finalize") || !strings.Contains(why, "approv") {
 		t.Errorf("why says %s", why)
@@ -92,6 +96,25 @@ func TestAnEngineGoesToTheNextVersion(t *testing.T) {
 		t.Error("the supervisor tells the data source name")
 	}
 	s.contracts(t, agent)
+}
+
+// losesItsCanary ends the first node's process while its stage is over and nobody acts: it goes back by itself, and waits for a person.
+func (s *engineSite) losesItsCanary(t *testing.T, agent *program) {
+	t.Helper()
+	on := s.on(t)
+	s.until(t, agent, "the first node serves on the new version", func(st api.ClusterStatus) bool {
+		return st.Progress != nil && st.Progress.Stage == strategy.StageCanary && st.Progress.Action == nil && slices.Contains(served(st), "1.1.0")
+	})
+	if err := (service.Local{Root: filepath.Join(s.dir, "nodes")}).Process(s.cluster.Ref(), s.cluster.Cells[0].Nodes[0]).Kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	st := s.until(t, agent, "it is back on the old version", func(st api.ClusterStatus) bool { return on(st, strategy.StageExpandSchema, "1.0.0") })
+	if !strings.Contains(st.Progress.Attention, "rolled back to expand-schema") {
+		t.Errorf("it waits for %q", st.Progress.Attention)
+	}
+	if events := s.ran(t, 0, "events", "--cluster", "qa/jobs"); !strings.Contains(events, "the first node does not serve on 1.1 any more: jobs-1 does not run") {
+		t.Errorf("no event says why: %s", events)
+	}
 }
 
 // on tells whether the cluster is behind a stage, and every node serves on the version.

@@ -20,7 +20,7 @@ type Report struct {
 	Client      Client           `json:"client"`
 	Switchovers []Switchover     `json:"switchovers"`
 	Replay      Replays          `json:"replay"`
-	RolledBack  *RolledBack      `json:"rolled_back,omitempty"` // with --rollback-one
+	RolledBack  *RolledBack      `json:"rolled_back,omitempty"` // with --rollback-one; without an old version it did not come to it
 	ByCluster   []ClusterOutcome `json:"by_cluster"`
 }
 
@@ -88,7 +88,9 @@ func (r Report) Problems() []string {
 	if r.Client.AckedWrites == 0 {
 		bad = append(bad, "no write was acknowledged: there was no load")
 	}
-	if b := r.RolledBack; b != nil && (b.AckedOnNew == 0 || b.FoundOnOld != b.AckedOnNew || !b.ForwardedAgain) {
+	if b := r.RolledBack; b != nil && b.OldVersion == "" {
+		bad = append(bad, fmt.Sprintf("%s/%s was to go back after its storage switch, and did not", b.Env, b.Cluster))
+	} else if b != nil && (b.AckedOnNew == 0 || b.FoundOnOld != b.AckedOnNew || !b.ForwardedAgain) {
 		bad = append(bad, fmt.Sprintf("the rollback of %s/%s found %d of %d writes on %s, forward again: %t", b.Env, b.Cluster, b.FoundOnOld, b.AckedOnNew, b.OldVersion, b.ForwardedAgain))
 	}
 	return bad
@@ -131,7 +133,7 @@ func (r Report) Print(w io.Writer) error {
 	fmt.Fprintf(w, "The clients sent %d queries and saw %d errors and %d forced reconnects; the longest stall was %.0f ms.\n", c.Queries, c.Errors, c.ForcedReconnects, c.LongestStallMS)
 	fmt.Fprintf(w, "Of %d acknowledged writes %d are lost and %d doubled; the reply to %d was lost.\n", c.AckedWrites, c.LostWrites, c.DuplicateWrites, c.UnknownWrites)
 	fmt.Fprintf(w, "The queries of %d clusters were replayed on 11.8 before their storage switch; %s was held for %d that 11.8 answers otherwise, until a person judged them.\n", r.Replay.Clusters, strings.Join(r.Replay.Held, ", "), r.Replay.Findings)
-	if b := r.RolledBack; b != nil {
+	if b := r.RolledBack; b != nil && b.OldVersion != "" {
 		fmt.Fprintf(w, "%s/%s went back to %s after its storage switch: %d of %d writes made on the new version were there. Then it went forward again.\n", b.Env, b.Cluster, fleet.ShortVersion(b.OldVersion), b.FoundOnOld, b.AckedOnNew)
 	}
 	return nil

@@ -23,6 +23,7 @@ type rollback struct {
 	wanted   bool
 
 	ref   fleet.ClusterRef
+	kept  bool // from the stage after the storage switch
 	asked bool
 	back  bool
 	since time.Time // when the new version became the primary, as the state says
@@ -37,6 +38,14 @@ func (r *rollback) step(ctx context.Context, s api.CampaignStatus) error {
 	}
 	if r.ref.Name == "" {
 		r.ref = fleet.ClusterRef{Env: "prod", Name: clusterNames[0]}
+		r.rep.RolledBack = &RolledBack{Cluster: r.ref.Name, Env: r.ref.Env}
+	}
+	next := api.ScopeRequest{Env: r.ref.Env, Cluster: r.ref.Name, Stage: strategy.StageSwitchGateway, Why: "the demo shows the way back first"}
+	if !r.kept { // else a slow machine would go on before the new version has taken writes for long enough
+		if err := r.client.Pause(ctx, r.campaign, next); err != nil {
+			return err
+		}
+		r.kept = true
 	}
 	var p *campaign.Progress
 	for i := range s.Snapshot.Clusters {
@@ -51,6 +60,9 @@ func (r *rollback) step(ctx context.Context, s api.CampaignStatus) error {
 	case !r.asked && p.Stage == strategy.StageSwitchStorage && p.Action == nil && s.At.Sub(p.Since) > onNew:
 		r.since = p.Since
 		if err := r.client.Rollback(ctx, r.campaign, api.RollbackRequest{Ref: r.ref, To: strategy.StageReplay, Why: "the demo shows the way back"}); err != nil {
+			return err
+		}
+		if err := r.client.Resume(ctx, r.campaign, next); err != nil {
 			return err
 		}
 		r.asked = true

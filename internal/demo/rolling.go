@@ -16,6 +16,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/windlass-db/windlass/examples/jobs/programs"
 	product "github.com/windlass-db/windlass/examples/rolling"
 	"github.com/windlass-db/windlass/internal/api"
 	"github.com/windlass-db/windlass/internal/builds"
@@ -32,7 +33,7 @@ type RollingOptions struct {
 	Dir      string        // folder; empty: a temporary one that is removed
 	Listen   string        // of the server
 	Limit    time.Duration // after which the demo gives up
-	Engine   []string      // the program of examples/jobs with its first arguments
+	Programs string        // folder with the programs of examples/jobs; where they are not they are built, if that can be done here
 	Out      io.Writer
 }
 
@@ -115,12 +116,15 @@ func Rolling(ctx context.Context, o RollingOptions) (rep RollingReport, err erro
 		}
 		say(fmt.Sprintf("%s is version %s", name, b.Version))
 	}
+	if err := p.findPrograms(ctx, &o); err != nil {
+		return rep, err
+	}
 	fmt.Fprintln(o.Out, "Starting the engine: a database, six nodes, a load balancer.")
 	if err := os.MkdirAll(filepath.Join(p.dir, "secrets"), 0o700); err != nil {
 		return rep, err
 	}
 	var ports takenPorts
-	if p.site, err = jobs.Start(ctx, jobs.Config{Dir: p.dir, Ref: fleet.ClusterRef{Env: rollingEnv, Name: "jobs"}, Database: o.Database, Nodes: rollingNodes, Engine: o.Engine, Port: ports.next, Progress: say}); err != nil {
+	if p.site, err = jobs.Start(ctx, jobs.Config{Dir: p.dir, Ref: fleet.ClusterRef{Env: rollingEnv, Name: "jobs"}, Database: o.Database, Nodes: rollingNodes, Programs: o.Programs, Port: ports.next, Progress: say}); err != nil {
 		return rep, err
 	}
 	fmt.Fprintln(o.Out, "Starting the server and a supervisor.")
@@ -135,6 +139,28 @@ func Rolling(ctx context.Context, o RollingOptions) (rep RollingReport, err erro
 		<-whole.Done()
 	}
 	return rep, err
+}
+
+// findPrograms sees that both versions of the engine are where they should be, and builds them into the demo's folder if they are not.
+func (p *rollingPlace) findPrograms(ctx context.Context, o *RollingOptions) error {
+	there := true
+	for _, v := range []string{jobs.Old, jobs.New} {
+		_, err := os.Stat(programs.Path(o.Programs, v))
+		there = there && err == nil
+	}
+	if there {
+		return nil
+	}
+	fmt.Fprintf(o.Out, "The two versions of the engine are not in %s: building them.\n", o.Programs)
+	beside := o.Programs
+	o.Programs = filepath.Join(p.dir, "programs")
+	if err := os.MkdirAll(o.Programs, 0o700); err != nil {
+		return err
+	}
+	if err := programs.Build(ctx, o.Programs); err != nil {
+		return fmt.Errorf("%s and %s are not in %s, where windlass is, and can't be built here; `make build` puts them there: %w", filepath.Base(programs.Path("", jobs.Old)), filepath.Base(programs.Path("", jobs.New)), beside, err)
+	}
+	return nil
 }
 
 // takenPorts are free ports of 127.0.0.1, none of them twice: the kernel may give one again of which the server has not started yet.

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -19,6 +18,7 @@ import (
 
 	_ "github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/windlass-db/windlass/examples/jobs/programs"
 	"github.com/windlass-db/windlass/internal/builds"
 	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/check"
@@ -53,17 +53,6 @@ type site struct {
 	camp    campaign.Campaign
 }
 
-// build makes the engine in one version.
-func build(t *testing.T, dir, version string) string {
-	t.Helper()
-	program := filepath.Join(dir, "jobs-"+version)
-	out, err := exec.Command("go", "build", "-ldflags", "-X main.version="+version+".0", "-o", program, "../../examples/jobs").CombinedOutput()
-	if err != nil {
-		t.Fatalf("build examples/jobs: %v: %s", err, out)
-	}
-	return program
-}
-
 func newSite(t *testing.T) *site {
 	t.Helper()
 	ctx := context.Background()
@@ -85,9 +74,10 @@ func newSite(t *testing.T) *site {
 		fmt.Fprintf(&servers, "  server %s %s\n", n.Name, n.Address)
 	}
 	s.cluster = fleet.Cluster{Env: "qa", Name: "jobs", Product: "jobs", Cells: []fleet.Cell{cell}}
+	must(t, programs.Build(ctx, dir))
 	var versions []service.Version
 	for _, v := range []string{"1.0", "1.1"} {
-		versions = append(versions, service.Version{Version: v, Command: []string{build(t, dir, v), "--listen", "{address}", "--node", "{node}"},
+		versions = append(versions, service.Version{Version: v, Command: []string{programs.Path(dir, v), "--listen", "{address}", "--node", "{node}"},
 			Env: map[string]string{"JOBS_DSN": url + "&application_name=jobs-{node}"}})
 	}
 	nodeDriver, err := service.New(service.Config{Versions: versions, Runner: service.Local{Root: filepath.Join(dir, "nodes")}, StopWithin: time.Minute,

@@ -26,89 +26,66 @@ func (e *engine) routes() http.Handler {
 		fmt.Fprintln(w, "ok")
 	})
 	m.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, map[string]string{"version": e.version, "node": e.node})
+		Answer(w, map[string]string{"version": e.version, "node": e.node})
 	})
 	m.HandleFunc("GET /features", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, map[string]bool{"priorities": e.feature(r.Context())})
+		features := map[string]bool{}
+		if e.adds != nil {
+			features[e.adds.Name] = e.feature(r.Context())
+		}
+		Answer(w, features)
 	})
-	m.HandleFunc("GET /features/{version}", e.gate)
-	m.HandleFunc("PUT /features/{version}", e.gate)
-	m.HandleFunc("GET /priorities", e.waiting)
+	if e.adds != nil {
+		e.adds.Routes(m, e.db.DB, e.feature)
+	}
 	return m
 }
 
 // healthy tells whether the node can do anything at all: a newer one on an older schema can't.
 func (e *engine) healthy(ctx context.Context) error {
 	query := "SELECT COUNT(*) FROM job WHERE id = 0"
-	if e.priorities {
-		query = "SELECT COUNT(priority) FROM job WHERE id = 0"
+	if e.adds != nil {
+		query = "SELECT COUNT(" + e.adds.Column + ") FROM job WHERE id = 0"
 	}
 	n := 0
 	return e.db.QueryRowContext(ctx, query).Scan(&n)
 }
 
-// gate tells whether the version's features are open. They open by the table, which is there before a node is told to open them.
-func (e *engine) gate(w http.ResponseWriter, r *http.Request) {
-	if r.PathValue("version") != "1.1" || !e.priorities {
-		http.NotFound(w, r)
-		return
-	}
-	open := e.feature(r.Context())
-	if r.Method == http.MethodPut && !open {
-		http.Error(w, "the table windlass_features has no row for 1.1", http.StatusServiceUnavailable)
-		return
-	}
-	answer(w, map[string]any{"open": open, "used": []string{}})
-}
-
-// waiting counts the jobs that are not done by their priority.
-func (e *engine) waiting(w http.ResponseWriter, r *http.Request) {
-	if !e.feature(r.Context()) {
-		http.NotFound(w, r)
-		return
-	}
-	rows, err := e.db.QueryContext(r.Context(), "SELECT priority, COUNT(*) FROM job WHERE state <> 'done' GROUP BY priority")
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	defer rows.Close()
-	counts := map[string]int{}
-	for rows.Next() {
-		priority, n := 0, 0
-		if err := rows.Scan(&priority, &n); err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		counts[strconv.Itoa(priority)] = n
-	}
-	if err := rows.Err(); err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	answer(w, counts)
-}
-
-func answer(w http.ResponseWriter, v any) {
+// Answer answers with JSON.
+func Answer(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(v) // who does not wait for it does not get it
 }
 
 // order is what a client asks for.
 type order struct {
-	key                    string
-	steps, delay, priority int
+	key          string
+	steps, delay int
+	more         map[string]int // what only a later version knows
 }
 
 func read(r *http.Request) (o order, err error) {
-	o.key = r.FormValue("key")
-	for name, to := range map[string]*int{"steps": &o.steps, "delay": &o.delay, "priority": &o.priority} {
-		if text := r.FormValue(name); text != "" {
-			n, err := strconv.Atoi(text)
-			if err != nil || n < 0 {
-				return o, fmt.Errorf("%s is %q, and no number from 0 on", name, text)
-			}
-			*to = n
+	if err := r.ParseForm(); err != nil {
+		return o, err
+	}
+	o.more = map[string]int{}
+	for name := range r.Form {
+		text := r.Form.Get(name)
+		if name == "key" {
+			o.key = text
+			continue
+		}
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 0 {
+			return o, fmt.Errorf("%s is %q, and no number from 0 on", name, text)
+		}
+		switch name {
+		case "steps":
+			o.steps = n
+		case "delay":
+			o.delay = n
+		default:
+			o.more[name] = n
 		}
 	}
 	if o.key == "" || o.steps < 1 {
@@ -124,12 +101,12 @@ func (e *engine) create(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	query, args := "INSERT INTO job (name, steps, due, started_on) VALUES (?, ?, ?, ?)", []any{o.key, o.steps, time.Now().UnixMilli() + int64(o.delay), e.version}
-	if o.priority > 0 {
-		if !e.feature(r.Context()) {
-			http.Error(w, "priorities are not open", http.StatusConflict)
+	for name, n := range o.more {
+		if e.adds == nil || name != e.adds.Parameter || !e.feature(r.Context()) {
+			http.Error(w, name+" is not known to this version, or not open", http.StatusConflict)
 			return
 		}
-		query, args = "INSERT INTO job (name, steps, due, started_on, priority) VALUES (?, ?, ?, ?, ?)", append(args, o.priority)
+		query, args = "INSERT INTO job (name, steps, due, started_on, "+e.adds.Column+") VALUES (?, ?, ?, ?, ?)", append(args, n)
 	}
 	_, err = e.db.ExecContext(r.Context(), e.db.q(query), args...)
 	switch {
@@ -178,6 +155,6 @@ func (e *engine) read(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 	default:
-		answer(w, j)
+		Answer(w, j)
 	}
 }

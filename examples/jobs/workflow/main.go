@@ -12,14 +12,12 @@ import (
 )
 
 // Main runs a node with the arguments of a command line, until it is told to end. The database is told by the variable JOBS_DSN.
-// version is what the node is unless --version says another.
-func Main(args []string, version string, out io.Writer) error {
-	c := Config{DSN: os.Getenv("JOBS_DSN")}
-	f := flag.NewFlagSet("jobs", flag.ContinueOnError)
+func Main(args []string, r Release, out io.Writer) error {
+	c := Config{DSN: os.Getenv("JOBS_DSN"), Release: r}
+	f := flag.NewFlagSet("jobs "+r.Version, flag.ContinueOnError)
 	f.SetOutput(out)
 	f.StringVar(&c.Listen, "listen", "127.0.0.1:8081", "`ADDRESS` to serve on")
 	f.StringVar(&c.Node, "node", "n1", "this node's `NAME`")
-	f.StringVar(&c.Version, "version", version, "`VERSION` to be: 1.0 or 1.1")
 	f.IntVar(&c.Workers, "workers", 2, "steps at once")
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):

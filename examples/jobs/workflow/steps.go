@@ -98,7 +98,7 @@ func (e *engine) claim(ctx context.Context) (claim, error) {
 	defer tx.Rollback() //nolint:errcheck // after a commit there is nothing to roll back
 	by := "due"
 	if e.feature(ctx) {
-		by = "priority DESC, due"
+		by = e.adds.Order
 	}
 	now := time.Now()
 	c := claim{until: now.Add(claimFor).UnixMilli()}

@@ -12,13 +12,12 @@
 //
 // # Versions
 //
-// 1.1 has priorities: a column that the schema of 1.0 does not have, and a feature that stays shut until the table windlass_features has a
-// row for 1.1. Until then it writes and reads nothing that 1.0 does not know. On the schema of 1.0 it is not healthy.
+// This package is what both versions share, and all that 1.0 is. What 1.1 has besides, priorities, is in a package of its own, is compiled into its
+// program alone, and is told to this one as an Addition: a column that the schema of 1.0 does not have, and a feature that stays shut until the table
+// windlass_features has a row for 1.1. Until then 1.1 writes and reads nothing that 1.0 does not know. On the schema of 1.0 it is not healthy.
 //
-//	POST /jobs?key=K&steps=N[&delay=MILLISECONDS][&priority=P]   201; 200 if the key has that job already; 409 if priorities are shut
+//	POST /jobs?key=K&steps=N[&delay=MILLISECONDS]   201; 200 if the key has that job already; 409 if it asks for what is shut, or not known
 //	GET  /jobs/K · GET /health · GET /version · GET /features
-//	GET  /features/1.1 · PUT /features/1.1   as docs/engines.md has it: whether they are open, and that they are to be
-//	GET  /priorities                         how many jobs wait with each priority; 404 until the feature is open
 //
 // gRPC's health service is answered on the same port.
 package workflow
@@ -44,20 +43,30 @@ type Config struct {
 	DSN     string // postgres://…, or mysql:// before a name as go-sql-driver wants it
 	Listen  string
 	Node    string
-	Version string // "1.0…" or "1.1…"
-	Workers int    // steps at once
+	Workers int // steps at once
+	Release Release
+}
+
+// Release is one version of the engine, which a program is for good.
+type Release struct {
+	Version string    // such as "1.1.0"
+	Adds    *Addition // nil: it has what this package has
+}
+
+// Addition is what a release has that the one before does not know. It stays shut until the table windlass_features has a row for it.
+type Addition struct {
+	Since     string // the version of the table's row
+	Name      string // as GET /features tells it
+	Column    string // of the table job, a number; where it is missing the node is not healthy
+	Parameter string // of POST /jobs, which goes there
+	Order     string // of steps that are due, once it is open
+	// Routes registers more requests; open tells whether it is open by now.
+	Routes func(m *http.ServeMux, db *sql.DB, open func(context.Context) bool)
 }
 
 // Run serves until the context ends; then requests are answered and steps are finished that are under way.
 func Run(ctx context.Context, c Config) error {
-	e := &engine{node: c.Node, version: c.Version, toil: toil}
-	switch {
-	case strings.HasPrefix(c.Version, "1.0"):
-	case strings.HasPrefix(c.Version, "1.1"):
-		e.priorities = true
-	default:
-		return fmt.Errorf("there is no version %q: there are 1.0 and 1.1", c.Version)
-	}
+	e := &engine{node: c.Node, version: c.Release.Version, adds: c.Release.Adds, toil: toil}
 	var err error
 	if e.db, err = open(c.DSN, c.Node, c.Workers+8); err != nil {
 		return fmt.Errorf("open the database: %w", err)
@@ -72,7 +81,7 @@ func Run(ctx context.Context, c Config) error {
 	s.Protocols.SetUnencryptedHTTP2(true) // what gRPC speaks
 	ended := make(chan error, 1)
 	go func() { ended <- s.ListenAndServe() }()
-	log.Printf("%s is version %s on %s", c.Node, c.Version, c.Listen)
+	log.Printf("%s is version %s on %s", c.Node, c.Release.Version, c.Listen)
 	select {
 	case err := <-ended:
 		return err
@@ -89,20 +98,20 @@ func Run(ctx context.Context, c Config) error {
 type engine struct {
 	db            store
 	node, version string
-	priorities    bool // this version knows them
+	adds          *Addition
 	toil          func(claim)
 
 	mu   sync.Mutex
 	open bool // the feature was open when it was last looked for; it is never shut again
 }
 
-// feature tells whether the version's feature is open.
+// feature tells whether what the version adds is open.
 func (e *engine) feature(ctx context.Context) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.priorities && !e.open {
+	if e.adds != nil && !e.open {
 		n := 0
-		if err := e.db.QueryRowContext(ctx, "SELECT COUNT(*) FROM windlass_features WHERE version = '1.1'").Scan(&n); err == nil {
+		if err := e.db.QueryRowContext(ctx, e.db.q("SELECT COUNT(*) FROM windlass_features WHERE version = ?"), e.adds.Since).Scan(&n); err == nil {
 			e.open = n > 0 // no table: nobody has opened anything
 		}
 	}

@@ -3,7 +3,6 @@ package workflow
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,26 +15,29 @@ import (
 	"testing"
 	"time"
 
+	"github.com/windlass-db/windlass/examples/jobs/programs"
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
 	"github.com/windlass-db/windlass/internal/schema"
 	"github.com/windlass-db/windlass/internal/state/statetest"
 )
 
-// asNode makes this program a node of the engine.
-const asNode = "JOBS_TEST_NODE"
+// built is the folder with a program for each version.
+var built string
 
 func TestMain(m *testing.M) {
-	text := os.Getenv(asNode)
-	if text == "" {
-		os.Exit(m.Run())
+	code := 1
+	var err error
+	if built, err = os.MkdirTemp("", "jobs-programs-"); err == nil {
+		if err = programs.Build(context.Background(), built); err == nil {
+			code = m.Run()
+		}
+		err = errors.Join(err, os.RemoveAll(built))
 	}
-	var c Config
-	err := json.Unmarshal([]byte(text), &c)
-	if err == nil {
-		err = Run(context.Background(), c)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
 	}
-	fmt.Fprintln(os.Stderr, err)
-	os.Exit(1)
+	os.Exit(code)
 }
 
 func must(t *testing.T, err error) {
@@ -88,10 +90,8 @@ type node struct {
 func (d database) start(t *testing.T, name, version string) *node {
 	t.Helper()
 	address := fmt.Sprintf("127.0.0.1:%d", processtest.FreePort(t))
-	text, err := json.Marshal(Config{DSN: d.dsn, Listen: address, Node: name, Version: version, Workers: 4})
-	must(t, err)
-	n := &node{"http://" + address, exec.Command(os.Args[0])}
-	n.cmd.Env = append(os.Environ(), asNode+"="+string(text))
+	n := &node{"http://" + address, exec.Command(programs.Path(built, version), "--listen", address, "--node", name, "--workers", "4")}
+	n.cmd.Env = append(os.Environ(), "JOBS_DSN="+d.dsn)
 	n.cmd.Stderr = os.Stderr
 	must(t, n.cmd.Start())
 	t.Cleanup(n.kill)
@@ -206,17 +206,18 @@ func TestTheNewVersion(t *testing.T) {
 			}
 		}
 		d.apply(t, "1.0", false)
-		old, young := d.start(t, "old", "1.0.0"), d.start(t, "young", "1.1.0")
+		old, young := d.start(t, "old", "1.0"), d.start(t, "young", "1.1")
 		young.want(t, http.MethodGet, "/version", `200 {"node":"young","version":"1.1.0"}`)
 		young.want(t, http.MethodGet, "/health", "503")
 		old.want(t, http.MethodGet, "/health", "200 ok")
 		d.apply(t, "1.1", false)
 		for _, n := range []*node{old, young} {
 			n.want(t, http.MethodGet, "/health", "200 ok")
-			n.want(t, http.MethodGet, "/features", `200 {"priorities":false}`)
 			n.want(t, http.MethodPost, "/jobs?key=first&steps=1&priority=3", "409")
 			n.want(t, http.MethodGet, "/priorities", "404")
 		}
+		old.want(t, http.MethodGet, "/features", `200 {}`)
+		young.want(t, http.MethodGet, "/features", `200 {"priorities":false}`)
 		old.want(t, http.MethodGet, "/features/1.1", "404")
 		young.want(t, http.MethodGet, "/features/1.1", `200 {"open":false,"used":[]}`)
 		young.want(t, http.MethodPut, "/features/1.1", "503")
@@ -225,7 +226,9 @@ func TestTheNewVersion(t *testing.T) {
 			must(t, err)
 		}
 		young.want(t, http.MethodGet, "/features", `200 {"priorities":true}`)
-		old.want(t, http.MethodGet, "/features", `200 {"priorities":false}`)
+		old.want(t, http.MethodGet, "/features", `200 {}`)
+		old.want(t, http.MethodGet, "/priorities", "404")
+		old.want(t, http.MethodPost, "/jobs?key=again&steps=1&priority=3", "409")
 		young.want(t, http.MethodPut, "/features/1.1", `200 {"open":true,"used":[]}`)
 		young.want(t, http.MethodPost, "/jobs?key=first&steps=1&priority=3", "201")
 		young.want(t, http.MethodGet, "/priorities", "200")
@@ -248,7 +251,10 @@ func TestTheNewVersion(t *testing.T) {
 		young.want(t, http.MethodPost, "/jobs?key=second&steps=1", "201")
 		young.want(t, http.MethodGet, "/nothing", "404")
 	})
-	if err := Run(t.Context(), Config{Version: "2.0"}); err == nil {
-		t.Error("there is a version 2.0")
+	if out, err := exec.Command(programs.Path(built, "1.0"), "--version", "1.1").CombinedOutput(); err == nil || !strings.Contains(string(out), "-version") {
+		t.Errorf("a program can be told to be of another version: %s, %v", out, err)
+	}
+	if old, err := os.ReadFile(programs.Path(built, "1.0")); err != nil || strings.Contains(string(old), "priority DESC") {
+		t.Errorf("what is new in 1.1 is in the program of 1.0: %v", err)
 	}
 }

@@ -2,12 +2,13 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"testing"
 	"time"
 
-	"github.com/windlass-db/windlass/examples/jobs/workflow"
+	"github.com/windlass-db/windlass/examples/jobs/programs"
 	product "github.com/windlass-db/windlass/examples/rolling"
 	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/driver/haproxy"
@@ -21,23 +22,25 @@ import (
 	"github.com/windlass-db/windlass/internal/strategy"
 )
 
-// asNode as the first argument makes this program a node of the engine.
-const asNode = "jobs-node"
+// built is the folder with the engine's program of each version.
+var built string
 
 func TestMain(m *testing.M) {
+	code := 0
 	var err error
-	switch {
-	case len(os.Args) > 2 && os.Args[1] == asNode:
-		err = workflow.Main(os.Args[2:], Old, os.Stderr)
-	case len(os.Args) > 2 && os.Args[1] == asSupervisor:
+	if len(os.Args) > 2 && os.Args[1] == asSupervisor {
 		err = supervisorMain(os.Args[2])
-	default:
-		os.Exit(m.Run())
+	} else if built, err = os.MkdirTemp("", "jobs-programs-"); err == nil {
+		if err = programs.Build(context.Background(), built); err == nil {
+			code = m.Run()
+		}
+		err = errors.Join(err, os.RemoveAll(built))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		code = 1
 	}
+	os.Exit(code)
 }
 
 func must(t testing.TB, err error) {
@@ -67,9 +70,7 @@ func newWorld(t *testing.T, k Kind, nodes int) *world {
 	dir := t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	self, err := os.Executable()
-	must(t, err)
-	s, err := Start(ctx, Config{Dir: dir, Ref: fleet.ClusterRef{Env: "qa", Name: "jobs"}, Database: k, Nodes: nodes, Engine: []string{self, asNode},
+	s, err := Start(ctx, Config{Dir: dir, Ref: fleet.ClusterRef{Env: "qa", Name: "jobs"}, Database: k, Nodes: nodes, Programs: built,
 		Port: func() (int, error) { return processtest.FreePort(t), nil }, Progress: func(text string) { t.Log(text) }})
 	t.Cleanup(func() {
 		end, cancel := context.WithTimeout(context.Background(), time.Minute)

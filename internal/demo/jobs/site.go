@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/windlass-db/windlass/examples/jobs/migrations"
+	"github.com/windlass-db/windlass/examples/jobs/programs"
 	"github.com/windlass-db/windlass/internal/driver/process"
 	"github.com/windlass-db/windlass/internal/driver/service"
 	"github.com/windlass-db/windlass/internal/fleet"
@@ -39,7 +40,7 @@ type Config struct {
 	Ref      fleet.ClusterRef // of the cluster
 	Database Kind
 	Nodes    int
-	Engine   []string            // the engine's program and first arguments
+	Programs string              // folder with the engine's program of each version
 	Port     func() (int, error) // a free port of 127.0.0.1, never one twice
 	Progress func(string)        // told what is fetched and started; may be nil
 }
@@ -142,9 +143,9 @@ func (s *Site) Migrations(version string) string {
 // NodesRoot is the folder below which every node has its own.
 func (s *Site) NodesRoot() string { return filepath.Join(s.cfg.Dir, "nodes") }
 
-// Command is how a node is run on a version, with placeholders.
+// Command is how a node is run on a version, with placeholders: each version is a program of its own.
 func (s *Site) Command(version string) []string {
-	return append(append([]string{}, s.cfg.Engine...), "--listen", "{address}", "--node", "{node}", "--version", version)
+	return []string{programs.Path(s.cfg.Programs, version), "--listen", "{address}", "--node", "{node}"}
 }
 
 // The questions to a node, with placeholders.
@@ -157,7 +158,7 @@ const (
 // DSNVariable is the variable that tells a node its database.
 const DSNVariable = "JOBS_DSN"
 
-// Nodes is how the nodes are driven. The old version's program is that of the new one, told to be older.
+// Nodes is how the nodes are driven.
 func (s *Site) Nodes() service.Config {
 	c := service.Config{Runner: service.Local{Root: s.NodesRoot()}, StopWithin: time.Minute, Health: service.Probe{HTTP: HealthURL, Timeout: 10 * time.Second}, Version: service.Probe{HTTP: VersionURL, JSON: "version", Timeout: 10 * time.Second}}
 	for _, v := range []string{Old, New} {
