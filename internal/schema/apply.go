@@ -50,7 +50,7 @@ const (
 )
 
 // contractWords are statements that take something away which an old node may use.
-var contractWords = regexp.MustCompile(`(?is)^\s*(DROP\s+(FOREIGN\s+)?(TABLE|VIEW|SERVER|DATA|MATERIALIZED|SEQUENCE|SCHEMA|DATABASE|TYPE|DOMAIN|FUNCTION|PROCEDURE|TRIGGER|POLICY|RULE|EVENT|INDEX|CONSTRAINT)\b|TRUNCATE\b|RENAME\s+TABLE|REVOKE\b|ALTER\b.*\bRENAME\b|ALTER\s+(FOREIGN\s+)?TABLE\b.*\b((DETACH|TRUNCATE|EXCHANGE|DISCARD)\s+PARTITION\b|DROP\s+(COLUMN|CONSTRAINT|INDEX|KEY|PRIMARY|FOREIGN|CHECK|PARTITION|DEFAULT|IF\b|[\w"` + "`" + `]+\s*(,|$|CASCADE|RESTRICT))|CHANGE\s+)|ALTER\s+\S+\s+.*\bDROP\s+DEFAULT\b)`)
+var contractWords = regexp.MustCompile(`(?is)^\s*(DROP\s+(FOREIGN\s+)?(TABLE|VIEW|SERVER|DATA|MATERIALIZED|SEQUENCE|SCHEMA|DATABASE|TYPE|DOMAIN|EXTENSION|FUNCTION|PROCEDURE|ROUTINE|AGGREGATE|TRIGGER|POLICY|RULE|EVENT|INDEX|CONSTRAINT)\b|TRUNCATE\b|CREATE\s+OR\s+REPLACE\s+(TABLE|SEQUENCE)\b|RENAME\s+TABLE|REVOKE\b|ALTER\b.*\bRENAME\b|ALTER\s+(FOREIGN\s+)?TABLE\b.*\b((DETACH|TRUNCATE|EXCHANGE|DISCARD)\s+PARTITION\b|DROP\s+(COLUMN|CONSTRAINT|INDEX|KEY|PRIMARY|FOREIGN|CHECK|PARTITION|DEFAULT|IF\b|[\w"` + "`" + `]+\s*(,|$|CASCADE|RESTRICT))|CHANGE\s+)|ALTER\s+\S+\s+.*\bDROP\s+DEFAULT\b)`)
 
 // dropsNotNull is what only lets more in.
 var dropsNotNull = regexp.MustCompile(`(?is)\bDROP\s+(NOT\s+NULL|IDENTITY|EXPRESSION)\b`)
@@ -187,11 +187,20 @@ type applier struct {
 	db   *sql.DB
 	conn *sql.Conn
 	at   Progress
+	// journal is JournalTable with its schema.
+	journal string
 }
 
 func (a *applier) wrong(what string, err error) error {
 	return &Error{Where: a.dsn.String(), What: what, Hint: "see the server's log; the run can be repeated, it goes on where it ended", Err: a.dsn.clean(err)}
 }
+
+func (a *applier) failed(e entry, err error) error {
+	return &Error{Where: e.Where(), What: fmt.Sprintf("%q failed", e.Short()), Hint: "mend what the server says, and run again: what is done is not done twice", Err: a.dsn.clean(err)}
+}
+
+// ofSession are statements that set something for the statements after them, and last for a session. A later run makes them again.
+var ofSession = regexp.MustCompile(`(?is)^\s*(SET\s+(SESSION\s+|ROLE\b|NAMES\b|CHARACTER\s+SET\b|CHARSET\b|TIME\s+ZONE\b|@|[\w."` + "`" + `]+\s*(=|:=|TO\b))|RESET\b|SELECT\s+(pg_catalog\s*\.\s*)?set_config\s*\()`)
 
 // point is where a test may end the run.
 func (a *applier) point(name string) error {
@@ -214,6 +223,11 @@ func (a *applier) one(ctx context.Context, e entry) error {
 		return err
 	}
 	if was == stateDone {
+		if ofSession.MatchString(masked(e.SQL)) { // that session has ended, and what comes after it relies on it
+			if _, err := a.conn.ExecContext(ctx, e.SQL); err != nil {
+				return a.failed(e, err)
+			}
+		}
 		return a.tell(saidThere)
 	}
 	if err := a.point("looked"); err != nil {
@@ -261,7 +275,7 @@ func (a *applier) one(ctx context.Context, e entry) error {
 			if errors.As(err, &ours) {
 				return err
 			}
-			return &Error{Where: e.Where(), What: fmt.Sprintf("%q failed", e.Short()), Hint: "mend what the server says, and run again: what is done is not done twice", Err: a.dsn.clean(err)}
+			return a.failed(e, err)
 		}
 		if try == a.Tries {
 			return &Error{Where: e.Where(), What: fmt.Sprintf("%q did not get its lock in %d tries of %v", e.Short(), a.Tries, a.LockTimeout), Hint: "look for long transactions (pg_stat_activity, information_schema.INNODB_TRX), and run again: what is done is not done twice", Err: a.dsn.clean(err)}

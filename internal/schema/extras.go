@@ -33,6 +33,10 @@ var pgExtras = []string{
 	`SELECT 'domain', n.nspname, '', t.typname, format_type(t.typbasetype,t.typtypmod) || CASE WHEN t.typnotnull THEN ' NOT NULL' ELSE '' END || coalesce(' ' || (SELECT string_agg(pg_get_constraintdef(x.oid), ' ' ORDER BY x.conname) FROM pg_constraint x WHERE x.contypid=t.oid),'')
 	   FROM pg_type t JOIN pg_namespace n ON n.oid=t.typnamespace WHERE t.typtype='d' AND ` + pgSkip + `
 	    AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid=t.oid AND d.classid='pg_type'::regclass AND d.deptype='e')`,
+	`SELECT 'composite type', n.nspname, '', c.relname, (SELECT string_agg(a.attname || ' ' || format_type(a.atttypid,a.atttypmod), ', ' ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid=c.oid AND a.attnum>0 AND NOT a.attisdropped)
+	   FROM pg_class c JOIN pg_namespace n ON n.oid=c.relnamespace WHERE c.relkind='c' AND ` + pgSkip + `
+	    AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid=c.reltype AND d.classid='pg_type'::regclass AND d.deptype='e')`,
+	`SELECT 'extension', '', '', extname, '' FROM pg_extension`,
 	`SELECT 'grant', n.nspname, c.relname, a.privilege_type || ' to ' || CASE WHEN a.grantee=0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END, ''
 	   FROM pg_class c JOIN pg_namespace n ON n.oid=c.relnamespace, aclexplode(c.relacl) a WHERE a.grantee<>c.relowner AND c.relkind IN ('r','p','v','m','S') AND ` + pgSkip,
 	`SELECT 'owner', n.nspname, c.relname, 'owner', pg_get_userbyid(c.relowner)

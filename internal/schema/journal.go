@@ -26,20 +26,32 @@ func (a *applier) begin(ctx context.Context) error {
 	if err := a.alone(ctx); err != nil {
 		return err
 	}
+	// The journal is named with its schema: a migration may set another search_path, or none, for what comes after it.
+	a.journal = JournalTable
+	if a.Dialect == Postgres {
+		var schema sql.NullString
+		if err := a.conn.QueryRowContext(ctx, "SELECT quote_ident(current_schema())").Scan(&schema); err != nil {
+			return a.wrong("does not tell its schema", err)
+		}
+		if !schema.Valid {
+			return &Error{Where: a.dsn.String(), What: "has no schema for the journal: none of the account's search_path is there", Hint: "ALTER ROLE … SET search_path, or make the schema, and run again"}
+		}
+		a.journal = schema.String + "." + JournalTable
+	}
 	setup := []string{
-		"CREATE TABLE IF NOT EXISTS " + JournalTable + " (file varchar(255) NOT NULL, n int NOT NULL, state varchar(10) NOT NULL, term bigint NOT NULL, statement text NOT NULL, at timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP, PRIMARY KEY (file, n))",
+		"CREATE TABLE IF NOT EXISTS " + a.journal + " (file varchar(255) NOT NULL, n int NOT NULL, state varchar(10) NOT NULL, term bigint NOT NULL, statement text NOT NULL, at timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP, PRIMARY KEY (file, n))",
 	}
 	if a.Dialect == Postgres {
-		setup = append(setup, fmt.Sprintf("SET lock_timeout='%dms'", a.LockTimeout.Milliseconds()), "INSERT INTO "+JournalTable+" (file,n,state,term,statement) VALUES ('',0,'term',0,'') ON CONFLICT DO NOTHING")
+		setup = append(setup, fmt.Sprintf("SET lock_timeout='%dms'", a.LockTimeout.Milliseconds()), "INSERT INTO "+a.journal+" (file,n,state,term,statement) VALUES ('',0,'term',0,'') ON CONFLICT DO NOTHING")
 	} else {
-		setup = append(setup, fmt.Sprintf("SET SESSION lock_wait_timeout=%d, innodb_lock_wait_timeout=%d", seconds(a), seconds(a)), "INSERT IGNORE INTO "+JournalTable+" (file,n,state,term,statement) VALUES ('',0,'term',0,'')")
+		setup = append(setup, fmt.Sprintf("SET SESSION lock_wait_timeout=%d, innodb_lock_wait_timeout=%d", seconds(a), seconds(a)), "INSERT IGNORE INTO "+a.journal+" (file,n,state,term,statement) VALUES ('',0,'term',0,'')")
 	}
 	for _, s := range setup {
 		if _, err := a.conn.ExecContext(ctx, s); err != nil {
 			return a.wrong("can't keep a journal", err)
 		}
 	}
-	if _, err := a.conn.ExecContext(ctx, fmt.Sprintf("UPDATE %s SET term=%d WHERE file='' AND term<%d", JournalTable, a.Term, a.Term)); err != nil {
+	if _, err := a.conn.ExecContext(ctx, fmt.Sprintf("UPDATE %s SET term=%d WHERE file='' AND term<%d", a.journal, a.Term, a.Term)); err != nil {
 		return a.wrong("can't keep a journal", err)
 	}
 	return a.fence(ctx)
@@ -76,7 +88,7 @@ func seconds(a *applier) int { return max(1, int(a.LockTimeout.Seconds()+0.5)) }
 // fence sees that no higher term was here.
 func (a *applier) fence(ctx context.Context) error {
 	var term int64
-	if err := a.conn.QueryRowContext(ctx, "SELECT term FROM "+JournalTable+" WHERE file=''").Scan(&term); err != nil {
+	if err := a.conn.QueryRowContext(ctx, "SELECT term FROM "+a.journal+" WHERE file=''").Scan(&term); err != nil {
 		return a.wrong("does not show its journal", err)
 	}
 	if term > a.Term {
@@ -127,7 +139,7 @@ func (a *applier) look(ctx context.Context, e entry) (string, error) {
 		return "", err
 	}
 	var state, text string
-	err := a.conn.QueryRowContext(ctx, fmt.Sprintf("SELECT state, statement FROM %s WHERE file=%s AND n=%d", JournalTable, a.literal(e.file), e.n)).Scan(&state, &text)
+	err := a.conn.QueryRowContext(ctx, fmt.Sprintf("SELECT state, statement FROM %s WHERE file=%s AND n=%d", a.journal, a.literal(e.file), e.n)).Scan(&state, &text)
 	if err == sql.ErrNoRows {
 		return stateNone, nil
 	}
@@ -148,7 +160,7 @@ func (a *applier) note(ctx context.Context, x execer, e entry, state string) err
 		up, lock = "ON DUPLICATE KEY UPDATE state=VALUES(state), term=VALUES(term), at=CURRENT_TIMESTAMP", ""
 	}
 	q := fmt.Sprintf("INSERT INTO %s (file,n,state,term,statement) SELECT %s, %d, '%s', %d, %s FROM (SELECT term FROM %s WHERE file='' AND term<=%d%s) AS held %s",
-		JournalTable, a.literal(e.file), e.n, state, a.Term, a.literal(e.SQL), JournalTable, a.Term, lock, up)
+		a.journal, a.literal(e.file), e.n, state, a.Term, a.literal(e.SQL), a.journal, a.Term, lock, up)
 	r, err := x.ExecContext(ctx, q)
 	if err != nil {
 		return a.wrong("does not take an entry into its journal", err)
@@ -316,7 +328,7 @@ func (a *applier) there(ctx context.Context, e entry) (bool, error) {
 		return false, nil
 	}
 	return false, &Error{Where: e.Where(), What: fmt.Sprintf("%q began and was cut off, and whether it ended can't be seen", e.Short()),
-		Hint: fmt.Sprintf("look, and tell the journal: UPDATE %s SET state='done' (or DELETE FROM it, to run it again) WHERE file='%s' AND n=%d", JournalTable, e.file, e.n)}
+		Hint: fmt.Sprintf("look, and tell the journal: UPDATE %s SET state='done' (or DELETE FROM it, to run it again) WHERE file='%s' AND n=%d", a.journal, e.file, e.n)}
 }
 
 var (

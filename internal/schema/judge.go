@@ -73,6 +73,15 @@ func (j *judge) judgeDiff(d diff) {
 		}
 	}
 	j.extras(d)
+	if j.stmt.SQL == "" {
+		return // what no statement does, from one server's database to another's
+	}
+	for _, old := range j.base.tables() { // a new order is no change by Atlas
+		if name := tableName(old); !slices.ContainsFunc(d.changes, func(c schema.Change) bool { m, ok := c.(*schema.ModifyTable); return ok && tableName(m.T) == name }) {
+			j.order(name, old)
+		}
+	}
+	j.sames()
 }
 
 var renames = regexp.MustCompile(`(?i)\b(RENAME|CHANGE)\b`)
@@ -415,7 +424,7 @@ func (j *judge) extras(d diff) {
 			continue
 		}
 		rule := map[string]string{"view": "drop-view", "materialized view": "drop-view", "sequence": "drop-sequence", "function": "drop-routine", "procedure": "drop-routine", "trigger": "drop-trigger", "rule": "drop-trigger",
-			"policy": "row-security", "row security": "", "exclusion constraint": "", "domain": "drop-type", "grant": "revoke", "event": "drop-event", "inheritance": "change-inheritance"}[e.Kind]
+			"policy": "row-security", "row security": "", "exclusion constraint": "", "domain": "drop-type", "composite type": "drop-type", "extension": "drop-extension", "grant": "revoke", "event": "drop-event", "inheritance": "change-inheritance"}[e.Kind]
 		if e.Table != "" && j.after.table(dotted(e.Schema, e.Table)) == nil && j.before.table(dotted(e.Schema, e.Table)) != nil {
 			continue // it went with its table, which is a finding
 		}
@@ -431,7 +440,7 @@ func (j *judge) extras(d diff) {
 			continue
 		}
 		rule := map[string]string{"view": "change-view", "materialized view": "change-view", "sequence": "change-sequence", "function": "change-routine", "procedure": "change-routine", "trigger": "change-trigger", "rule": "change-trigger",
-			"policy": "row-security", "row security": "row-security", "exclusion constraint": "add-unique", "domain": "change-domain", "event": "change-event", "owner": "change-owner",
+			"policy": "row-security", "row security": "row-security", "exclusion constraint": "add-unique", "domain": "change-domain", "composite type": "change-domain", "event": "change-event", "owner": "change-owner",
 			"partition": "change-table-option", "partitioning": "change-table-option", "foreign column": "change-type"}[e.Kind]
 		if rule == "change-owner" {
 			j.add(rule, e.object(), dottedTable(e), j.base.extras[e.key()].Def+" became "+e.Def)

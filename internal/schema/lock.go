@@ -27,6 +27,7 @@ type Step struct {
 	Statement  Statement   `json:"statement"`
 	Locks      []TableLock `json:"locks,omitempty"`
 	Unmeasured string      `json:"unmeasured,omitempty"`
+	calls      []string    // tables that it writes rows of by what it calls, and not by its own words
 	noTimeout  bool        // it would wait for its lock without end
 }
 
@@ -147,6 +148,9 @@ func (d *dev) measurePostgres(ctx context.Context, step *Step) error {
 	for oid, t := range before {
 		now, still := after[oid]
 		mode := modes[t.name]
+		if still && mode == "RowExclusiveLock" && callsOthers(sql) {
+			step.calls = append(step.calls, t.name)
+		}
 		if still && mode == "" {
 			mode = modes[now.name]
 		}
@@ -188,6 +192,9 @@ func (d *dev) measureMySQL(ctx context.Context, step *Step, known func(string) b
 		m, join = indexOn.FindStringSubmatch(masked(text)), " "
 	}
 	if m == nil || !known(m[1]) {
+		if m == nil && calls.MatchString(masked(text)) && verb(text, 1) != "SELECT" {
+			step.Unmeasured = "what it runs is not among its words"
+		}
 		_, err := d.conn.ExecContext(ctx, text)
 		return err
 	}
@@ -271,6 +278,19 @@ var (
 	truncates       = regexp.MustCompile("(?i)^\\s*TRUNCATE\\s+(?:TABLE\\s+)?(?:ONLY\\s+)?[`\"]?([\\w$]+)")
 )
 
+var (
+	calls     = regexp.MustCompile(`(?is)^\s*(DO|CALL|SELECT|EXECUTE|VALUES)\b`)
+	doBlock   = regexp.MustCompile(`(?is)^\s*DO\b`)
+	rowsWords = regexp.MustCompile(`(?i)\b(UPDATE|DELETE|MERGE|EXECUTE|PERFORM|CALL)\b`)
+)
+
+// callsOthers tells whether rows that a statement of PostgreSQL writes may be written by an UPDATE or a DELETE of which it does not say so itself.
+// A DO block that only inserts does neither.
+func callsOthers(sql string) bool {
+	text := masked(sql)
+	return calls.MatchString(text) && (!doBlock.MatchString(text) || rowsWords.MatchString(sql))
+}
+
 // lockFindings are what the rules say of a statement's locks, on tables that an old node knows.
 func (step Step) lockFindings(d Dialect, base *state) []Finding {
 	var out []Finding
@@ -309,6 +329,11 @@ func (step Step) lockFindings(d Dialect, base *state) []Finding {
 			out = append(out, s.finding(rule, "table "+l.Table, l.Table, l.Mode))
 		case step.noTimeout && (l.BlocksWrites || d == MySQL) && kind != "partition":
 			out = append(out, s.finding("missing-lock-timeout", "table "+l.Table, l.Table, l.Mode))
+		}
+	}
+	for _, name := range step.calls {
+		if base.table(name) != nil {
+			out = append(out, s.finding("backfill-in-one-statement", "table "+name, name, "what it calls writes to it, and how many rows can't be seen"))
 		}
 	}
 	if m := deletesFrom.FindStringSubmatch(text); m != nil {

@@ -77,7 +77,7 @@ func TestMariaDBRelations(t *testing.T) {
 func TestContractWords(t *testing.T) {
 	for text, want := range map[string]bool{
 		"DROP FOREIGN TABLE ft": true, "ALTER FOREIGN TABLE ft DROP COLUMN a": true, "ALTER TABLE ev DETACH PARTITION ev1": true, "ALTER TABLE ev DETACH PARTITION ev1 CONCURRENTLY": true,
-		"ALTER TABLE p TRUNCATE PARTITION p0": true, "ALTER TABLE p EXCHANGE PARTITION p0 WITH TABLE q": true, "DROP SERVER s": true, "ALTER TABLE a DROP COLUMN b": true,
+		"ALTER TABLE p TRUNCATE PARTITION p0": true, "ALTER TABLE p EXCHANGE PARTITION p0 WITH TABLE q": true, "DROP SERVER s": true, "DROP EXTENSION e": true, "CREATE OR REPLACE TABLE a (b int)": true, "CREATE OR REPLACE VIEW v AS SELECT 1": false, "ALTER TABLE a DROP COLUMN b": true,
 		"ALTER TABLE ev ATTACH PARTITION ev1 FOR VALUES IN (1)": false, "ALTER FOREIGN TABLE ft ADD b int": false, "ALTER TABLE a ALTER b DROP NOT NULL": false, "CREATE FOREIGN TABLE ft (a int) SERVER s": false,
 	} {
 		if got := contracts(text); got != want {

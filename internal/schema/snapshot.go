@@ -26,6 +26,8 @@ var bookkeeping = []string{JournalTable, "windlass_features", "schema_migrations
 type state struct {
 	realm  *schema.Realm
 	extras map[string]extra // by its key
+	// numbers are those of one server's database: read of a development database alone.
+	numbers identities
 }
 
 // extra is what Atlas does not inspect: views, sequences, routines, triggers, policies, grants and the like.

@@ -120,7 +120,7 @@ func (c *checker) findIn(ctx context.Context, want *state, files []migration) (n
 
 // withoutGrants leaves out who owns and may do what: accounts of production are not on a development server.
 func withoutGrants(d diff) diff {
-	grant := func(e extra) bool { return e.Kind == "grant" || e.Kind == "owner" }
+	grant := func(e extra) bool { return e.Kind == "grant" || e.Kind == "owner" || e.Kind == "extension" }
 	d.gone, d.came, d.other = slices.DeleteFunc(d.gone, grant), slices.DeleteFunc(d.came, grant), slices.DeleteFunc(d.other, grant)
 	return d
 }
