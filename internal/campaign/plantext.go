@@ -18,16 +18,18 @@ func (p Plan) WriteText(w io.Writer) error {
 	c := p.Campaign
 	t.line("Campaign %s: %s %s to %s, by %s, on fleet %s", c.Name, c.Product, c.From, c.To, c.Strategy, p.Fleet)
 	t.line("")
-	p.writeFacts(t)
-	p.writeEnvironments(t)
-	for i, st := range p.Stages {
-		p.writeStage(t, i, st)
-	}
-	if len(p.Findings) > 0 {
+	if len(p.Findings) > 0 { // nothing else is true of what is never begun
 		t.line("It can't be applied as it is:")
 		for _, f := range p.Findings {
 			t.wrap("  ", "  ", f.String())
 		}
+		_, err := io.WriteString(w, t.b.String())
+		return err
+	}
+	p.writeFacts(t)
+	p.writeEnvironments(t)
+	for i, st := range p.Stages {
+		p.writeStage(t, i, st)
 	}
 	_, err := io.WriteString(w, t.b.String())
 	return err

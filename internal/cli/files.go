@@ -134,7 +134,7 @@ func planCommand(o *Options) *cobra.Command {
 	var way pathFlags
 	cmd := &cobra.Command{
 		Use: "plan -f FILE… | --product NAME --from VERSION --to VERSION", Short: "Show what a campaign would do, or a product's path with its proof, before anything runs",
-		Long:    "Shows the stages, the steps with what they do, prove and undo, the limits and soaks, and the point of no return. It asks no server and changes nothing.\nExits 3 if the campaign does not fit the fleet.\n\nWith --product it plans by the product's policy alone: the hops, the order within each, every mixed state with its\nproof, and the ways back. Exits 3 if there is no path, and names the rules that forbid it.",
+		Long:    "Shows the stages, the steps with what they do, prove and undo, the limits and soaks, and the point of no return. It asks no server and changes nothing.\nExits 3 if the campaign does not fit the fleet, and shows nothing but why.\n\nWith --product it plans by the product's policy alone: the hops, the order within each, every mixed state with its\nproof, and the ways back. Exits 3 if there is no path, and names the rules that forbid it.",
 		Example: "  windlass plan -f fleet.yaml -f campaign.yaml\n  windlass plan --product vitess --from 4.0 --to 6.0",
 		Args:    exactly(0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
