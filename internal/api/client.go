@@ -282,7 +282,7 @@ func (c *Client) Pause(ctx context.Context, name string, r ScopeRequest) error {
 	return do(ctx, c, http.MethodPost, campaignPath(name, "pause"), r)
 }
 
-// Resume ends a pause of the same scope; for one cluster it also clears its failure.
+// Resume ends a pause of the same scope; for one whole cluster it also clears its failure, and what waits for a person's word.
 func (c *Client) Resume(ctx context.Context, name string, r ScopeRequest) error {
 	return do(ctx, c, http.MethodPost, campaignPath(name, "resume"), r)
 }

@@ -183,7 +183,7 @@ func nothingToResume(s campaign.Snapshot, scope api.ScopeRequest) string {
 		return ""
 	}
 	const list = " `windlass status` lists the pauses, and each is ended in its own scope."
-	if scope.Cluster == "" {
+	if scope.Cluster == "" || scope.Stage != "" {
 		return "Nothing was paused there." + list
 	}
 	ref := fleet.ClusterRef{Env: scope.Env, Name: scope.Cluster}

@@ -136,7 +136,7 @@ func (s *Store) Resume(ctx context.Context, name string, p campaign.Pause) error
 				}
 			}
 		}
-		if p.Cluster != "" { // a whole environment's failures are not forgiven by one word
+		if p.Cluster != "" && p.Stage == "" { // a whole environment's failures are not forgiven by one word, nor a cluster's by the end of a stage's pause
 			if _, err := tx.ExecContext(ctx, `UPDATE progress SET failure = NULL, attention = '' WHERE campaign = $1 AND env = $2 AND cluster = $3`, name, p.Env, p.Cluster); err != nil {
 				return err
 			}

@@ -272,6 +272,13 @@ func TestRollbackGoesStageByStageAndStays(t *testing.T) {
 	if p.Stage != strategy.StageReplay || p.Action != nil || !strings.Contains(p.Attention, "resume") {
 		t.Errorf("after the rollback: %+v", p)
 	}
+	// That a stage is paused no more is no word on the cluster.
+	stage := campaign.Pause{Env: "qa", Cluster: "c00", Stage: strategy.StageTearDown, Who: "me", Why: "a quarter's end"}
+	must(t, s.Pause(ctx, "c", stage))
+	must(t, s.Resume(ctx, "c", stage))
+	if p := progress(t, s); p.Attention == "" {
+		t.Error("the end of a stage's pause has let the cluster go on")
+	}
 	must(t, s.Resume(ctx, "c", campaign.Pause{Env: "qa", Cluster: "c00", Who: "me", Why: "mended"}))
 	if p := progress(t, s); p.Attention != "" {
 		t.Errorf("after resume: %+v", p)
