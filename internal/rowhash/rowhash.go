@@ -44,48 +44,40 @@ func finish(h uint64) uint64 {
 type Hash struct {
 	rows, bytes       uint64
 	ordered, multiset uint64
-	set               uint64       // which result set of the answer it is in
-	part              *xxh3.Hasher // of a row that comes in pieces
-	open              bool         // there are pieces of a row
+	set               uint64 // which result set of the answer it is in
+	part              *part  // of a row that comes in pieces
+	open              bool   // there are pieces of a row
 }
 
 // Reset forgets all rows.
 func (h *Hash) Reset() { *h = Hash{part: h.part} }
 
-// Row adds a row that is there as a whole.
-func (h *Hash) Row(payload []byte) {
-	h.bytes += uint64(len(payload))
-	h.add(xxh3.Hash(payload))
-}
-
 // Chunk adds a piece of a row; the last one ends it.
-func (h *Hash) Chunk(part []byte, last bool) {
-	if !h.open {
-		if last {
-			h.Row(part)
-			return
-		}
-		if h.part == nil {
-			h.part = xxh3.New()
-		}
-		h.part.Reset()
-		h.open = true
+func (h *Hash) Chunk(piece []byte, last bool) {
+	if last && !h.open {
+		h.Row(piece)
+		return
 	}
-	h.bytes += uint64(len(part))
-	_, _ = h.part.Write(part) // never fails
+	if h.part == nil {
+		h.part = new(part)
+	}
+	if !h.open {
+		h.part.n, h.open = 0, true
+	}
+	h.part.write(piece)
 	if last {
 		h.open = false
-		h.add(h.part.Sum64())
+		h.part.end(h)
 	}
 }
 
 // NextSet tells that the rows from here on belong to the next result set of the same answer.
 func (h *Hash) NextSet() { h.set += prime1 }
 
+// add counts a row by its hash. Rows of another result set have others.
 func (h *Hash) add(row uint64) {
 	h.rows++
-	row = (row ^ h.set) * prime1
-	row ^= row >> 32
+	row ^= h.set
 	h.ordered = chain(h.ordered, row)
 	h.multiset += row
 }

@@ -3,8 +3,11 @@ package rowhash
 import (
 	"bytes"
 	"fmt"
+	"math/bits"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/zeebo/xxh3"
 )
 
 func hashOf(rows ...string) *Hash {
@@ -37,6 +40,93 @@ func TestPiecesAreTheWhole(t *testing.T) {
 		}
 		if whole.Rows() != pieces.Rows() || whole.Bytes() != pieces.Bytes() || whole.Ordered() != pieces.Ordered() || whole.Multiset() != pieces.Multiset() {
 			t.Fatalf("round %d: %+v is not %+v", round, whole, pieces)
+		}
+	}
+}
+
+// sum is the hash of a row.
+func sum(row []byte) uint64 {
+	var h Hash
+	h.Row(row)
+	return h.multiset
+}
+
+// TestKnownSums: what the reference implementation of wyhash, final version 4.3, and that of xxh3 give of the bytes 0, 1, 2, …
+func TestKnownSums(t *testing.T) {
+	row := make([]byte, 1024)
+	for i := range row {
+		row[i] = byte(i)
+	}
+	for n, want := range map[int]uint64{0: 0x93228a4de0eec5a2, 1: 0x8e6d4af7d310c8c4, 2: 0x5121ba5bc9a828b5, 3: 0x78c4aa0c972a522d, 4: 0xe08aeeb68058fb32, 7: 0x094e98feb6055cc6, 8: 0xb4d6ac74d009e1d4,
+		15: 0x87edaf96d89a08ef, 16: 0x305fdea0ed4a2619, 17: 0xd29ffdd201a46f9a, 33: 0x5e1a2536ff90cc32, 47: 0xe2cb58f6ab8e4419, 48: 0xecbfb7ff9e3d9a97, 49: 0x0691f11bac523a91, 64: 0xe0fe4c75f61d710d,
+		95: 0xa39f0af73a3eee99, 96: 0x948137d69794b570, 97: 0x2501575738d109be, 127: 0x766e08dbb996f344, 191: 0x8884338d94de9161, 255: 0x530ea0c8a69bb188, 256: 0x139c96a974ad43cb,
+		mostShort + 1: xxh3.Hash(row[:mostShort+1]), 1024: xxh3.Hash(row)} {
+		if got := sum(row[:n]); got != want {
+			t.Errorf("%d bytes: %x, not %x", n, got, want)
+		}
+	}
+}
+
+// Rows that differ in a byte or two, or in their length alone, as numbers and texts filled up with zeros do, have other sums. Hashes that look good fall here.
+func TestRowsThatAreAlike(t *testing.T) {
+	seen := map[uint64]string{}
+	see := func(row []byte) {
+		s := sum(row)
+		if other, ok := seen[s]; ok && other != string(row) {
+			t.Fatalf("%q and %q have one sum", row, other)
+		}
+		seen[s] = string(row)
+	}
+	for _, c := range []byte{0, '0'} {
+		for n := range 30 {
+			row := bytes.Repeat([]byte{c}, n)
+			see(row)
+			for i := range row {
+				for _, x := range []byte{1, 2, 3} {
+					row[i] ^= x
+					see(row)
+					for j := range i {
+						row[j] ^= 1
+						see(row)
+						row[j] ^= 1
+					}
+					row[i] ^= x
+				}
+			}
+		}
+	}
+	for _, n := range []int{95, 96, 97, 111, 112, 113, 192, 193, 240, mostShort - 1, mostShort, mostShort + 1, 1000} {
+		row := make([]byte, n)
+		for i := range row {
+			for bit := range 8 {
+				row[i] ^= 1 << bit
+				see(row)
+				row[i] ^= 1 << bit
+			}
+		}
+	}
+}
+
+// One bit of a row changes about half of its sum's.
+func TestEachBitCounts(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for _, n := range []int{1, 3, 4, 7, 8, 15, 16, 17, 33, 96, 97, 150, 240, mostShort} {
+		row := make([]byte, n)
+		all, least, flips := 0, 64, 0
+		for range 1 + 200/n {
+			for i := range row {
+				row[i] = byte(r.Uint32())
+			}
+			was := sum(row)
+			for i := range 8 * n {
+				row[i/8] ^= 1 << (i % 8)
+				changed := bits.OnesCount64(sum(row) ^ was)
+				row[i/8] ^= 1 << (i % 8)
+				all, least, flips = all+changed, min(least, changed), flips+1
+			}
+		}
+		if mean := float64(all) / float64(flips); mean < 31 || mean > 33 || least < 10 {
+			t.Errorf("%d bytes: %.1f bits change, and %d at the least", n, mean, least)
 		}
 	}
 }
