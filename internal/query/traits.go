@@ -6,20 +6,21 @@ type Traits uint32
 
 // The traits. Volatile to LimitAlone say why two runs on equal data may differ.
 const (
-	Reads      Traits = 1 << iota // gives rows and changes no table: SELECT, WITH … SELECT, VALUES, TABLE, and SHOW, DESCRIBE, EXPLAIN
-	Writes                        // INSERT, UPDATE, DELETE, REPLACE, LOAD, CALL, DO and whatever is not known
-	Defines                       // CREATE, ALTER, DROP, TRUNCATE, RENAME, GRANT and the like
-	Sets                          // changes its session: SET, USE, PREPARE, and variables that are assigned within a statement
-	Begins                        // BEGIN, START TRANSACTION
-	Ends                          // COMMIT, ROLLBACK, not to a savepoint
-	Locks                         // FOR UPDATE, FOR SHARE, LOCK IN SHARE MODE, LOCK TABLES, GET_LOCK
-	Files                         // INTO OUTFILE, INTO DUMPFILE, LOAD_FILE
-	Volatile                      // RAND, UUID, SLEEP and the like: no two runs are equal
-	Clock                         // NOW and the like, that SET TIMESTAMP tames
-	OwnSession                    // LAST_INSERT_ID, FOUND_ROWS, CONNECTION_ID, user variables, temporary tables: means something in its session alone
-	OwnServer                     // @@variables, VERSION, information_schema and performance_schema, SHOW: servers differ in it
-	LimitAlone                    // a LIMIT without an ORDER BY at its level: any rows may be the first
-	Multi                         // several statements in one text
+	Reads       Traits = 1 << iota // gives rows and changes no table: SELECT, WITH … SELECT, VALUES, TABLE, and SHOW, DESCRIBE, EXPLAIN
+	Writes                         // INSERT, UPDATE, DELETE, REPLACE, LOAD, CALL, DO and whatever is not known
+	Defines                        // CREATE, ALTER, DROP, TRUNCATE, RENAME, GRANT and the like
+	Sets                           // changes its session: SET, USE, PREPARE, and variables that are assigned within a statement
+	Begins                         // BEGIN, START TRANSACTION
+	Ends                           // COMMIT, ROLLBACK, not to a savepoint
+	Locks                          // FOR UPDATE, FOR SHARE, LOCK IN SHARE MODE, LOCK TABLES, GET_LOCK
+	Files                          // INTO OUTFILE, INTO DUMPFILE, LOAD_FILE
+	Volatile                       // RAND, UUID, SLEEP and the like: no two runs are equal
+	Clock                          // NOW and the like, that SET TIMESTAMP tames
+	OwnSession                     // LAST_INSERT_ID, FOUND_ROWS, CONNECTION_ID, user variables, temporary tables: means something in its session alone
+	OwnServer                      // @@variables, VERSION, information_schema and performance_schema, SHOW: servers differ in it
+	LimitAlone                     // a LIMIT without an ORDER BY at its level: any rows may be the first
+	Multi                          // several statements in one text
+	SortedLimit                    // a LIMIT with an ORDER BY at its level: of rows that are equal in what they are sorted by, any may be the last
 )
 
 // Has reports whether all of those are there.
@@ -76,6 +77,9 @@ func Look(text []byte, m Mode) Traits {
 			if limited&^ordered != 0 {
 				t |= LimitAlone
 			}
+			if limited&ordered != 0 {
+				t |= SortedLimit
+			}
 			return t
 		case semicolon:
 			over = first != ""
@@ -84,8 +88,12 @@ func Look(text []byte, m Mode) Traits {
 			depth++
 			ordered, limited = ordered&^level(), limited&^level()
 		case closing:
-			if limited&level() != 0 && ordered&level() == 0 {
+			switch {
+			case limited&level() == 0:
+			case ordered&level() == 0:
 				t |= LimitAlone
+			default:
+				t |= SortedLimit
 			}
 			ordered, limited = ordered&^level(), limited&^level()
 			depth--

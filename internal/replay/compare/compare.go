@@ -47,11 +47,12 @@ const (
 	Slow    Kind = "latency" // it takes longer
 	Table   Kind = "table"   // a table differs after the same writes
 	Pattern Kind = "pattern" // what clients do, and the new version bears less well
+	Ties    Kind = "ties"    // of rows that are equal in what they are sorted by, LIMIT takes others
 )
 
 // Kinds lists all of them.
 func Kinds() []Kind {
-	return []Kind{Syntax, Conflict, Timeout, Error, ErrorGone, ErrorOther, Rows, Affected, Content, Order, Float, Columns, Warnings, Plan, Slow, Table, Pattern}
+	return []Kind{Syntax, Conflict, Timeout, Error, ErrorGone, ErrorOther, Rows, Affected, Content, Order, Float, Columns, Warnings, Plan, Slow, Table, Pattern, Ties}
 }
 
 // Lacks says what an answer does not tell, because it was read where that is not recorded. A zero in such a field is not a zero.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/zeebo/xxh3"
 
+	"github.com/windlass-db/windlass/internal/query"
 	"github.com/windlass-db/windlass/internal/replay/compare"
 	"github.com/windlass-db/windlass/internal/replay/tally"
 )
@@ -54,11 +55,20 @@ func findings(t *tally.Tally, r Rules, times map[tally.Fingerprint]*Latency, now
 		for _, k := range slices.Sorted(maps.Keys(q.Differences)) {
 			d := q.Differences[k]
 			level, what, ok := weigh(q, k, d, r, t.Asked > 0)
-			if !ok {
+			kind := k
+			switch {
+			case ok:
+			case d.Cleared() && tied(d):
+				kind, level = compare.Ties, r.level(compare.Ties)
+				what = fmt.Sprintf("of rows that are equal in all that they are sorted by, LIMIT takes others, %d times; both answers are right, and a client that minds has to sort by something unique", d.Count())
+			default:
 				continue
 			}
-			f := finding(q, k, level, what)
-			if k == compare.Slow || k == compare.Plan {
+			f := finding(q, kind, level, what)
+			switch {
+			case kind == compare.Ties:
+				f.ID = idOf(q.fingerprint, kind, " "+string(k))
+			case k == compare.Slow || k == compare.Plan:
 				f.ID = idOf(q.fingerprint, k, byCount)
 			}
 			f.Count, f.Real, f.Suspect, f.Unknown, f.Retested, f.Confirmed = d.Count(), d.Real, d.Suspect, d.Unknown, d.Retested, d.Confirmed
@@ -143,6 +153,8 @@ func weigh(q counted, k compare.Kind, d *tally.Difference, r Rules, asked bool) 
 		return "", "", false
 	case tally.Retestable(k) && d.RealCleared() && level == Fail:
 		return Unclear, what + ", " + times + "; what was tested on data that stands still does not differ there, and the rest was not tested", true
+	case k == compare.Content && level == Fail && q.Traits.Has(query.SortedLimit) && !r.allows(q, k, d):
+		return Unclear, what + ", " + times + "; or rows that are equal in what they are sorted by, of which LIMIT takes some, which a retest on data that stands still tells", true
 	case d.Real > 0 && level == Fail && !r.allows(q, k, d) && d.Retested == 0 && mayMove(q, k) && (r.Retests || float64(d.Real) < leastReal*float64(q.Replayed)):
 		return Unclear, what + ", " + times + "; or a server was behind, which a retest on data that stands still tells", true
 	case d.Real > 0:
@@ -161,6 +173,11 @@ func weigh(q counted, k compare.Kind, d *tally.Difference, r Rules, asked bool) 
 // allows reports whether a difference is within the leeway.
 func (r Rules) allows(q counted, k compare.Kind, d *tally.Difference) bool {
 	return k != compare.Syntax && k != compare.Conflict && q.Replayed > 0 && float64(d.Count()) <= r.Leeway*float64(q.Replayed)
+}
+
+// tied reports whether a retest has found that both answers are right.
+func tied(d *tally.Difference) bool {
+	return slices.ContainsFunc(d.Examples.Items, func(i tally.Item[tally.Example]) bool { return i.Value.Ties })
 }
 
 // leastReal is the share of a query's replays in which rows must differ to be believed without a retest, where nobody runs any: that a server is behind for a moment is seldom.
@@ -298,7 +315,7 @@ func ignore(findings []Finding, rules []Ignore, now time.Time) []IgnoreUse {
 func cleared(t *tally.Tally) (n int) {
 	for _, q := range queries(t) {
 		for k, d := range q.Differences {
-			if tally.Retestable(k) && d.Cleared() {
+			if tally.Retestable(k) && d.Cleared() && !tied(d) {
 				n++
 			}
 		}

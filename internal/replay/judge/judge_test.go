@@ -97,7 +97,7 @@ func levels(r Report) string {
 
 // TestVerdict: what is done to a replay that passes, and what comes of it.
 func TestVerdict(t *testing.T) {
-	text := "SELECT x FROM v"
+	text, tie := "SELECT x FROM v", "SELECT x FROM v ORDER BY y LIMIT 3"
 	for name, c := range map[string]struct {
 		do       func(s *scene)
 		rules    func(r *Rules)
@@ -141,6 +141,13 @@ func TestVerdict(t *testing.T) {
 			f := s.run(text, 100, func(_ int, r *tally.Replayed) { r.Pair.B *= 2 })
 			s.AddFound(f, tally.Seen{Text: []byte(text)}, compare.Slow, tally.Found{ID: 1, At: noon, Detail: "reads more rows"})
 		}, rules: func(r *Rules) { r.Latency.Budget, r.Leeway = time.Millisecond, 0.01 }, verdict: Failed, why: WhyFindings, findings: "latency:fail latency:warn"},
+		"rows that may tie, before a retest":        {do: func(s *scene) { s.run(tie, 100, differ(1, compare.Content, compare.Real)) }, verdict: Insufficient, why: WhyUnclear, findings: "content:unclear"},
+		"rows that may tie, and nobody retests":     {do: func(s *scene) { s.run(tie, 100, differ(1, compare.Content, compare.Real)) }, rules: byHand, verdict: Insufficient, why: WhyUnclear, findings: "content:unclear"},
+		"rows that tie":                             {do: func(s *scene) { s.run(tie, 100, differ(1, compare.Content, compare.Real)); s.ties(3) }, verdict: Pass, findings: "ties:warn"},
+		"rows that tie, by the rules":               {do: func(s *scene) { s.run(tie, 100, differ(1, compare.Content, compare.Real)); s.ties(3) }, rules: func(r *Rules) { r.Levels[compare.Ties] = Fail }, verdict: Failed, why: WhyFindings, findings: "ties:fail"},
+		"rows that tie, of some":                    {do: func(s *scene) { s.run(tie, 100, differ(1, compare.Content, compare.Real)); s.ties(2) }, verdict: Insufficient, why: WhyUnclear, findings: "content:unclear"},
+		"rows that do not tie":                      {do: func(s *scene) { s.run(tie, 100, differ(1, compare.Content, compare.Real)); s.retest(true) }, verdict: Failed, why: WhyFindings, findings: "content:fail"},
+		"as many rows as LIMIT says are no ties":    {do: func(s *scene) { s.run(tie, 100, differ(1, compare.Rows, compare.Real)) }, rules: byHand, verdict: Failed, why: WhyFindings, findings: "row-count:fail"},
 		"twice as long, and seldom":                 {do: func(s *scene) { s.run(text, 100, func(_ int, r *tally.Replayed) { r.Pair.B *= 2 }) }, verdict: Pass},
 		"too short":                                 {rules: func(r *Rules) { r.MinTime = 72 * time.Hour }, verdict: Insufficient, why: WhyTime},
 		"statements were missed":                    {do: func(s *scene) { s.miss(100, tally.UnreplayableOwnWrite) }, verdict: Insufficient, why: WhyStatements + " " + WhyFingerprints},
@@ -225,6 +232,13 @@ func TestVerdict(t *testing.T) {
 func (s *scene) retest(confirmed bool) {
 	for _, x := range s.Suspects() {
 		s.AddRetest(tally.Retest{Fingerprint: x.Fingerprint, Kind: x.Kind, ID: x.ID, Confirmed: confirmed})
+	}
+}
+
+// ties gives so many suspects a retest by which both answers are right.
+func (s *scene) ties(n int) {
+	for _, x := range s.Suspects()[:n] {
+		s.AddRetest(tally.Retest{Fingerprint: x.Fingerprint, Kind: x.Kind, ID: x.ID, Ties: true})
 	}
 }
 

@@ -62,7 +62,7 @@ func Once() Rules {
 // that costs nothing measurable are for a person to see.
 func defaultLevels() map[compare.Kind]Level {
 	return map[compare.Kind]Level{
-		compare.ErrorGone: Warn, compare.Order: Warn, compare.Float: Warn, compare.Warnings: Warn, compare.Plan: Warn, compare.Pattern: Warn,
+		compare.ErrorGone: Warn, compare.Order: Warn, compare.Float: Warn, compare.Warnings: Warn, compare.Plan: Warn, compare.Pattern: Warn, compare.Ties: Warn,
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -125,7 +126,7 @@ func TestRetest(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		run  func(*testing.T, *world)
-	}{{"under load", underLoad}, {"what can't be decided", undecided}, {"killed at every save", killed}, {"an applier that somebody else stopped", stoppedByOthers}} {
+	}{{"under load", underLoad}, {"what can't be decided", undecided}, {"rows that tie", tying}, {"killed at every save", killed}, {"an applier that somebody else stopped", stoppedByOthers}} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, w) })
 	}
 }
@@ -224,6 +225,68 @@ func undecided(t *testing.T, w *world) {
 			t.Errorf("%s: %v %s %s, want %s", text, d.Confirmed, d.Cause, d.Why, want[text])
 		}
 	}
+}
+
+// tying: of rows that are equal in what they are sorted by the versions take others at the cut of a LIMIT, as one of the two has an index that the other has not. That is no difference; but
+// whatever else differs there is.
+func tying(t *testing.T, w *world) {
+	for _, stmt := range []string{
+		"CREATE TABLE app.ties (id INT PRIMARY KEY, grp INT NOT NULL, v INT NOT NULL) CHARSET=utf8mb4",
+		"INSERT INTO app.ties SELECT seq, seq DIV 10, -seq FROM app.seq_1_to_3000",
+		"CREATE TABLE app.many (id INT PRIMARY KEY, grp INT NOT NULL, v INT NOT NULL) CHARSET=utf8mb4",
+		"INSERT INTO app.many SELECT seq, 1, -seq FROM app.seq_1_to_3000",
+	} {
+		w.old.Exec(t, stmt)
+	}
+	w.new.CatchUp(t, w.old)
+	local, err := w.new.Admin.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer local.Close()
+	for _, stmt := range []string{"SET SESSION sql_log_bin=0", "CREATE INDEX sorted ON app.ties (grp, v)", "CREATE INDEX sorted ON app.many (grp, v)"} {
+		if _, err := local.ExecContext(t.Context(), stmt); err != nil {
+			t.Fatal(err)
+		}
+	}
+	prepared := func(text string, types string, values ...byte) tally.Suspect {
+		s := suspect(0, text)
+		n := len(types) / 2
+		s.Statement.Command, s.Statement.Types = 0x17, []byte(types)
+		s.Statement.Params = slices.Concat(make([]byte, 4), []byte{0, 1, 0, 0, 0}, make([]byte, (n+7)/8), []byte{1}, []byte(types), values)
+		return s
+	}
+	cases := []struct {
+		suspect tally.Suspect
+		cause   compare.Cause // real is confirmed, and volatile are ties
+	}{
+		{suspect(0, "SELECT id, grp FROM ties ORDER BY grp LIMIT 15"), compare.Volatile},
+		{suspect(0, "SELECT id FROM ties ORDER BY grp LIMIT 15"), compare.Volatile}, // what it is sorted by is not shown
+		{suspect(0, "SELECT id, x.grp AS g FROM ties x ORDER BY g LIMIT 3, 15"), compare.Volatile},
+		{prepared("SELECT id, grp FROM ties WHERE grp >= ? ORDER BY grp LIMIT ?", "\x08\x00\x03\x00", 2, 0, 0, 0, 0, 0, 0, 0, 15, 0, 0, 0), compare.Volatile},
+		{prepared("SELECT id, grp FROM ties ORDER BY grp LIMIT ? OFFSET ?", "\x08\x00\x08\x00", 15, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0), compare.Volatile},
+		{suspect(0, "SELECT id, grp FROM many ORDER BY grp LIMIT 15"), compare.Unknown},                            // more than can be looked at
+		{suspect(0, "SELECT y.id FROM (SELECT id FROM ties ORDER BY grp LIMIT 15) y ORDER BY 1"), compare.Unknown}, // in a subquery
+		{suspect(0, "SELECT id, grp FROM ties ORDER BY grp, id LIMIT 15"), compare.Moved},                          // which gives the same on both
+		{suspect(0, "SELECT id, CONV(255, 10, 62) FROM ties ORDER BY id LIMIT 1"), compare.Real},
+		{suspect(0, "SELECT id, grp, CONV(255, 10, 62) FROM ties ORDER BY grp LIMIT 15"), compare.Real},
+		{suspect(0, "SELECT IF(id = 12, CONV(255, 10, 62), id) q, grp FROM ties ORDER BY grp LIMIT 15"), compare.Real}, // in one row of those that tie
+	}
+	var suspects []tally.Suspect
+	for i, c := range cases {
+		c.suspect.ID = uint64(i + 1)
+		suspects = append(suspects, c.suspect)
+	}
+	done, err := retest.Run(t.Context(), w.cfg, suspects, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, d := range done {
+		if want := cases[i].cause; d.Cause != want || d.Confirmed != (want == compare.Real) || d.Ties != (want == compare.Volatile) || d.Decided() != (want != compare.Unknown) {
+			t.Errorf("%s: %s, confirmed %v, ties %v, decided %v: %s\n%v", suspects[i].Statement.Text, d.Cause, d.Confirmed, d.Ties, d.Decided(), d.Why, d.Differs)
+		}
+	}
+	running(t, w)
 }
 
 var errKilled = errors.New("killed")

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/windlass-db/windlass/internal/datacheck/node"
+	"github.com/windlass-db/windlass/internal/query"
 	"github.com/windlass-db/windlass/internal/replay/compare"
 	"github.com/windlass-db/windlass/internal/replay/probe"
 	"github.com/windlass-db/windlass/internal/replay/tally"
@@ -73,6 +74,17 @@ func (r *run) test(ctx context.Context, s tally.Suspect, position string) (Teste
 	}
 	t.Old, t.New = &old.Answer, &new.Answer
 	t.Cause, t.Confirmed, t.Why = settle(s.Kind, outcome, old.Answer, new.Answer)
+	if t.Confirmed && outcome.Kind == compare.Content && s.Traits.Has(query.SortedLimit) {
+		tied, why, err := r.ties(ctx, s.Statement, old, new)
+		switch {
+		case err != nil:
+			return t, err
+		case tied:
+			t.Cause, t.Confirmed, t.Ties, t.Why = compare.Volatile, false, true, "of rows that are equal in what they are sorted by, LIMIT takes others"
+		case why != "": // neither confirmed nor cleared
+			t.Cause, t.Confirmed, t.Why = compare.Unknown, false, "rows may differ that are equal in what they are sorted by: "+why
+		}
+	}
 	if !outcome.Same && !old.Cut && !new.Cut {
 		t.Differs = compare.Results(old.Data, new.Data)
 		t.OldRows, t.NewRows = first(old.Data, r.Rows), first(new.Data, r.Rows)

@@ -59,7 +59,8 @@ type Example struct {
 	Differs   compare.Differs `json:"differs,omitzero"`
 	Retested  bool            `json:"retested,omitempty"` // on data that stood still
 	Confirmed bool            `json:"confirmed,omitempty"`
-	Of        int64           `json:"of,omitempty"` // how many differences there were when it was retested; 0: not known
+	Ties      bool            `json:"ties,omitempty"` // both answers are right: of rows that are equal in what they are sorted by, LIMIT takes others
+	Of        int64           `json:"of,omitempty"`   // how many differences there were when it was retested; 0: not known
 }
 
 // Suspect is a difference that a retest on data that stands still is to confirm or clear.
@@ -108,6 +109,7 @@ type Retest struct {
 	ID               uint64
 	Count            int64 // of the suspect; 0: not known
 	Confirmed        bool  // the versions differ
+	Ties             bool  `json:",omitempty"` // not confirmed: of rows that are equal in what they are sorted by, LIMIT takes others
 	Differs          compare.Differs
 	Old, New         *compare.Answer
 	OldRows, NewRows *compare.Result // the first rows; cut to a bound here
@@ -162,7 +164,7 @@ func (t *Tally) AddRetest(r Retest) {
 	if r.Confirmed {
 		d.Confirmed++
 	}
-	e.Retested, e.Confirmed, e.Differs, e.Of = true, r.Confirmed, r.Differs, r.Count
+	e.Retested, e.Confirmed, e.Differs, e.Of, e.Ties = true, r.Confirmed, r.Differs, r.Count, r.Ties
 	if r.Old != nil {
 		e.Old = r.Old
 	}
