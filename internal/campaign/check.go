@@ -1,6 +1,7 @@
 package campaign
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path"
@@ -146,7 +147,7 @@ func fits(pattern string, environments []string, f fleet.Fleet) bool {
 
 // checkCells looks whether every selected cluster has what the strategy begins with.
 func (c Campaign) checkCells(selected []fleet.Cluster, add adder) {
-	var noCell, version, taken, noGateway named
+	var noCell, version, taken, noGateway, single named
 	for _, cl := range selected {
 		name := cl.Ref().String()
 		if to, ok := cl.Cell(c.ToCell); ok && to.Owner != "" {
@@ -165,6 +166,13 @@ func (c Campaign) checkCells(selected []fleet.Cluster, add adder) {
 		if from.Gateway == nil {
 			noGateway.add(name)
 		}
+		if cmp.Or(c.Nodes, len(from.Nodes)) == 1 { // where the fleet names none the size is not known yet, and the stage's own check has to say so
+			single.add(name)
+		}
+	}
+	if single.n > 0 && c.replays() && c.Replay.Skip == nil {
+		add("cells.nodes", config.CodeContradiction, "write \"cells: {nodes: 2}\", or decide against a replay with \"replay: {skip: {reason: …, by: …}}\"",
+			"%s one node in the new cell %q, which is to be the primary: queries are replayed on another one: %s", wouldHave(single.n), c.ToCell, &single)
 	}
 	if noCell.n > 0 {
 		add("cells.from", config.CodeReference, "name the cell that is in service, or exclude these clusters", "%s no cell %q: %s", have(noCell.n), c.FromCell, &noCell)
@@ -179,6 +187,9 @@ func (c Campaign) checkCells(selected []fleet.Cluster, add adder) {
 		add("clusters", config.CodeMissing, "add \"gateway\" to the cell in the fleet file: the strategy "+c.Strategy+" holds and moves clients with it", "%s no gateway in the cell %q: %s", have(noGateway.n), c.FromCell, &noGateway)
 	}
 }
+
+// wouldHave is have of what is to come.
+func wouldHave(n int) string { return plural(n, "cluster") + " would have" }
 
 // have is "1 cluster has" or "3 clusters have".
 func have(n int) string {

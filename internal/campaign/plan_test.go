@@ -116,6 +116,16 @@ func TestCheck(t *testing.T) {
 		}, []string{`cells.to: 1 cluster has a cell "green" that Windlass did not make: qa/stock (give the new cell a name that is free)`}},
 		"no gateway": {func(_ *Campaign, f *fleet.Fleet) { f.Environments[1].Clusters[1].Cells[0].Gateway = nil },
 			[]string{`clusters: 1 cluster has no gateway in the cell "blue": prod/stock (add "gateway" to the cell in the fleet file: the strategy bluegreen holds and moves clients with it)`}},
+		"trap 37: no node for a replay": {func(c *Campaign, f *fleet.Fleet) {
+			c.Nodes, f.Environments[1].Clusters[1].Cells[0].Nodes = 0, f.Environments[1].Clusters[1].Cells[0].Nodes[:1]
+		},
+			[]string{`cells.nodes: 1 cluster would have one node in the new cell "green", which is to be the primary: queries are replayed on another one: prod/stock (write "cells: {nodes: 2}", or decide against a replay with "replay: {skip: {reason: …, by: …}}")`}},
+		"as many nodes as the campaign says": {func(c *Campaign, f *fleet.Fleet) {
+			c.Nodes, f.Environments[1].Clusters[1].Cells[0].Nodes = 2, f.Environments[1].Clusters[1].Cells[0].Nodes[:1]
+		}, nil},
+		"a person has decided against a replay": {func(c *Campaign, _ *fleet.Fleet) {
+			c.Nodes, c.Replay.Skip = 1, &ReplaySkip{Reason: "small", By: "mira"}
+		}, nil},
 		"a cluster on its way is judged by observation": {func(_ *Campaign, f *fleet.Fleet) {
 			f.Environments[0].Clusters[1].Cells = []fleet.Cell{{Name: "green", Version: "11.8", Owner: "up qa/stock"}}
 		}, nil},

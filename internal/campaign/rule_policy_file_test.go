@@ -21,7 +21,7 @@ func small(product, from, to, more string) (Campaign, config.Object, error) {
 
 func oneCluster(product, version string) fleet.Fleet {
 	return fleet.Fleet{Name: "f", Environments: []fleet.Environment{{Name: "qa", Clusters: []fleet.Cluster{{Env: "qa", Name: "a", Product: product,
-		Cells: []fleet.Cell{{Name: "blue", Version: version, Gateway: &fleet.Gateway{Name: "g"}, Nodes: []fleet.Node{{Name: "b1"}}}}}}}}}
+		Cells: []fleet.Cell{{Name: "blue", Version: version, Gateway: &fleet.Gateway{Name: "g"}, Nodes: []fleet.Node{{Name: "b1"}, {Name: "b2"}}}}}}}}}
 }
 
 // sent is what the server and the supervisors have of a campaign.
