@@ -20,6 +20,8 @@ import (
 	"github.com/windlass-db/windlass/internal/query"
 	"github.com/windlass-db/windlass/internal/replay/compare"
 	"github.com/windlass-db/windlass/internal/replay/judge"
+	"github.com/windlass-db/windlass/internal/replay/plans"
+	"github.com/windlass-db/windlass/internal/replay/probe"
 	"github.com/windlass-db/windlass/internal/replay/replaytest"
 	"github.com/windlass-db/windlass/internal/replay/retest"
 	"github.com/windlass-db/windlass/internal/replay/session"
@@ -44,6 +46,7 @@ func newMySQLs(t *testing.T) *mysqls {
 		"INSERT INTO orders (owner, v, d, s) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900) SELECT 1 + i % 50, i, i * 0.5, CONCAT('s', i % 13) FROM n",
 		"INSERT INTO acc SELECT id, v, NULL FROM orders WHERE id <= 100",
 		"CREATE USER 'replay'@'%' IDENTIFIED BY 'replay-secret'", "GRANT SELECT ON app.* TO 'replay'@'%'", "GRANT SELECT ON mysql.slave_relay_log_info TO 'replay'@'%'", "GRANT SELECT ON mysql.slave_worker_info TO 'replay'@'%'",
+		"CREATE USER 'explain'@'%' IDENTIFIED BY 'explain-secret'", "GRANT SELECT, INSERT, UPDATE, DELETE ON app.* TO 'explain'@'%'",
 	)
 	for _, s := range []*processtest.MySQLServer{w.old, w.newer} {
 		s.CatchUp(t, w.prod)
@@ -114,7 +117,7 @@ func TestMySQL(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		run  func(*testing.T, *mysqls, retest.Config)
-	}{{"retest", myRetest}, {"a retest that was killed", myKilled}, {"writes", myWrites}} {
+	}{{"retest", myRetest}, {"a retest that was killed", myKilled}, {"plans of writes", myPlans}, {"writes", myWrites}} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, w, cfg) })
 	}
 }
@@ -198,6 +201,28 @@ func myKilled(t *testing.T, w *mysqls, cfg retest.Config) {
 		t.Errorf("released: %v, %v", ok, err)
 	}
 	w.running(t)
+}
+
+// myPlans: a MySQL that boots read-only for everybody explains a write for nobody, whatever rights there are; one that may be written to does for an account that may write. trap 38
+func myPlans(t *testing.T, w *mysqls, _ retest.Config) {
+	for _, c := range []struct {
+		on             *processtest.MySQLServer
+		user, password string
+		want           uint16
+	}{
+		{w.old, "replay", "replay-secret", 1290}, {w.old, "explain", "explain-secret", 1290}, {w.old, processtest.AdminUser, processtest.AdminPassword, 1290},
+		{w.prod, "replay", "replay-secret", 1142}, {w.prod, "explain", "explain-secret", 0},
+	} {
+		p, err := probe.Open(t.Context(), session.Server{Name: c.on.Name, Config: myConfig(t, c.on, c.user, c.password)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		plan, err := plans.Explain(t.Context(), p, tally.Statement{Schema: "app", Charset: 45, Command: 0x03, Text: []byte("DELETE FROM orders WHERE owner = 3")})
+		if err != nil || plan.Refused.Errno != c.want || (c.want == 0) != (len(plan.Steps) == 1 && plan.Steps[0].Key == "owner") {
+			t.Errorf("%s on %s: %+v, %v", c.user, c.on.Name, plan, err)
+		}
+	}
 }
 
 // running sees that both replicas replicate.

@@ -23,20 +23,19 @@ type Point struct {
 // ErrElsewhere means that a replica did not come to exactly the point of a snapshot. Another try may.
 var ErrElsewhere = errors.New("the replica is not at the snapshot's point")
 
-const (
-	quiet = 10 * time.Second // for a moment in which a snapshot's point can be told
-	stuck = 5 * time.Second  // without a transaction, on the way to a place of the source's binary log
-)
+// stuck is how long a replica may be without a transaction on the way to a place of its source's binary log.
+const stuck = 5 * time.Second
 
 const consistent = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
 
-// SnapshotFor opens a consistent snapshot in a session of this server, without a lock and without stopping anything, and tells where it stands, so that the replica can be brought there.
+// SnapshotFor opens a consistent snapshot in a session of this server, without a lock and without stopping anything, and tells where it stands, so that the replica can be brought there. It
+// looks for so long at the most.
 //
 // MariaDB tells it. MySQL does not, and it is seen in one of two ways. Between a look at what was executed before the snapshot and one after it nothing was, and no transaction was on its
 // way: a transaction is in the snapshot before it counts as executed, and owns its GTID from its beginning until then. Or this server is a replica itself, of the same source: its appliers note
 // with every transaction, and so in the snapshot, how far they are in the source's binary log. That needs SELECT on mysql.slave_relay_log_info and mysql.slave_worker_info for the session's account, and
-// replica_preserve_commit_order=ON; RunToPoint sees that what it gave can be true. With neither within ten seconds it is ErrNoPosition.
-func (c *Conn) SnapshotFor(ctx context.Context, s Session, replica *Conn) (p Point, err error) {
+// replica_preserve_commit_order=ON; RunToPoint sees that what it gave can be true. With neither it is ErrNoPosition.
+func (c *Conn) SnapshotFor(ctx context.Context, s Session, replica *Conn, atMost time.Duration) (p Point, err error) {
 	if c.MariaDB {
 		at, err := c.SnapshotIn(ctx, s)
 		return Point{Position: at.String()}, err
@@ -56,20 +55,22 @@ func (c *Conn) SnapshotFor(ctx context.Context, s Session, replica *Conn) (p Poi
 	if err != nil {
 		return p, err
 	}
-	within, cancel := context.WithTimeout(ctx, quiet)
-	defer cancel()
-	err = Wait(within, func() (known bool, err error) {
-		if err := s.Exec(within, "ROLLBACK"); err != nil { // of the try before
+	never := func() error {
+		return fmt.Errorf("%w: %s was never without a commit for as long as it takes to open one, and its place in the source's binary log is not known: %s", ErrNoPosition, c.Node.Name, unknown)
+	}
+	began := time.Now()
+	err = Wait(ctx, func() (known bool, err error) {
+		if err := s.Exec(ctx, "ROLLBACK"); err != nil { // of the try before
 			return false, err
 		}
-		if p, known, err = c.still(within, s); err != nil || known || unknown != "" {
-			return known, err
+		if p, known, err = c.still(ctx, s); err == nil && !known && unknown == "" {
+			known, unknown = p.place(ctx, s)
 		}
-		known, unknown = p.place(within, s)
-		return known, nil
-	}, func() error {
-		return fmt.Errorf("%w: %s was never without a commit for as long as it takes to open one, and its place in the source's binary log is not known: %s", ErrNoPosition, c.Node.Name, unknown)
-	})
+		if err == nil && !known && time.Since(began) > atMost {
+			err = never()
+		}
+		return known, err
+	}, never)
 	return p, err
 }
 

@@ -114,7 +114,15 @@ func Explain(ctx context.Context, p *probe.Session, s tally.Statement) (plan Pla
 			err = e
 		}
 	}()
-	res, err := p.Run(ctx, prefixed("EXPLAIN ", s))
+	classic := "EXPLAIN "
+	if !p.MariaDB { // whose newer versions draw a tree, and write JSON of their own kind, unless they are told
+		classic = "EXPLAIN FORMAT=TRADITIONAL "
+		var old *wire.ServerError // has one kind alone
+		if err := p.Exec(ctx, "SET SESSION explain_json_format_version=1"); err != nil && !errors.As(err, &old) {
+			return plan, err
+		}
+	}
+	res, err := p.Run(ctx, prefixed(classic, s))
 	if err != nil {
 		return plan, err
 	}

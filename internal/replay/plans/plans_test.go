@@ -88,6 +88,7 @@ func TestExplain(t *testing.T) {
 		"CREATE TABLE app.t (id INT PRIMARY KEY, a INT, KEY(a))", "INSERT INTO app.t SELECT seq, seq % 10 FROM app.seq_1_to_1000", "ANALYZE TABLE app.t",
 		"CREATE FUNCTION app.f() RETURNS INT DETERMINISTIC MODIFIES SQL DATA BEGIN DELETE FROM app.t; RETURN 1; END",
 		"CREATE USER 'explain'@'%' IDENTIFIED BY 'explain-secret'", "GRANT SELECT, INSERT, UPDATE, DELETE, READ_ONLY ADMIN ON *.* TO 'explain'@'%'",
+		"CREATE USER 'reads'@'%' IDENTIFIED BY 'reads-secret'", "GRANT SELECT, SHOW VIEW, SHOW DATABASES, SHOW CREATE ROUTINE, EXECUTE, PROCESS, BINLOG MONITOR, REPLICA MONITOR, READ_ONLY ADMIN ON *.* TO 'reads'@'%'",
 	} {
 		s.Exec(t, q)
 	}
@@ -103,7 +104,7 @@ func TestExplain(t *testing.T) {
 		t.Cleanup(p.Close)
 		return p
 	}
-	p, app := open("explain", "explain-secret"), open(processtest.AppUser, processtest.AppPassword)
+	p, app, reads := open("explain", "explain-secret"), open(processtest.AppUser, processtest.AppPassword), open("reads", "reads-secret")
 	explain := func(p *probe.Session, q string) plans.Plan {
 		t.Helper()
 		plan, err := plans.Explain(t.Context(), p, text(q))
@@ -117,6 +118,11 @@ func TestExplain(t *testing.T) {
 	}
 	if plan := explain(app, "DELETE FROM t WHERE a = 3"); plan.Refused.Errno != 1290 {
 		t.Errorf("%+v", plan)
+	}
+	for _, q := range []string{"DELETE FROM t WHERE a = 3", "UPDATE t SET a = 1 WHERE id = 3", "INSERT INTO t VALUES (0, 1)", "REPLACE INTO t VALUES (0, 1)"} { // none of the rights that read lets a write be explained
+		if plan := explain(reads, q); plan.Refused.Errno != 1142 {
+			t.Errorf("%s: %+v", q, plan)
+		}
 	}
 	if plan := explain(p, "SELECT a, COUNT(*) FROM t WHERE id > 5 GROUP BY a ORDER BY 2"); !strings.Contains(plan.Text(), "Using filesort") || plan.Operations["filesort"] != 1 {
 		t.Errorf("%+v", plan)
