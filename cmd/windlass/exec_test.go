@@ -131,6 +131,7 @@ from: 10.11
 to: 11.8
 environments: [qa]
 schedule: {always: true, every: 1s}
+replay: {skip: {reason: this test is about the nodes of a program, by: the test}}
 approve: [verify]
 `)})
 	if err != nil {
