@@ -132,7 +132,7 @@ func runner(r settings.EngineRun) service.Runner {
 }
 
 func probe(p settings.Probe) service.Probe {
-	return service.Probe{HTTP: p.HTTP, GRPC: p.GRPC, TCP: p.TCP, Command: p.Command, JSON: p.JSON, Timeout: p.Timeout}
+	return service.Probe{HTTP: p.HTTP, GRPC: p.GRPC, TCP: p.TCP, Command: p.Command, JSON: p.JSON, Says: p.Says, Timeout: p.Timeout}
 }
 
 // of is what drives the cluster.

@@ -24,6 +24,7 @@ type Probe struct {
 	GRPC    string        // grpc://host:port/SERVICE, or grpcs:// with TLS, that has to answer SERVING; without a service it is the whole server
 	Command []string      // has to end with 0
 	JSON    string        // of the answer, the text or number at this path, such as "build.version"; empty: the whole answer
+	Says    string        // what that has to be; empty: anything
 	Timeout time.Duration // 0: 5 s
 }
 
@@ -84,10 +85,16 @@ func (p Probe) ask(ctx context.Context, u Unit) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if p.JSON == "" {
-		return strings.TrimSpace(string(answer)), nil
+	said := strings.TrimSpace(string(answer))
+	if p.JSON != "" {
+		if said, err = at(answer, p.JSON); err != nil {
+			return "", err
+		}
 	}
-	return at(answer, p.JSON)
+	if p.Says != "" && said != p.Says {
+		return "", fmt.Errorf("it says %q, not %q", short([]byte(said)), p.Says)
+	}
+	return said, nil
 }
 
 func (p Probe) get(ctx context.Context, u Unit) ([]byte, error) {
@@ -102,7 +109,8 @@ func (p Probe) get(ctx context.Context, u Unit) ([]byte, error) {
 	// A connection of its own: one that was kept would be of the node as it was, and is one that a drained node never gets rid of.
 	t := &http.Transport{DisableKeepAlives: true}
 	defer t.CloseIdleConnections()
-	resp, err := (&http.Client{Transport: t}).Do(req)
+	// Where it is sent to is another page, or another node.
+	resp, err := (&http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Do(req)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"strings"
 	"time"
 
@@ -142,12 +143,27 @@ func (d *Driver) Observe(ctx context.Context, c fleet.Cluster, n fleet.Node) (ro
 	} else {
 		s.Detail = said
 	}
-	if v, err := d.cfg.Version.ask(ctx, u); err == nil {
-		s.Version = v
-	} else if s.Healthy { // healthy, and of no version: not fit to be judged
+	v, err := d.cfg.Version.ask(ctx, u)
+	if err == nil {
+		v, err = version(v)
+	}
+	if s.Version = v; err != nil && s.Healthy { // healthy, and of no version: not fit to be judged
 		s.Healthy, s.Detail = false, "it does not say its version: "+err.Error()
 	}
 	return s, nil
+}
+
+// looksLike is a version as it is told, in one line, and the letter that some put before its numbers.
+var looksLike = regexp.MustCompile(`^[vV]?([0-9][^\r\n]{0,99})(?:[\r\n]|$)`)
+
+// version is what a node said, without a letter before its numbers: v1.1.0 is 1.1.0. What is no version, such as a whole page of which nobody said where
+// it stands, is an error.
+func version(said string) (string, error) {
+	m := looksLike.FindStringSubmatch(said)
+	if m == nil {
+		return "", fmt.Errorf("what it says is no version, whose numbers come first: %q; version.json names the place of one in JSON, and version.command cuts one out of anything", short([]byte(said)))
+	}
+	return m[1], nil
 }
 
 func (d *Driver) runs(ctx context.Context, u Unit) (bool, error) {

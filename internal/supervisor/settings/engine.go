@@ -3,6 +3,8 @@ package settings
 import (
 	"fmt"
 	"maps"
+	"net"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/windlass-db/windlass/internal/config"
 	"github.com/windlass-db/windlass/internal/fleet"
+	"github.com/windlass-db/windlass/internal/schema"
 )
 
 // Engine is how the nodes of one product are run, asked and given requests, and how their database is reached. Its texts may have
@@ -73,6 +76,7 @@ type Probe struct {
 	TCP     string        `yaml:"tcp" rule:"nonempty" doc:"host and port that have to take a connection" example:"\"{address}\""`
 	Command []string      `yaml:"command" rule:"nonempty" doc:"command that has to end with 0" example:"[/usr/local/bin/our-jobs, version, \"{node}\"]"`
 	JSON    string        `yaml:"json" rule:"nonempty" doc:"of the answer, the text or number at this path; absent: all of it" example:"build.version"`
+	Says    string        `yaml:"says" rule:"nonempty" doc:"for health: what the answer, or what stands at json, has to be; absent: anything" example:"UP"`
 	Timeout time.Duration `yaml:"timeout" rule:"max=5m" doc:"absent: 5s" example:"5s"`
 }
 
@@ -140,6 +144,9 @@ var (
 	ofNode    = append(slices.Clone(ofCluster), "node", "address", "host", "port", "zone")
 	ofStart   = append(slices.Clone(ofNode), "version", "term")
 )
+
+// backendName is what HAProxy takes for a name, with placeholders.
+var backendName = regexp.MustCompile(`^[A-Za-z0-9._:{}-]+$`)
 
 var placeholder = regexp.MustCompile(`\{\{|\}\}|\{([^{}]*)\}?`)
 
@@ -256,9 +263,14 @@ func (e *Engine) build(at config.Spot) {
 		here := at.At("balancer", "haproxy")
 		if kind, rest, ok := strings.Cut(h.Socket, ":"); h.Socket != "" && (!ok || kind != "unix" && kind != "tcp" || rest == "") {
 			here.At("socket").Problem(config.CodeValue, fmt.Sprintf("%q does not say how the socket is reached", h.Socket), "write unix:/run/haproxy/admin.sock or tcp:10.0.0.9:9999")
+		} else if _, _, err := net.SplitHostPort(rest); kind == "tcp" && err != nil && !here.At("socket").Bad() {
+			here.At("socket").Problem(config.CodeValue, fmt.Sprintf("%q has no port", h.Socket), "write tcp:HOST:PORT, as HAProxy's stats socket has it")
 		}
 		checkText(here.At("socket"), h.Socket, ofCluster)
 		checkText(here.At("backend"), h.Backend, ofCluster)
+		if h.Backend != "" && !here.At("backend").Bad() && !backendName.MatchString(h.Backend) {
+			here.At("backend").Problem(config.CodeValue, fmt.Sprintf("%q can't be the name of a backend of HAProxy", h.Backend), "write the name after \"backend\" in HAProxy's configuration: letters, digits, and - _ . :")
+		}
 	}
 	if f := e.Features; f != nil {
 		if f.HTTP == "" && f.Nodes == "" && !at.At("features").Bad() {
@@ -275,6 +287,20 @@ func (e *Engine) build(at config.Spot) {
 		}
 	}
 	d := at.At("database")
+	known := schema.Rules()
+	for i, id := range e.Database.Allow {
+		if here := d.At("allow", i); !here.Bad() && !slices.ContainsFunc(known, func(r schema.Rule) bool { return r.ID == id }) {
+			var ids []string
+			for _, r := range known {
+				ids = append(ids, r.ID)
+			}
+			hint := "docs/schema.md lists them"
+			if s := config.Suggest(id, ids); strings.HasPrefix(s, "did") {
+				hint = s
+			}
+			here.Problem(config.CodeReference, fmt.Sprintf("there is no rule %q", id), hint)
+		}
+	}
 	checkText(d.At("dsn_file"), e.Database.DSNFile, ofCluster)
 	checkText(d.At("connections", "value"), e.Database.Connections.Value, ofNode)
 	if v := e.Database.Connections.Value; v != "" && !strings.Contains(v, "{") && !d.At("connections", "value").Bad() {
@@ -302,8 +328,28 @@ func (p Probe) build(what string, at config.Spot) {
 		at.At("grpc").Problem(config.CodeValue, fmt.Sprintf("%q does not say how the node is reached", p.GRPC), "write grpc://{address}, or grpcs://{address} with TLS")
 	}
 	checkTexts(at.At("command"), p.Command, ofNode)
-	if p.TCP+p.GRPC != "" && p.JSON != "" {
+	p.reachable(at)
+	switch says := at.At("says"); {
+	case p.TCP+p.GRPC != "" && p.JSON != "":
 		at.At("json").Problem(config.CodeContradiction, "neither a connection nor gRPC's health service answers JSON", "remove it, or ask by http or command")
+	case p.TCP+p.GRPC != "" && p.Says != "":
+		says.Problem(config.CodeContradiction, "neither a connection nor gRPC's health service says anything else", "remove it, or ask by http or command")
+	case what == "health" && p.JSON != "" && p.Says == "" && !says.Bad():
+		at.At("json").Problem(config.CodeMissing, "nothing says what has to stand there: a node that says that it is ill would be taken for healthy", "add \"says: UP\", or what yours says when it is well; without json the answer's status alone counts")
+	case what == "version" && p.Says != "":
+		says.Problem(config.CodeContradiction, "which version a node has to say is the campaign's word", "remove it")
+	}
+}
+
+// reachable finds what no node can be reached by.
+func (p Probe) reachable(at config.Spot) {
+	if p.HTTP != "" && !at.At("http").Bad() && !strings.HasPrefix(p.HTTP, "http://") && !strings.HasPrefix(p.HTTP, "https://") {
+		at.At("http").Problem(config.CodeValue, fmt.Sprintf("%q is no URL", p.HTTP), "write http://{address} and the path, or https:// with TLS")
+	}
+	if p.TCP != "" && !at.At("tcp").Bad() && !strings.Contains(p.TCP, "{address}") {
+		if _, _, err := net.SplitHostPort(p.TCP); err != nil {
+			at.At("tcp").Problem(config.CodeValue, fmt.Sprintf("%q has no port", p.TCP), "write \"{address}\", or \"{host}:PORT\"")
+		}
 	}
 }
 
@@ -391,4 +437,22 @@ func (e Engine) secrets(key string) (all []secretFile) {
 	add(key+".database.dsn_file", e.Database.DSNFile)
 	add(key+".database.dev_dsn_file", e.Database.DevDSNFile)
 	return all
+}
+
+// missing looks for the files that belong to versions.
+func (e Engine) missing(key string) (found []config.Finding) {
+	const begins = "; a relative path begins at this file's folder"
+	for i, v := range e.Versions {
+		at := fmt.Sprintf("%s.versions[%d].", key, i)
+		if info, err := os.Stat(v.Migrations); err != nil || !info.IsDir() {
+			found = append(found, config.Finding{Path: at + "migrations", Code: config.CodeReference, Message: "there is no folder " + v.Migrations, Hint: "name the folder with the migrations of " + v.Version + begins})
+		}
+		if v.Statements == "" {
+			continue
+		}
+		if info, err := os.Stat(v.Statements); err != nil || info.IsDir() {
+			found = append(found, config.Finding{Path: at + "statements", Code: config.CodeReference, Message: "there is no file " + v.Statements, Hint: "name a file with statements of " + v.Version + begins})
+		}
+	}
+	return found
 }

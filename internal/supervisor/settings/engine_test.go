@@ -40,6 +40,12 @@ func TestEnginesAlone(t *testing.T) {
 		}
 	}
 	var problems config.Problems
+	if _, err := Read(file); !errors.As(err, &problems) || len(problems) != 2 || problems[1].Path != "engines[0].versions[0].migrations" || problems[1].Line != 12 {
+		t.Fatalf("a missing folder: %v", err)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "migrations", "1.0"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := Read(file); !errors.As(err, &problems) || len(problems) != 1 || problems[0].Path != "engines[0].versions[0].secret_env.JOBS_DSN" || problems[0].Line != 11 {
 		t.Fatalf("a missing secret: %v", err)
 	}

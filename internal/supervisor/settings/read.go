@@ -36,6 +36,9 @@ func Read(file string) (File, error) {
 			found = append(found, finding(s.key, s.file, err))
 		}
 	}
+	for i, e := range f.Engines {
+		found = append(found, e.missing(fmt.Sprintf("engines[%d]", i))...)
+	}
 	if len(found) > 0 {
 		return File{}, object.Locate(found)
 	}
