@@ -215,7 +215,7 @@ func (s *engineSite) nginx(t *testing.T, dir string) (yaml string) {
 	for _, n := range s.cluster.Cells[0].Nodes {
 		fmt.Fprintf(&servers, "  server %s weight=100 max_fails=0;\n", n.Address)
 	}
-	put(t, 0o644, "upstream jobs {\n"+servers.String()+"}\n", dir, "jobs.conf")
+	put(t, 0o644, "upstream jobs {\n"+servers.String()+"  keepalive 4;\n}\n", dir, "jobs.conf")
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
 		fmt.Fprintf(&temp, "  %s_temp_path %s;\n", kind, filepath.Join(dir, kind))
 	}
@@ -234,8 +234,11 @@ http {
 `+temp.String()+`  include `+filepath.Join(dir, "jobs.conf")+`;
   server {
     listen `+s.front+`;
+    keepalive_timeout 0; # docs/engines.md: it ends kept connections with a reload, and a request may just be on its way
     location / {
       proxy_pass http://jobs;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
       proxy_read_timeout 60s;
     }
   }
@@ -336,8 +339,7 @@ func (s *engineSite) ask(t *testing.T) (stop func() (requests int, failed []stri
 	)
 	for i := range 2 {
 		clients.Go(func() {
-			// nginx ends kept connections with a reload, and a request may just be on its way.
-			c := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: s.kind.nginx}}
+			c := &http.Client{Timeout: time.Minute, Transport: &http.Transport{}}
 			for k := 0; ; k++ {
 				select {
 				case <-end:
