@@ -22,7 +22,7 @@ import (
 	"github.com/windlass-db/windlass/internal/switchover"
 )
 
-// The driver over real gateways in processes of their own, which share one pair of servers. Blue stays the primary, but for the last two.
+// The driver over real gateways in processes of their own, which share one pair of servers. Blue stays the primary, but for the last three.
 func TestGateways(t *testing.T) {
 	w := newWorld(t)
 	for _, part := range []struct {
@@ -32,7 +32,7 @@ func TestGateways(t *testing.T) {
 		{"observe", testObserve}, {"token", testToken}, {"hold and cancel", testHoldAndCancel}, {"trap 10: the hold ends by itself", testTTL}, {"trap 1: terms", testTerms},
 		{"trap 12: every gateway holds, or none", testEveryGatewayHolds}, {"trap 26: what can't be moved", testUnmovable}, {"trap 32: clients that are left", testClients},
 		{"a gateway that can't be asked is unknown", testUnreachable}, {"trap 11: the control plane is gone", testControlPlaneGone},
-		{"trap 14: the second try", testSecondTry},
+		{"trap 14: the second try", testSecondTry}, {"trap 12: who comes in the middle", testLeftovers},
 	} {
 		if !t.Run(part.name, func(t *testing.T) { part.test(t, w) }) {
 			return
@@ -121,6 +121,42 @@ func testSecondTry(t *testing.T, w *world) {
 			t.Errorf("%s: %+v", cell, o)
 		}
 	}
+}
+
+// trap 12: who connects to the old primary itself when the preflight has found nobody is ended after the demotion: it would write there, if it may,
+// and hear nothing of the new one. A gateway's reader is left to finish.
+func testLeftovers(t *testing.T, w *world) {
+	d := w.storage(t, nil)
+	w.term++
+	if err := d.Fence(bg(t), w.c, w.term); err != nil {
+		t.Fatal(err)
+	}
+	reader := w.client(t, "blue")
+	run(t, reader, "SET autocommit = 0", "SELECT COUNT(*) FROM writes")
+	db, err := sql.Open("mysql", processtest.DSN(w.servers["blue"].Address(), processtest.AppUser, processtest.AppPassword, "gw"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var stranger *sql.Conn
+	ctx := bg(t)
+	_, err = d.Switch(ctx, switchover.Request{Cluster: w.c, ToCell: "green", Term: w.term, ID: "leftovers", Settings: settings(), Point: func(name string) {
+		if name == "after-demote" {
+			c, err := db.Conn(ctx)
+			if err != nil {
+				t.Error(err)
+			}
+			stranger = c
+		}
+	}})
+	if err != nil || stranger == nil {
+		t.Fatalf("%v, %v", stranger, err)
+	}
+	defer stranger.Close()
+	if err := stranger.PingContext(ctx); err == nil {
+		t.Error("a connection that is nobody's is still on the old primary")
+	}
+	run(t, reader, "SELECT COUNT(*) FROM writes", "COMMIT")
 }
 
 func settings() campaign.Switch {
