@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"runtime/pprof"
 	"strconv"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"golang.org/x/sys/unix"
 
 	"github.com/windlass-db/windlass/internal/capture"
 	"github.com/windlass-db/windlass/internal/capture/store"
@@ -38,14 +40,18 @@ type task struct {
 	Speed        float64
 }
 
+// lateness is by how much half of them, and 99 of 100, were late at the most.
+type lateness struct{ P50, P99 time.Duration }
+
+func latenessOf(h *tally.Histogram) lateness { return lateness{h.At(0.5), h.At(0.99)} }
+
 // outcome is what came of it.
 type outcome struct {
 	Replayed, Captured, Same int64
 	Took                     time.Duration
 	CPU                      time.Duration
-	Resident                 int64 // kilobytes, at the most
-	P50, P99                 time.Duration
-	Bare50, Bare99           time.Duration
+	Resident                 int64       // kilobytes, at the most
+	Late                     [3]lateness // of the replay; of a thread like its own that does nothing; of any thread that sleeps
 	Left                     map[string]int64
 }
 
@@ -88,12 +94,13 @@ func child(text string) error {
 		defer pprof.StopCPUProfile()
 	}
 	began, before := time.Now(), used()
-	var idle tally.Histogram
+	var own, bare tally.Histogram
 	var beside sync.WaitGroup
 	within, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if t.Speed > 0 {
-		beside.Go(func() { bare(within, &idle) })
+		beside.Go(func() { wakes(within, &own, pace.Thread) })
+		beside.Go(func() { wakes(within, &bare, thread) })
 	}
 	got, err := run.Run(ctx, run.Config{Source: run.Bucket(b, run.Range{}), Target: target, Speed: t.Speed})
 	if err != nil {
@@ -114,8 +121,7 @@ func child(text string) error {
 			out.Left[k] += n
 		}
 	}
-	all := got.Lateness.All()
-	out.P50, out.P99, out.Bare50, out.Bare99 = all.At(0.5), all.At(0.99), idle.At(0.5), idle.At(0.99)
+	out.Late = [3]lateness{latenessOf(got.Lateness.All()), latenessOf(&own), latenessOf(&bare)}
 	return json.NewEncoder(os.Stdout).Encode(out)
 }
 
@@ -288,23 +294,24 @@ func BenchmarkMemory(b *testing.B) {
 }
 
 // BenchmarkLateness: how late statements are sent at their captured distances; the goals are 80 µs for half of them, and 1 ms for 99 of 100. Beside it, in the same process and at the same time, how late a
-// bare thread wakes from its sleep: on a machine that others use nothing can be sooner.
+// thread like the replay's own wakes that does nothing else: what is above that is the sending. And how late a bare thread wakes, which has the processor by turns with whatever else runs on the machine.
 func BenchmarkLateness(b *testing.B) {
 	_, dsn := prepared(b)
 	from := captured(b, dsn, 5_000, 16, time.Millisecond)
 	for b.Loop() {
-		out := replay(b, task{From: from, Target: dsn, Speed: 1})
-		b.ReportMetric(float64(out.P50.Microseconds()), "p50-µs")
-		b.ReportMetric(float64(out.P99.Microseconds()), "p99-µs")
-		b.ReportMetric(float64(out.Bare50.Microseconds()), "bare-thread-p50-µs")
-		b.ReportMetric(float64(out.Bare99.Microseconds()), "bare-thread-p99-µs")
+		late := replay(b, task{From: from, Target: dsn, Speed: 1}).Late
+		for i, who := range []string{"", "own-thread-", "bare-thread-"} {
+			b.ReportMetric(float64(late[i].P50.Microseconds()), who+"p50-µs")
+			b.ReportMetric(float64(late[i].P99.Microseconds()), who+"p99-µs")
+		}
+		b.ReportMetric(float64(late[0].P99)/float64(late[2].P99), "p99/bare-thread-p99")
 		b.ReportMetric(0, "ns/op")
 	}
 }
 
-// bare wakes every millisecond until the context ends, and counts how late.
-func bare(ctx context.Context, h *tally.Histogram) {
-	defer pace.Thread()()
+// wakes wakes every millisecond until the context ends, and counts how late.
+func wakes(ctx context.Context, h *tally.Histogram, on func() (release func())) {
+	defer on()()
 	for due := time.Now(); ; {
 		due = due.Add(time.Millisecond)
 		if pace.Until(ctx, due) != nil {
@@ -312,6 +319,15 @@ func bare(ctx context.Context, h *tally.Histogram) {
 		}
 		h.Add(time.Since(due))
 	}
+}
+
+// thread is a thread that sleeps as long as it says, and no more.
+func thread() (release func()) {
+	runtime.LockOSThread()
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
+		panic(err) // it can't
+	}
+	return func() {} // it ends with its goroutine
 }
 
 func median(v []float64) float64 {

@@ -2,7 +2,7 @@
 //
 // The model: a statement is due at a fixed distance from when it was captured, absolute and never from one statement to the next, so that bursts stay bursts and no
 // delay adds up. Who sleeps until then has an operating system's thread of its own: Go's timers are late by half a millisecond, which blurs a burst; a thread's nanosleep by a few
-// microseconds, once the kernel is told that it may not put wake-ups together.
+// microseconds, once the kernel is told that it may not put wake-ups together, and that the thread goes before others when it wakes.
 //
 // Failure: a due time that has passed is no error. The caller counts how late it was.
 package pace
