@@ -157,6 +157,9 @@ func told(rep judge.Report, r bluegreen.ReplayRequest, now time.Time) bluegreen.
 	if n := ignored(rep); n > 0 {
 		seen += fmt.Sprintf("; %d findings do not count, by the campaign's rules", n)
 	}
+	for _, u := range rep.Unended {
+		seen += "; " + u.String()
+	}
 	page := "/clusters/" + r.Cluster.Ref().String() + "/replay"
 	var findings []string
 	for _, f := range rep.Findings {

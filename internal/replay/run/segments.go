@@ -148,6 +148,9 @@ func (rd *reader) watched(s *stream, b capture.Block) {
 		}
 		run.Ended = run.Ended || !run.Until.Add(b.Hold).Before(end) // what comes then is not asked for
 	}
+	if len(b.Events) == 0 && len(rd.active) == 0 && !to.IsZero() {
+		rd.r.seen.at.Store(to.UnixNano())
+	}
 	s.part.mu.Lock()
 	defer s.part.mu.Unlock()
 	s.part.tally.AddRun(run)
