@@ -106,6 +106,8 @@ func TestContract(t *testing.T) {
 		"the features are shut":                 {func(a *after) { a.opened = time.Time{} }, engine.WentBack, "the old version may come back"},
 		"an old node":                           {func(a *after) { a.nodes["n2"].version = "1.0" }, engine.WentBack, "n2 is on 1.0"},
 		"a server that the fleet does not have": {func(a *after) { a.foreign = []Backend{{Node: "n9", Up: true, Admitted: true, Weight: 100}} }, engine.WentBack, "n9, which the fleet does not have"},
+		"a node that the database alone knows":  {func(a *after) { a.others = []string{"jobs-n9"} }, engine.WentBack, "jobs-n9, which the fleet does not have"},
+		"the database does not tell":            {func(a *after) { a.mum = true }, engine.WentBack, "no answer"},
 		"the new version needs it":              {func(a *after) { a.needed = true }, engine.WentBack, "SELECT old_name FROM t"},
 		"the load balancer is silent":           {func(a *after) { a.deaf = true }, engine.WentBack, "no answer"},
 	} {
