@@ -48,6 +48,9 @@ func BlueGreen(ctx context.Context, o Options) (rep Report, err error) {
 	if !terminal(o.Out) {
 		o.Once = true
 	}
+	if err := o.usable(); err != nil {
+		return rep, err
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return rep, err
@@ -103,6 +106,23 @@ func BlueGreen(ctx context.Context, o Options) (rep Report, err error) {
 		<-whole.Done()
 	}
 	return rep, err
+}
+
+// usable looks whether the server can listen and the report can be written, before minutes of work are done for nothing.
+func (o Options) usable() error {
+	l, err := net.Listen("tcp", o.Listen)
+	if err != nil {
+		return fmt.Errorf("the dashboard can't be served on %s (another --listen may be free): %w", o.Listen, err)
+	}
+	err = l.Close()
+	if o.Report != "" {
+		f, ferr := os.OpenFile(o.Report, os.O_WRONLY|os.O_CREATE, 0o644)
+		if ferr != nil {
+			return errors.Join(err, fmt.Errorf("the report can't be written: %w", ferr))
+		}
+		err = errors.Join(err, f.Close())
+	}
+	return err
 }
 
 // raise puts the load on, applies the campaign, waits until every cluster has arrived, and verifies.

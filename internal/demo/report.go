@@ -132,7 +132,11 @@ func (r Report) Print(w io.Writer) error {
 	fmt.Fprintf(w, "\n%d of %d clusters upgraded in %s.\n", r.Upgraded, r.Clusters, time.Duration(r.DurationS*float64(time.Second)).Round(time.Second))
 	fmt.Fprintf(w, "The clients sent %d queries and saw %d errors and %d forced reconnects; the longest stall was %.0f ms.\n", c.Queries, c.Errors, c.ForcedReconnects, c.LongestStallMS)
 	fmt.Fprintf(w, "Of %d acknowledged writes %d are lost and %d doubled; the reply to %d was lost.\n", c.AckedWrites, c.LostWrites, c.DuplicateWrites, c.UnknownWrites)
-	fmt.Fprintf(w, "The queries of %d clusters were replayed on 11.8 before their storage switch; %s was held for %d that 11.8 answers otherwise, until a person judged them.\n", r.Replay.Clusters, strings.Join(r.Replay.Held, ", "), r.Replay.Findings)
+	fmt.Fprintf(w, "The queries of %d clusters were replayed on 11.8 before their storage switch", r.Replay.Clusters)
+	if len(r.Replay.Held) > 0 {
+		fmt.Fprintf(w, "; %s was held for %d that 11.8 answers otherwise, until a person judged them", strings.Join(r.Replay.Held, ", "), r.Replay.Findings)
+	}
+	fmt.Fprintln(w, ".")
 	if b := r.RolledBack; b != nil && b.OldVersion != "" {
 		fmt.Fprintf(w, "%s/%s went back to %s after its storage switch: %d of %d writes made on the new version were there. Then it went forward again.\n", b.Env, b.Cluster, fleet.ShortVersion(b.OldVersion), b.FoundOnOld, b.AckedOnNew)
 	}

@@ -2,11 +2,51 @@ package demo
 
 import (
 	"bytes"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/windlass-db/windlass/internal/bluegreen"
 )
+
+// What would fail the demo at its end, or after the fleet was started, is said at once, and changes nothing that is there.
+func TestTheDemoLooksBeforeItBegins(t *testing.T) {
+	dir := t.TempDir()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	kept := filepath.Join(dir, "report.json")
+	if err := os.WriteFile(kept, []byte("an earlier one"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for want, o := range map[string]Options{
+		"":                               {Listen: "127.0.0.1:0", Report: kept},
+		"can't be served on":             {Listen: l.Addr().String(), Report: kept},
+		"can't be served on 127.0.0.1:x": {Listen: "127.0.0.1:x"},
+		"report can't be written":        {Listen: "127.0.0.1:0", Report: filepath.Join(dir, "none", "report.json")},
+	} {
+		err := o.usable()
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v", o, err)
+		}
+		if want == "" {
+			continue
+		}
+		o.Limit, o.Out, o.Dir = time.Minute, io.Discard, filepath.Join(dir, "d")
+		if _, err := BlueGreen(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: the demo: %v", o, err)
+		}
+	}
+	if b, err := os.ReadFile(kept); err != nil || string(b) != "an earlier one" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
 
 // A report that shows anything wrong makes the demo fail, and so does a way back that it was to show and did not come to.
 func TestProblemsOfAReport(t *testing.T) {
@@ -46,7 +86,7 @@ func TestProblemsOfAReport(t *testing.T) {
 			t.Errorf("want %q: %q", want, bad)
 		}
 		var out bytes.Buffer
-		if err := r.Print(&out); err != nil || strings.Contains(out.String(), "went back to  after") {
+		if err := r.Print(&out); err != nil || strings.Contains(out.String(), "went back to  after") || strings.Contains(out.String(), ";  was held") {
 			t.Errorf("%s: %v\n%s", want, err, out.String())
 		}
 	}
