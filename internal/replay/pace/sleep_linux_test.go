@@ -1,6 +1,7 @@
 package pace
 
 import (
+	"errors"
 	"runtime"
 	"testing"
 
@@ -23,6 +24,11 @@ func TestThreadIsGivenBack(t *testing.T) {
 		}
 		return slack, *p
 	}
+	_, before := look()
+	before.Runtime = 3_000_000 // so that it tells whatever the thread was used for before
+	if err := errors.Join(unix.SchedSetAttr(0, &before, 0), unix.Prctl(unix.PR_SET_TIMERSLACK, 40_000, 0, 0, 0)); err != nil {
+		t.Fatal(err)
+	}
 	slack, before := look()
 	release := Thread()
 	if got, in := look(); got != 1 || in.Nice > before.Nice || in.Policy != before.Policy || in.Runtime > before.Runtime {
@@ -40,12 +46,18 @@ func TestANiceThreadStaysNice(t *testing.T) {
 	go func() { // whose thread ends with it
 		defer close(done)
 		runtime.LockOSThread()
-		if err := unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), 5); err != nil {
+		was, err := unix.SchedGetAttr(0, 0)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		nice := min(max(was.Nice, 0)+1, 19) // which anybody may choose
+		if err := unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), int(nice)); err != nil {
 			t.Error(err)
 			return
 		}
 		defer Thread()()
-		if a, err := unix.SchedGetAttr(0, 0); err != nil || a.Nice != 5 {
+		if a, err := unix.SchedGetAttr(0, 0); err != nil || a.Nice != nice {
 			t.Errorf("%+v, %v", a, err)
 		}
 	}()
