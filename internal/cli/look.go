@@ -247,6 +247,9 @@ func printMoves(w io.Writer, s api.ClusterStatus) {
 		fmt.Fprintf(w, "It waits: %s\n", a.Message)
 	}
 	for _, step := range info.Steps {
+		if a.Message == "" && (step.Phase == engine.Intent || step.Phase == engine.Undoing) && step.Message != "" {
+			fmt.Fprintf(w, "It is at %s: %s\n", step.Kind, step.Message)
+		}
 		begun := step.Phase == engine.Intent || step.Phase == engine.Waiting && !step.Unbegun && !step.Held
 		for _, ck := range step.Checks.Bad() {
 			verdict, todo := string(ck.Verdict), "to do"

@@ -74,7 +74,7 @@ func (h handlers) bring(ctx context.Context, c *engine.Call, version string, upT
 		case count(all, seen.serves) == 0:
 			return engine.Result{Wait: true, Status: engine.Status(st), Progress: progress(all, version, len(all)), Message: tooFew(all, 0, least) + ": none is taken out"}, nil
 		case len(fallen) > 0: // a version of which a node fails after its turn is brought to no other one before a person has looked
-			return engine.Result{Wait: true, RetryAfter: 5 * time.Second, Status: engine.Status(st), Progress: progress(all, version, len(all)),
+			return engine.Result{Wait: true, Held: true, RetryAfter: 5 * time.Second, Status: engine.Status(st), Progress: progress(all, version, len(all)),
 				Message: strings.Join(fallen, "; ") + ". It served on " + version + " before. The others go on serving; nothing more is taken out. Mend it, or abort: then every group goes back"}, nil
 		case count(all, func(s seen) bool { return s.whole(version) }) == 0:
 			first, text = true, ", one alone, for no node serves on "+version // the canary fell ill in its soak, or is gone
@@ -89,9 +89,9 @@ func (h handlers) bring(ctx context.Context, c *engine.Call, version string, upT
 		case -1:
 			want = len(all) - 1
 		}
-		group, wait := choose(c, all, st, version, want, n, least)
+		group, wait, held := choose(c, all, st, version, want, n, least)
 		if wait != "" {
-			return engine.Result{Wait: true, Status: engine.Status(st), Progress: progress(all, version, want), Message: wait}, nil
+			return engine.Result{Wait: true, Held: held, Status: engine.Status(st), Progress: progress(all, version, want), Message: wait}, nil
 		}
 		if len(group) == 0 {
 			return engine.Result{Status: engine.Status(status{Up: st.Up}), Progress: 1}, nil
@@ -120,7 +120,7 @@ func (h handlers) bring(ctx context.Context, c *engine.Call, version string, upT
 				return engine.Result{}, &engine.Refusal{Err: err} // it goes back
 			}
 			st.Why = fmt.Sprintf("%v. The others go on serving; nothing more is taken out. Mend it, or abort: then every group goes back", err)
-			return engine.Result{Wait: true, RetryAfter: 15 * time.Second, Status: engine.Status(st), Progress: progress(all, version, want), Message: st.Why}, nil
+			return engine.Result{Wait: true, Held: true, RetryAfter: 15 * time.Second, Status: engine.Status(st), Progress: progress(all, version, want), Message: st.Why}, nil
 		}
 		st = status{Up: append(st.Up, names(group)...)}
 		if err := c.Save(ctx, st, progress(all, version, want), strings.Join(names(group), ", ")+" serves on "+version+h.earlyText(ctx, c)); err != nil {
@@ -185,8 +185,8 @@ func stray(c *engine.Call, s seen) bool {
 	return s.is.Version != "" && !fleet.HasVersion(s.is.Version, c.Campaign.From) && !fleet.HasVersion(s.is.Version, c.Campaign.To)
 }
 
-// choose takes up the group that is out, or picks the next one. wait says why none may be taken out now.
-func choose(c *engine.Call, all []seen, st status, version string, want, size, least int) (group []fleet.Node, wait string) {
+// choose takes up the group that is out, or picks the next one. wait says why none may be taken out now, and held that a person has to mend it.
+func choose(c *engine.Call, all []seen, st status, version string, want, size, least int) (group []fleet.Node, wait string, held bool) {
 	var todo []fleet.Node
 	out := map[string]bool{}
 	done, serving := 0, count(all, seen.serves)
@@ -206,22 +206,22 @@ func choose(c *engine.Call, all []seen, st status, version string, want, size, l
 		}
 	}
 	if len(group) > 0 {
-		return group, ""
+		return group, "", false
 	}
 	if len(strays) > 0 { // a person can mend it; an action that turned round for it would meet it on its way back, too
-		return nil, strings.Join(strays, "; ") + ". Nothing more is taken out until it is mended"
+		return nil, strings.Join(strays, "; ") + ". Nothing more is taken out until it is mended", true
 	}
 	if version == c.Campaign.From {
 		slices.Reverse(todo) // the way back goes in reverse order
 	}
 	left := want - done
 	if left <= 0 || len(todo) == 0 {
-		return nil, ""
+		return nil, "", false
 	}
 	if group = campaign.NextGroup(todo, out, min(size, left), serving, least); len(group) > 0 {
-		return group, ""
+		return group, "", false
 	}
-	return nil, tooFew(all, serving, least) + ": none is taken out"
+	return nil, tooFew(all, serving, least) + ": none is taken out", false
 }
 
 // tooFew counts, and says who is out.

@@ -22,13 +22,23 @@ func (s *Store) toldOfUndo(ctx context.Context, tx *sql.Tx, h held, action int64
 			h.ref.Env, h.ref.Name, action, string(rec.Kind), "step-"+string(engine.Undoing)).Scan(&begun)
 		return begun > 0, err
 	case rec.Phase == engine.Waiting && old.Phase == engine.Undoing:
-		var first, last int64
-		err := tx.QueryRowContext(ctx, `SELECT COALESCE(MIN(at), 0), COALESCE(MAX(at), 0) FROM events WHERE env = $1 AND cluster = $2 AND action_id = $3 AND step = $4 AND kind = $5 AND message = $6`,
-			h.ref.Env, h.ref.Name, action, string(rec.Kind), "step-"+string(engine.Waiting), rec.Message).Scan(&first, &last)
-		if err != nil || last == 0 {
-			return false, err
-		}
-		return s.Now().Sub(fromMicros(last)) < max(againAtLeast, fromMicros(last).Sub(fromMicros(first))), nil
+		return s.toldOf(ctx, tx, h, action, rec, 0)
 	}
 	return false, nil
+}
+
+// toldOfHold tells whether a person was told, aloud, of what a step waits for that is tried again and again, as seldom as of an undo.
+func (s *Store) toldOfHold(ctx context.Context, tx *sql.Tx, h held, action int64, rec engine.StepRecord) (bool, error) {
+	return s.toldOf(ctx, tx, h, action, rec, 1)
+}
+
+// toldOf tells whether the events have said these words within as long as they have been said for by then; loud counts those that were at least so.
+func (s *Store) toldOf(ctx context.Context, tx *sql.Tx, h held, action int64, rec engine.StepRecord, loud int) (bool, error) {
+	var first, last int64
+	err := tx.QueryRowContext(ctx, `SELECT COALESCE(MIN(at), 0), COALESCE(MAX(at), 0) FROM events WHERE env = $1 AND cluster = $2 AND action_id = $3 AND step = $4 AND kind = $5 AND message = $6 AND loud >= $7`,
+		h.ref.Env, h.ref.Name, action, string(rec.Kind), "step-"+string(engine.Waiting), rec.Message, loud).Scan(&first, &last)
+	if err != nil || last == 0 {
+		return false, err
+	}
+	return s.Now().Sub(fromMicros(last)) < max(againAtLeast, fromMicros(last).Sub(fromMicros(first))), nil
 }

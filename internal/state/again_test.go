@@ -1,6 +1,7 @@
 package state
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -56,5 +57,54 @@ func TestAStuckUndoIsNotToldAtEachTry(t *testing.T) {
 	rec(engine.Undone, "")
 	if n := told(); n != 1 {
 		t.Errorf("the end: %d events", n)
+	}
+}
+
+// A step that a person has to let go on, and that is tried again meanwhile, is told aloud at first, when it comes to other words, and then more and more
+// seldom; each time it is an event.
+func TestAHoldIsNotLoudAtEachTry(t *testing.T) {
+	s, c, _ := world(t, 1)
+	_, err := s.Launch(ctx, "c", "", "me", next(1))
+	must(t, err)
+	a := lease(t, s, "h")
+	try := func(message string, held bool) (loud int) {
+		t.Helper()
+		last, err := s.LastEvent(ctx)
+		must(t, err)
+		for _, rec := range []engine.StepRecord{{Phase: engine.Intent}, {Phase: engine.Waiting, Message: message, Held: held}} {
+			rec.Kind = a.Plan.Steps[0].Kind
+			_, err := s.Record(ctx, a.ActionID, a.Term, rec)
+			must(t, err)
+		}
+		events, err := s.Events(ctx, EventFilter{After: last, Limit: 100})
+		must(t, err)
+		if len(events) != 2 {
+			t.Errorf("%q: %d events", message, len(events))
+		}
+		for _, e := range events {
+			if e.Loud {
+				loud++
+			}
+		}
+		return loud
+	}
+	if try("n4 does not get healthy", false) != 0 {
+		t.Error("what is not held is loud")
+	}
+	if try("n4 does not get healthy", true) != 1 {
+		t.Error("a hold is not loud")
+	}
+	var at []int
+	for minute := 1; minute <= 60; minute++ {
+		c.add(time.Minute)
+		if try("n4 does not get healthy", true) > 0 {
+			at = append(at, minute)
+		}
+	}
+	if want := []int{1, 2, 4, 8, 16, 32}; !slices.Equal(at, want) {
+		t.Errorf("loud in the minutes %v, want %v", at, want)
+	}
+	if try("n4 says that it runs 1.0", true) != 1 {
+		t.Error("other words are not loud")
 	}
 }

@@ -223,7 +223,15 @@ func (s *Store) Record(ctx context.Context, action, term int64, rec engine.StepR
 				return err
 			}
 		}
-		return s.event(ctx, tx, Event{Kind: "step-" + string(rec.Phase), Loud: rec.Phase == engine.Failed || rec.Held, Campaign: h.campaign, Ref: h.ref, Stage: h.plan.Stage, Step: string(rec.Kind), Action: action, Term: term, Message: rec.Message})
+		loud := rec.Phase == engine.Failed || rec.Held
+		if rec.Held && old.Phase == engine.Intent { // it was tried again meanwhile
+			told, err := s.toldOfHold(ctx, tx, h, action, rec)
+			if err != nil {
+				return err
+			}
+			loud = !told
+		}
+		return s.event(ctx, tx, Event{Kind: "step-" + string(rec.Phase), Loud: loud, Campaign: h.campaign, Ref: h.ref, Stage: h.plan.Stage, Step: string(rec.Kind), Action: action, Term: term, Message: rec.Message})
 	})
 	return abort && err == nil, err
 }

@@ -92,7 +92,7 @@ func TestNodesThatDoNotCome(t *testing.T) {
 	}()
 	processtest.Until(t, 2*time.Minute, "the action holds for n4", func() bool {
 		return slices.ContainsFunc(w.mem.Rows(), func(r enginetest.Row) bool {
-			return r.ActionID == id && r.Record.Phase == engine.Waiting && strings.Contains(r.Record.Message, "n4") && strings.Contains(r.Record.Message, "does not get healthy") && strings.Contains(r.Record.Message, "The others go on serving")
+			return r.ActionID == id && r.Record.Phase == engine.Waiting && r.Record.Held && strings.Contains(r.Record.Message, "n4") && strings.Contains(r.Record.Message, "does not get healthy") && strings.Contains(r.Record.Message, "The others go on serving")
 		})
 	})
 	if n, err := w.Serving(t.Context()); err != nil || n < 4 {
