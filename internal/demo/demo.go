@@ -31,7 +31,7 @@ type Options struct {
 	Once        bool          // lines instead of a table that is drawn over itself, and exit at the end
 	Report      string        // file for the report; empty: none
 	RollbackOne bool          // take one prod cluster back after its storage switch, and forward again
-	Dir         string        // folder; empty: a temporary one that is removed
+	Dir         string        // folder; empty: a temporary one, which is removed unless the demo fails
 	Listen      string        // of the server
 	Limit       time.Duration // after which the demo gives up
 	Writers     int           // connections that write, for each cluster
@@ -71,9 +71,11 @@ func BlueGreen(ctx context.Context, o Options) (rep Report, err error) {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
 		fmt.Fprintln(o.Out, "Stopping everything that the demo started.")
-		err = errors.Join(err, p.stop(end))
-		if o.Dir == "" && err == nil {
-			err = os.RemoveAll(p.dir)
+		stopped := p.stop(end)
+		ended := err == nil || errors.Is(whole.Err(), context.Canceled) // by a person: nothing failed that the logs would tell of
+		err = errors.Join(err, stopped)
+		if o.Dir == "" && ended && stopped == nil {
+			err = errors.Join(err, os.RemoveAll(p.dir))
 		} else {
 			fmt.Fprintln(o.Out, "Data, files and logs are in", p.dir)
 		}

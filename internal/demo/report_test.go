@@ -2,6 +2,8 @@ package demo
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -45,6 +47,39 @@ func TestTheDemoLooksBeforeItBegins(t *testing.T) {
 	}
 	if b, err := os.ReadFile(kept); err != nil || string(b) != "an earlier one" {
 		t.Errorf("%q, %v", b, err)
+	}
+}
+
+// Ctrl-C leaves nothing of a folder that nobody named; one that was named stays.
+func TestAnInterruptedDemoLeavesNoFolder(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	gateway := filepath.Join(filepath.Dir(self), "windlass-gateway") // it is only looked for
+	if err := os.WriteFile(gateway, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(gateway) })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	temp, named := t.TempDir(), filepath.Join(t.TempDir(), "d")
+	t.Setenv("TMPDIR", temp)
+	for _, dir := range []string{"", named} {
+		if dir != "" {
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := BlueGreen(ctx, Options{Listen: "127.0.0.1:0", Limit: time.Minute, Out: io.Discard, Dir: dir}); !errors.Is(err, context.Canceled) {
+			t.Errorf("in %q: %v", dir, err)
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(temp, "windlass-demo-*")); err != nil || len(left) > 0 {
+		t.Errorf("%v, %v", left, err)
+	}
+	if _, err := os.Stat(named); err != nil {
+		t.Error(err)
 	}
 }
 
