@@ -61,8 +61,11 @@ const silent = 5 * time.Minute
 // upTo is within how long older captures told what they saw.
 const upTo = time.Second
 
-// unended are the captures that ended without telling. The last one of a gateway may go on, as long as it was heard of lately.
+// unended are the captures that ended without telling. The last one of a gateway may go on, as long as it was heard of lately, as of when it was counted: a tally is judged again long after that.
 func unended(t *tally.Tally, now time.Time) (out []Unended) {
+	if !t.Ended.IsZero() {
+		now = t.Ended
+	}
 	for _, r := range t.Unended() {
 		next := t.Next(r)
 		if next.IsZero() && now.Sub(r.Until) < silent {

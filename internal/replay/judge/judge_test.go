@@ -451,6 +451,9 @@ func TestUnended(t *testing.T) {
 	if !slices.Equal(r.Unended, want) {
 		t.Errorf("%+v", r.Unended)
 	}
+	if later := Judge(&s.Tally, Default(), noon.Add(48*time.Hour)); !slices.Equal(later.Unended, want) { // by a rule that somebody has written since
+		t.Errorf("two days later: %+v", later.Unended)
+	}
 	if text := want[0].String(); text != "gateway a ended without telling: what it saw in up to 15s from 2026-11-21 11:00:00 UTC on is in no count, and no time before 2026-11-21 11:10:00 UTC is covered" {
 		t.Error(text)
 	}

@@ -97,7 +97,11 @@ type Unended struct {
 
 // String is a sentence.
 func (u Unended) String() string {
-	s := fmt.Sprintf("gateway %s ended without telling: what it saw in up to %s from %s on is in no count", u.Gateway, round(u.UpTo), u.At.UTC().Format("2006-01-02 15:04:05 MST"))
+	how := ""
+	if u.Next.IsZero() {
+		how = ", or its last files are not there"
+	}
+	s := fmt.Sprintf("gateway %s ended without telling%s: what it saw in up to %s from %s on is in no count", u.Gateway, how, round(u.UpTo), u.At.UTC().Format("2006-01-02 15:04:05 MST"))
 	if u.Next.IsZero() {
 		return s + ", and no later time is covered"
 	}

@@ -240,9 +240,7 @@ func (l *ledger) run(ctx context.Context) error {
 // finish writes the rest down, and whether it came to the source's end.
 func (l *ledger) finish(ctx context.Context, over bool) error {
 	l.mu.Lock()
-	if l.over != over {
-		l.over, l.dirty = over, true
-	}
+	l.over, l.dirty = over, l.dirty || l.over != over || len(l.runs) > 0 // also when it was
 	l.mu.Unlock()
 	return l.write(ctx)
 }
@@ -264,6 +262,7 @@ func (l *ledger) write(ctx context.Context) error {
 		f.Runs = append(f.Runs, runState{key, *p})
 	}
 	f.Tally = l.total
+	f.Tally.Ended = time.Now().UTC()
 	b, err := json.Marshal(f) // under the lock: the tally is not copied
 	l.mu.Unlock()
 	if err != nil {
