@@ -76,7 +76,7 @@ clones with --yes-these-are-clones, or mark each:
   ` + strings.ReplaceAll(writes.MarkSQL, "; ", ";\n  ") + `
 
 The accounts need SELECT, INSERT, UPDATE, DELETE and what else the writes need, PROCESS, BINLOG MONITOR, REPLICATION MASTER ADMIN, and
-SUPER or BINLOG ADMIN. A capture of writes is one that was begun with all statements. docs/replay-writes.md tells how to make clones.
+SUPER or BINLOG ADMIN; on MySQL PROCESS, REPLICATION CLIENT, REPLICATION SLAVE and SESSION_VARIABLES_ADMIN. A capture of writes is one that was begun with all statements. docs/replay-writes.md tells how to make clones.
 
 Exits 0 if the verdict is pass, 3 if it is fail, 4 if too little was seen for one, 2 if what was given is wrong, 1 if it did not work.`,
 		Example: `  windlass replay writes --from 's3://captures?region=eu-1' --old env:OLD_CLONE --new env:NEW_CLONE --yes-these-are-clones --report writes.json`,
@@ -173,8 +173,8 @@ func replayPlansCommand(o *Options) *cobra.Command {
 		Long: `Asks a server of each version for its plan of every kind of statement in a capture: SELECT, INSERT, UPDATE, DELETE and REPLACE. Nothing else is
 run. What differs is shown: access, keys, order, sorts, temporary tables, subqueries, and estimates by powers of ten; costs are not compared.
 
-Plans depend on the data: take two replicas of one cluster. A read-only server explains writes for an account with READ ONLY ADMIN alone.
-Give it one of its own, which may not EXECUTE:
+Plans depend on the data: take two replicas of one cluster. A read-only MariaDB explains writes for an account with READ_ONLY ADMIN
+alone, a MySQL with super_read_only for none. Give it one of its own, which may not EXECUTE:
   GRANT SELECT, INSERT, UPDATE, DELETE, READ_ONLY ADMIN ON *.* TO explain
 
 Exits 0 if no plan is worse, 3 if one is or a statement is refused, 2 if what was given is wrong, 1 if it did not work.`,

@@ -47,6 +47,7 @@ func newMySQLs(t *testing.T) *mysqls {
 		"INSERT INTO acc SELECT id, v, NULL FROM orders WHERE id <= 100",
 		"CREATE USER 'replay'@'%' IDENTIFIED BY 'replay-secret'", "GRANT SELECT ON app.* TO 'replay'@'%'", "GRANT SELECT ON mysql.slave_relay_log_info TO 'replay'@'%'", "GRANT SELECT ON mysql.slave_worker_info TO 'replay'@'%'",
 		"CREATE USER 'explain'@'%' IDENTIFIED BY 'explain-secret'", "GRANT SELECT, INSERT, UPDATE, DELETE ON app.* TO 'explain'@'%'",
+		"CREATE USER 'clone'@'%' IDENTIFIED BY 'clone-secret'", "GRANT SELECT, INSERT, UPDATE, DELETE, PROCESS, REPLICATION CLIENT, REPLICATION SLAVE, SESSION_VARIABLES_ADMIN ON *.* TO 'clone'@'%'",
 	)
 	for _, s := range []*processtest.MySQLServer{w.old, w.newer} {
 		s.CatchUp(t, w.prod)
@@ -117,7 +118,7 @@ func TestMySQL(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		run  func(*testing.T, *mysqls, retest.Config)
-	}{{"retest", myRetest}, {"a retest that was killed", myKilled}, {"plans of writes", myPlans}, {"writes", myWrites}} {
+	}{{"retest", myRetest}, {"a retest that was killed", myKilled}, {"plans of writes", myPlans}, {"the client's character set", myCharsets}, {"writes", myWrites}} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, w, cfg) })
 	}
 }
@@ -225,6 +226,24 @@ func myPlans(t *testing.T, w *mysqls, _ retest.Config) {
 	}
 }
 
+// myCharsets: MySQL takes the number of the login as the collation that it is, where MariaDB takes the most usual ones as a character set alone.
+func myCharsets(t *testing.T, w *mysqls, cfg retest.Config) {
+	p, err := probe.Open(t.Context(), session.Server{Name: "old", Config: cfg.Old.Query})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for id, want := range map[uint16]string{45: "utf8mb4_general_ci", 255: "utf8mb4_0900_ai_ci", 8: "latin1_swedish_ci"} {
+		stmt := tally.Statement{Schema: "app", Charset: id, Command: 0x03, Text: []byte("SELECT @@collation_connection")}
+		if err := p.Enter(t.Context(), stmt); err != nil {
+			t.Fatal(err)
+		}
+		if res, err := p.Run(t.Context(), stmt); err != nil || string(res.Data.Rows[0][0]) != want {
+			t.Errorf("%d: %q, %v", id, res.Data.Rows, err)
+		}
+	}
+}
+
 // running sees that both replicas replicate.
 func (w *mysqls) running(t *testing.T) {
 	t.Helper()
@@ -238,7 +257,7 @@ func (w *mysqls) running(t *testing.T) {
 func myWrites(t *testing.T, w *mysqls, _ retest.Config) {
 	server := func(s *processtest.MySQLServer) session.Server {
 		s.Admin.SetMaxIdleConns(0) // the pools' idle connections are others
-		return session.Server{Name: s.Name, Config: myConfig(t, s, processtest.AdminUser, processtest.AdminPassword)}
+		return session.Server{Name: s.Name, Config: myConfig(t, s, "clone", "clone-secret")}
 	}
 	r := record(t, w)
 	cfg := writes.Config{Old: server(w.old), New: server(w.newer), Confirmed: true, Measure: 2}
@@ -293,7 +312,10 @@ func myWrites(t *testing.T, w *mysqls, _ retest.Config) {
 		return w.old.Ask(t, "SELECT COUNT(*) FROM performance_schema.processlist WHERE USER = 'app'") == "0"
 	})
 
-	cfg.After = w.newer.Ask(t, "SELECT @@global.gtid_executed") // later, each has transactions of its own
+	for _, s := range []*processtest.MySQLServer{w.old, w.newer} {
+		s.Exec(t, strings.Split(writes.MarkSQL, "; ")...)
+	}
+	cfg.Confirmed = false
 	res, err := run(cfg, r)
 	if err != nil {
 		t.Fatal(err)
@@ -316,6 +338,7 @@ func myWrites(t *testing.T, w *mysqls, _ retest.Config) {
 			t.Errorf("%s: %s, production has %s", count, got, want)
 		}
 	}
+	cfg.After = res.Position // now each has transactions of its own
 	again := replaytest.NewRun(t, t.TempDir(), "gw", 8, w.prod.Address(), processtest.AdminUser, processtest.AdminPassword)
 	s := again.Session("app")
 	s.Query("UPDATE acc SET note = 10 / 7 WHERE id = 3")

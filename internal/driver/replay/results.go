@@ -71,9 +71,10 @@ func (at cursor) place(b *blob.Bucket, r bluegreen.ReplayRequest) place {
 
 func (p place) path(name string) string { return p.name + "/" + name }
 
-// keep replaces something of a replay in one write: also what is long goes in one request to an S3 API, which has the old or the new one, and no parts that nobody ends.
+// keep replaces something of a replay at once: who reads it sees the old or the new one. From 16 MB on the library sends it to an S3 API in parts, which are nothing before the last request;
+// those that a kill leaves are for the bucket's rules of lifecycle.
 func (p place) keep(ctx context.Context, name string, data []byte) error {
-	if err := p.WriteAll(ctx, p.path(name), data, &blob.WriterOptions{BufferSize: len(data) + 1, ContentType: "application/json"}); err != nil {
+	if err := p.WriteAll(ctx, p.path(name), data, &blob.WriterOptions{ContentType: "application/json"}); err != nil {
 		return fmt.Errorf("keep %s of what was counted: %w", name, err)
 	}
 	return nil

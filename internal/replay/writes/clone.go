@@ -17,8 +17,8 @@ import (
 // ErrNoClone means that a server is not, or may not be, a clone that was made to be written to.
 var ErrNoClone = errors.New("this is no clone for replaying writes")
 
-// MarkSQL makes the mark of a clone, on the clone itself. It names the server, so that a copy of the clone does not carry it.
-const MarkSQL = "CREATE TABLE IF NOT EXISTS windlass.clone (server VARCHAR(128) PRIMARY KEY); REPLACE INTO windlass.clone VALUES (CONCAT(@@hostname, ':', @@port))"
+// MarkSQL makes the mark of a clone, on the clone itself and beside its position. It names the server, so that a copy of the clone does not carry it.
+const MarkSQL = "SET SESSION sql_log_bin=0; CREATE DATABASE IF NOT EXISTS windlass; CREATE TABLE IF NOT EXISTS windlass.clone (server VARCHAR(128) PRIMARY KEY); REPLACE INTO windlass.clone VALUES (CONCAT(@@hostname, ':', @@port))"
 
 func open(ctx context.Context, s session.Server) (*node.Conn, error) {
 	access := func(context.Context, fleet.Node) (*mysql.Config, error) { return s.Config, nil }

@@ -1,6 +1,7 @@
 package writes_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,6 +73,7 @@ type recording struct {
 	meta   capture.Meta
 	now    time.Time
 	seen   map[uint64]bool
+	gtid   string // how the server writes one; "": as MariaDB
 }
 
 func record() *recording {
@@ -104,7 +106,7 @@ func (r *recording) end(of uint64, gtid int) {
 	}
 	e := capture.Event{Kind: capture.End, Conn: s.Conn, At: r.now, Of: of, Took: r.now.Sub(s.At), Status: status}
 	if gtid > 0 {
-		e.GTID = fmt.Sprintf("0-1-%d", gtid)
+		e.GTID = fmt.Sprintf(cmp.Or(r.gtid, "0-1-%d"), gtid)
 	}
 	r.add(e)
 }
@@ -338,28 +340,33 @@ func TestOrder(t *testing.T) {
 	if query.Look([]byte("COMMIT"), query.Mode{}) != query.Ends {
 		t.Fatal("COMMIT ends")
 	}
-	r := record()
-	a := r.start(1, 0, "UPDATE acc SET v = 1 WHERE id = 1")
-	b := r.start(2, 0, "UPDATE acc SET v = 2 WHERE id = 1")
-	r.end(a, 103)
-	r.end(b, 102) // it was answered later, and committed first
-	r.do(3, 0, "UPDATE acc SET v = 3 WHERE id = 1", 104)
-	r.do(4, 0, "BEGIN", 0)
-	r.do(4, 1, "UPDATE acc SET v = 4 WHERE id = 1", 0)
-	w := r.start(5, 0, "UPDATE acc SET v = 5 WHERE id = 1")
-	e := r.start(4, 1, "COMMIT")
-	r.end(w, 0) // it had waited for the commit, and its answer was seen first
-	r.end(e, 0)
-	r.do(4, 0, "BEGIN", 0)
-	x := r.start(5, 0, "UPDATE acc SET v = 6 WHERE id = 1")
-	r.do(4, 2, "UPDATE acc SET v = 7 WHERE id = 1", 0)
-	r.end(x, 0) // had it come second, it would have waited
-	r.do(4, 2, "COMMIT", 0)
-	got := writes.Arranged(t.Context(), r.blocks, position)
-	want := "UPDATE acc SET v = 2 WHERE id = 1; UPDATE acc SET v = 1 WHERE id = 1; UPDATE acc SET v = 3 WHERE id = 1" +
-		"; BEGIN; UPDATE acc SET v = 4 WHERE id = 1; COMMIT; UPDATE acc SET v = 5 WHERE id = 1" +
-		"; BEGIN; UPDATE acc SET v = 6 WHERE id = 1; UPDATE acc SET v = 7 WHERE id = 1; COMMIT"
-	if strings.Join(got, "; ") != want {
-		t.Errorf("%q", got)
+	const server = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
+	for gtid, at := range map[string]string{"": position, server + ":%d": server + ":1-100", server + ":billing:%d": server + ":1-5:billing:1-50:51-100"} {
+		r := record()
+		r.gtid = gtid
+		r.do(1, 0, "UPDATE acc SET v = 0 WHERE id = 1", 100) // the clones have it
+		a := r.start(1, 0, "UPDATE acc SET v = 1 WHERE id = 1")
+		b := r.start(2, 0, "UPDATE acc SET v = 2 WHERE id = 1")
+		r.end(a, 103)
+		r.end(b, 102) // it was answered later, and committed first
+		r.do(3, 0, "UPDATE acc SET v = 3 WHERE id = 1", 104)
+		r.do(4, 0, "BEGIN", 0)
+		r.do(4, 1, "UPDATE acc SET v = 4 WHERE id = 1", 0)
+		w := r.start(5, 0, "UPDATE acc SET v = 5 WHERE id = 1")
+		e := r.start(4, 1, "COMMIT")
+		r.end(w, 0) // it had waited for the commit, and its answer was seen first
+		r.end(e, 0)
+		r.do(4, 0, "BEGIN", 0)
+		x := r.start(5, 0, "UPDATE acc SET v = 6 WHERE id = 1")
+		r.do(4, 2, "UPDATE acc SET v = 7 WHERE id = 1", 0)
+		r.end(x, 0) // had it come second, it would have waited
+		r.do(4, 2, "COMMIT", 0)
+		got := writes.Arranged(t.Context(), r.blocks, at)
+		want := "UPDATE acc SET v = 2 WHERE id = 1; UPDATE acc SET v = 1 WHERE id = 1; UPDATE acc SET v = 3 WHERE id = 1" +
+			"; BEGIN; UPDATE acc SET v = 4 WHERE id = 1; COMMIT; UPDATE acc SET v = 5 WHERE id = 1" +
+			"; BEGIN; UPDATE acc SET v = 6 WHERE id = 1; UPDATE acc SET v = 7 WHERE id = 1; COMMIT"
+		if strings.Join(got, "; ") != want {
+			t.Errorf("at %s: %q", at, got)
+		}
 	}
 }
