@@ -82,6 +82,10 @@ func (*share) Form() string { return "60%" }
 
 // roll gives a campaign what follows from its strategy being rolling, or not: which keys mean nothing, whose defaults hold.
 func roll(f *file, r *config.Report) {
+	if r.At("strategy").Bad() { // what means something to it is not known
+		f.Rolling = fileRolling{}
+		return
+	}
 	if f.Strategy != strategy.Rolling().Name {
 		if at := r.At("rolling"); at.Given() {
 			at.KeyProblem(config.CodeContradiction, fmt.Sprintf("the strategy %s takes no groups of nodes out of a load balancer", f.Strategy), "remove it, or write \"strategy: rolling\"")
