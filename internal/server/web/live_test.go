@@ -49,7 +49,6 @@ func TestALivePageLeavesAloneWhatIsRead(t *testing.T) {
 			const fresh = new DOMParser().parseFromString(await (await fetch(location.href)).text(), "text/html").getElementById("main");
 			const main = document.getElementById("main").cloneNode(true);
 			main.querySelectorAll("details").forEach((d) => { d.open = false; });
-			for (const one of [main, fresh]) one.innerHTML = one.innerHTML.replace(/\\s+/g, " ");
 			return main.isEqualNode(fresh);
 		})()`)
 	}
