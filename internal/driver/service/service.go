@@ -131,7 +131,11 @@ func (d *Driver) Observe(ctx context.Context, c fleet.Cluster, n fleet.Node) (ro
 		return rolling.NodeState{}, fmt.Errorf("look whether %s runs: %w", n.Name, err)
 	}
 	if !runs {
-		return rolling.NodeState{Detail: "its process is not there"}, nil
+		s := rolling.NodeState{Detail: "its process is not there"}
+		if l, ours := d.cfg.Runner.(Local); ours {
+			s.Detail = "no process that Windlass started for it is there, by windlass.pid in " + l.spec(u).Dir
+		}
+		return s, nil
 	}
 	s := rolling.NodeState{Running: true}
 	said, err := d.cfg.Health.ask(ctx, u)

@@ -102,7 +102,7 @@ func see(t *testing.T, d *Driver, c fleet.Cluster, n fleet.Node, what string, ok
 // A node goes from one version to the next and back; each act may be repeated, and one under an old term changes nothing.
 func TestANodeOfThisMachine(t *testing.T) {
 	d, c, n := newNode(t, nil)
-	if s, err := d.Observe(ctx, c, n); err != nil || s.Running || s.Healthy || s.Detail == "" {
+	if s, err := d.Observe(ctx, c, n); err != nil || s.Running || s.Healthy || !strings.Contains(s.Detail, "no process that Windlass started") || !strings.Contains(s.Detail, "/qa/jobs/n1") {
 		t.Errorf("before: %+v, %v", s, err)
 	}
 	for i, v := range []string{"1.0", "1.1", "1.0"} {
