@@ -154,7 +154,7 @@ func TestKeys(t *testing.T) {
 }
 
 func TestOtherFiles(t *testing.T) {
-	for text, want := range map[string]error{"": ErrNotCapture, "WLCAP": ErrNotCapture, "WLCAPT2\n": ErrNewer, "SELECT 1;": ErrNotCapture} {
+	for text, want := range map[string]error{"": ErrNotCapture, "WLCAP": ErrNotCapture, "WLCAPT3\n": ErrNewer, "WLCAPT1\n": ErrOlder, "SELECT 1;": ErrNotCapture} {
 		if _, err := NewReader(strings.NewReader(text), nil); !errors.Is(err, want) {
 			t.Errorf("%q: %v, want %v", text, err, want)
 		}
@@ -444,7 +444,7 @@ func FuzzReader(f *testing.F) {
 	f.Add([]byte(preamble + blockMagic + "\x00\xff\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		blocks, loss, err := read(t, bytes.NewReader(file), aKey(t, 1))
-		if err != nil && !errors.Is(err, ErrNotCapture) && !errors.Is(err, ErrNewer) && !errors.Is(err, ErrKey) {
+		if err != nil && !errors.Is(err, ErrNotCapture) && !errors.Is(err, ErrNewer) && !errors.Is(err, ErrOlder) && !errors.Is(err, ErrKey) {
 			t.Fatal(err)
 		}
 		if loss.Bytes > int64(len(file)) {

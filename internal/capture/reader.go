@@ -15,6 +15,7 @@ import (
 var (
 	ErrNotCapture = errors.New("this is not a capture file")
 	ErrNewer      = errors.New("this capture file is of a newer format: read it with a newer windlass")
+	ErrOlder      = errors.New("this capture file is of an older format, whose hashes of answers mean something else: capture anew")
 	ErrKey        = errors.New("this capture file is sealed, and the key is missing or another one")
 )
 
@@ -58,7 +59,10 @@ func NewReader(from io.Reader, key *Key) (*Reader, error) {
 	head := r.buf[:min(len(r.buf), len(preamble))]
 	switch {
 	case string(head) == preamble:
-	case len(head) == len(preamble) && bytes.HasPrefix(head, []byte("WLCAPT")) && head[7] == '\n' && head[6] > '1' && head[6] <= '9':
+	case len(head) == len(preamble) && bytes.HasPrefix(head, []byte("WLCAPT")) && head[7] == '\n' && head[6] >= '1' && head[6] <= '9':
+		if head[6] < preamble[6] {
+			return nil, ErrOlder
+		}
 		return nil, ErrNewer
 	default:
 		return nil, ErrNotCapture

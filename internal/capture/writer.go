@@ -19,7 +19,7 @@ import (
 
 // The shape of a file.
 const (
-	preamble   = "WLCAPT1\n"
+	preamble   = "WLCAPT2\n"
 	blockMagic = "WLBK"
 	headSize   = 4 + 1 + 4 + 4 // magic, flags, length and CRC32C of the body
 	flagSealed = 1
