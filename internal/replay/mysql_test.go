@@ -160,7 +160,7 @@ func myRetest(t *testing.T, w *mysqls, cfg retest.Config) {
 	w.prod.Exec(t, "REVOKE SELECT ON mysql.slave_worker_info FROM 'replay'@'%'")
 	w.old.CatchUp(t, w.prod)
 	short := cfg
-	short.Settle = 2 * time.Second
+	short.Quiet = time.Second
 	if _, err := retest.Run(t.Context(), short, w.suspects("SELECT COUNT(*) FROM orders"), nil); !errors.Is(err, node.ErrNoPosition) || !strings.Contains(err.Error(), "SELECT on mysql.slave_relay_log_info") {
 		t.Errorf("neither quiet nor noted: %v", err)
 	}

@@ -43,6 +43,7 @@ import (
 const (
 	DefaultRound     = 5 * time.Minute
 	DefaultSettle    = 5 * time.Minute
+	DefaultQuiet     = 10 * time.Second // the new side stands still meanwhile
 	DefaultStatement = time.Minute
 	DefaultRows      = 20
 )
@@ -62,6 +63,7 @@ type Config struct {
 	Old, New  Side
 	Round     time.Duration // longest life of a snapshot; 0: DefaultRound
 	Settle    time.Duration // longest time until the new side stands at the position; 0: DefaultSettle
+	Quiet     time.Duration // longest look for a moment in which MySQL's old side tells where its snapshot stands; 0: DefaultQuiet
 	Statement time.Duration // longest time of one statement; 0: DefaultStatement
 	Rows      int           // first rows that are kept as evidence; 0: DefaultRows
 	Save      Save          // nil: nothing is kept, and a kill leaves the applier stopped
@@ -141,7 +143,7 @@ func (c Config) filled() Config {
 	for _, d := range []struct {
 		set *time.Duration
 		to  time.Duration
-	}{{&c.Round, DefaultRound}, {&c.Settle, DefaultSettle}, {&c.Statement, DefaultStatement}} {
+	}{{&c.Round, DefaultRound}, {&c.Settle, DefaultSettle}, {&c.Quiet, DefaultQuiet}, {&c.Statement, DefaultStatement}} {
 		if *d.set == 0 {
 			*d.set = d.to
 		}

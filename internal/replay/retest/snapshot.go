@@ -39,9 +39,6 @@ func (r *run) connect(ctx context.Context) (err error) {
 	return r.old.Running(ctx)
 }
 
-// quiet is how long a moment is looked for in which the place of a snapshot can be told. The new side stands still meanwhile.
-const quiet = 10 * time.Second
-
 // open brings the new side to a position of the old one, and opens a snapshot on each.
 func (r *run) open(ctx context.Context) (err error) {
 	settle, cancel := context.WithTimeout(ctx, r.Settle)
@@ -79,7 +76,7 @@ func (r *run) open(ctx context.Context) (err error) {
 	if err := r.old.Await(settle, ahead); err != nil {
 		return err
 	}
-	point, err := r.old.SnapshotFor(settle, r.a, r.new, min(quiet, r.Settle/2))
+	point, err := r.old.SnapshotFor(settle, r.a, r.new, r.Quiet)
 	if err != nil {
 		return err
 	}
