@@ -67,7 +67,7 @@ func legal(p *Product, owner []string, releases []int) bool {
 					return false
 				}
 				for _, o := range p.Orders {
-					if x != y && o.Releases.Has(max(a, b)) && a > b {
+					if x != y && a > b && bottomUp(o, b, a) {
 						return false
 					}
 				}
@@ -96,6 +96,16 @@ func skewOf(p *Product, from, to string, newest int) (found Skew, ok bool) {
 		}
 	}
 	return found, ok
+}
+
+// bottomUp reports whether the order binds a caller that is ahead: by any release between the two, for a bridge leaps over it.
+func bottomUp(o Order, older, newer int) bool {
+	for r := older + 1; r <= newer; r++ {
+		if o.Releases.Has(r) {
+			return true
+		}
+	}
+	return false
 }
 
 // paths reports whether any order of upgrading whole components, node by node, passes through legal states alone.

@@ -667,8 +667,11 @@ func TestMisfit(t *testing.T) {
 		}
 	}
 	on := p.Bridged([]Bridge{good})
-	if pairs, bad, err := on.Check(State{Present: state("vtgate=14.0", "vttablet=5.0")}); err != nil || len(bad) > 0 || !strings.HasSuffix(pairs[0].Rule.Text, "; the bridge b makes them neighbours") {
+	if pairs, bad, err := on.Check(State{Present: state("vtgate=5.0", "vttablet=14.0")}); err != nil || len(bad) > 0 || !strings.HasSuffix(pairs[0].Rule.Text, "; the bridge b makes them neighbours") {
 		t.Errorf("the ends of the bridge: %v %v %v", pairs, bad, err)
+	}
+	if _, bad, err := on.Check(State{Present: state("vtgate=14.0", "vttablet=5.0")}); err != nil || len(bad) != 1 || bad[0].Rule.ID != "order[0]" {
+		t.Errorf("a bridge leaps over the order of what it leaps over: %v %v", bad, err)
 	}
 	if _, bad, _ := on.Check(State{Present: state("vtgate=14.0", "vttablet=6.0")}); len(bad) == 0 {
 		t.Error("a release between the ends is legal")

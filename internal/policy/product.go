@@ -250,6 +250,12 @@ type Range struct {
 // Has reports whether the release is in the range.
 func (r Range) Has(release int) bool { return r.From <= release && release < r.To }
 
+// HasAny reports whether a release behind after, up to upTo, is in the range: what a bridge leaps over counts, too.
+func (r Range) HasAny(after, upTo int) bool { return max(r.From, after+1) <= min(r.To-1, upTo) }
+
+// HasAll reports whether all of them are.
+func (r Range) HasAll(after, upTo int) bool { return r.From <= after+1 && upTo < r.To }
+
 // words says which releases are in it: "below 8.0", "from 8.0", "from 8.0 and below 12.0"; "" for all of them.
 func (r Range) words() string {
 	var all []string

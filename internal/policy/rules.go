@@ -75,7 +75,7 @@ func (l *rules) verdicts(x, y placed, window bool) []verdict {
 			all = append(all, p.inside(call, v))
 		}
 		for i, o := range p.Orders {
-			if o.Direction == BottomToTop && x.Component != y.Component && o.Releases.Has(newest) {
+			if o.Direction == BottomToTop && x.Component != y.Component && o.Releases.HasAny(min(x.release, y.release), newest) {
 				all = append(all, p.inside(call, verdict{x.release <= y.release, Rule{ID: fmt.Sprintf("order[%d]", i), Source: o.Source,
 					Text: strings.TrimSpace(fmt.Sprintf("%s the order is bottom to top: %s is never newer than %s, which it calls", o.Releases.words(), x.Component, y.Component))}, at}))
 			}

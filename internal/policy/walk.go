@@ -105,9 +105,10 @@ func (w *walk) moveRole(c Component) error {
 
 // wantedCanary is the first component of the layer that the policy wants a canary of, if that goes before everything else.
 func (w *walk) wantedCanary(order []Component) string {
-	release, _ := w.p.Release(w.to)
+	from, _ := w.p.Release(w.from)
+	to, _ := w.p.Release(w.to)
 	for _, o := range w.p.Orders {
-		if o.Canary == "" || !o.Releases.Has(release) {
+		if o.Canary == "" || !o.Releases.HasAll(from, to) {
 			continue
 		}
 		for _, c := range w.p.Components {
