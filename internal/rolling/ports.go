@@ -11,7 +11,7 @@
 // sessions on, but for sessions that did not end in time. No feature of the new version is opened before the last node serves on it.
 //
 // Failure. What can't be seen holds. A first node that does not get healthy, or fails later, goes back. A later one holds the campaign: the others go on
-// serving, and a person mends the node, or sends the action back, group by group in reverse order. An expanded schema stays: the old version
+// serving, and a person mends the node, or sends the action back, node by node in reverse order. An expanded schema stays: the old version
 // works on it.
 package rolling
 

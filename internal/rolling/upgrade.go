@@ -36,7 +36,7 @@ func (h handlers) raiseNodes(ctx context.Context, c *engine.Call) (engine.Result
 	return h.bring(ctx, c, c.Campaign.To, 0, 0)
 }
 
-// lower brings every node back to the old version, and lowerNodes all but the canary, in reverse order.
+// lower brings every node back to the old version, and lowerNodes all but the canary, one after the other in reverse order.
 func (h handlers) lower(ctx context.Context, c *engine.Call) (engine.Result, error) {
 	return h.bring(ctx, c, c.Campaign.From, 0, 0)
 }
@@ -45,7 +45,7 @@ func (h handlers) lowerNodes(ctx context.Context, c *engine.Call) (engine.Result
 	return h.bring(ctx, c, c.Campaign.From, -1, 0)
 }
 
-// bring brings nodes to a version, group by group. upTo says how many nodes of the cell are on it then: 0 all, 1 one, -1 all but one. size is
+// bring brings nodes to a version, group by group, and back node by node. upTo says how many nodes of the cell are on it then: 0 all, 1 one, -1 all but one. size is
 // the group's, 0 the campaign's.
 func (h handlers) bring(ctx context.Context, c *engine.Call, version string, upTo, size int) (engine.Result, error) {
 	st, err := engine.StatusOf[status](c)
@@ -75,11 +75,11 @@ func (h handlers) bring(ctx context.Context, c *engine.Call, version string, upT
 			return engine.Result{Wait: true, Status: engine.Status(st), Progress: progress(all, version, len(all)), Message: tooFew(all, 0, least) + ": none is taken out"}, nil
 		case len(fallen) > 0: // a version of which a node fails after its turn is brought to no other one before a person has looked
 			return engine.Result{Wait: true, Held: true, RetryAfter: 5 * time.Second, Status: engine.Status(st), Progress: progress(all, version, len(all)),
-				Message: strings.Join(fallen, "; ") + ". It served on " + version + " before. The others go on serving; nothing more is taken out. Mend it, or abort: then every group goes back"}, nil
+				Message: strings.Join(fallen, "; ") + ". It served on " + version + " before. The others go on serving; nothing more is taken out. Mend it, or abort: then every node goes back"}, nil
 		case count(all, func(s seen) bool { return s.whole(version) }) == 0:
 			first, text = true, ", one alone, for no node serves on "+version // the canary fell ill in its soak, or is gone
 		}
-		if first {
+		if first || !forward { // the way back goes node by node
 			n = 1
 		}
 		want := len(all)
@@ -119,7 +119,7 @@ func (h handlers) bring(ctx context.Context, c *engine.Call, version string, upT
 			if first {
 				return engine.Result{}, &engine.Refusal{Err: err} // it goes back
 			}
-			st.Why = fmt.Sprintf("%v. The others go on serving; nothing more is taken out. Mend it, or abort: then every group goes back", err)
+			st.Why = fmt.Sprintf("%v. The others go on serving; nothing more is taken out. Mend it, or abort: then every node goes back", err)
 			return engine.Result{Wait: true, Held: true, RetryAfter: 15 * time.Second, Status: engine.Status(st), Progress: progress(all, version, want), Message: st.Why}, nil
 		}
 		st = status{Up: append(st.Up, names(group)...)}

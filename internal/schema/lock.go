@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
@@ -145,7 +147,8 @@ func (d *dev) measurePostgres(ctx context.Context, step *Step) error {
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return err
 	}
-	for oid, t := range before {
+	for _, oid := range slices.SortedFunc(maps.Keys(before), func(a, b int64) int { return strings.Compare(before[a].name, before[b].name) }) {
+		t := before[oid]
 		now, still := after[oid]
 		mode := modes[t.name]
 		if still && mode == "RowExclusiveLock" && callsOthers(sql) {

@@ -45,7 +45,7 @@ func Rolling() Strategy {
 		{
 			Name: StageNodes, Summary: "Upgrade the other nodes, group by group; never below the share that has to serve.", Disruptive: true,
 			Steps: []Step{
-				{UpgradeNodes, 1, "for each group: take it out of the load balancer, stop it, start the new version, put it back slowly, and watch", "every node runs the new version, is healthy and serves", "in reverse order, group by group, back to the old version", 7 * 24 * time.Hour},
+				{UpgradeNodes, 1, "for each group: take it out of the load balancer, stop it, start the new version, put it back slowly, and watch", "every node runs the new version, is healthy and serves", "in reverse order, node by node, back to the old version", 7 * 24 * time.Hour},
 			},
 		},
 		{
