@@ -124,7 +124,7 @@ func versions(e settings.Engine) (all []service.Version) {
 func runner(r settings.EngineRun) service.Runner {
 	switch {
 	case r.Local != nil:
-		return service.Local{Root: r.Local.Root}
+		return service.Local{Root: r.Local.Root, PIDFile: r.Local.PIDFile}
 	case r.Systemd != nil:
 		return service.Systemd{Unit: r.Systemd.Unit, Any: r.Systemd.Any, SSH: r.Systemd.SSH}
 	}

@@ -39,6 +39,9 @@ type Spec struct {
 	// Unrooted is for a program that refuses to run as root: if we are root, it is somebody else to itself.
 	Unrooted bool
 	Ready    func(ctx context.Context) error // nil error once it answers
+	// Theirs is the pid file of whoever starts the server without Windlass: while no process that we started is there, the one that it names is the
+	// server's. "": nobody else starts it.
+	Theirs string
 }
 
 func (s Spec) pidFile() string { return filepath.Join(s.Dir, "windlass.pid") }
@@ -48,6 +51,15 @@ func (s Spec) LogFile() string { return filepath.Join(s.Dir, "server.log") }
 
 // Status tells whether the server runs, and its pid if it does.
 func (s Spec) Status() (State, int, error) {
+	state, pid, err := s.ours()
+	if err != nil || state == Running || s.Theirs == "" {
+		return state, pid, err
+	}
+	return s.theirs()
+}
+
+// ours looks for the process that we started.
+func (s Spec) ours() (State, int, error) {
 	b, err := os.ReadFile(s.pidFile())
 	if errors.Is(err, os.ErrNotExist) {
 		return Stopped, 0, nil

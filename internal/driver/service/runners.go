@@ -17,10 +17,25 @@ import (
 )
 
 // Local runs nodes as processes of this machine. Each has a folder below Root with its pid, its log, and the highest term that changed it.
-type Local struct{ Root string }
+type Local struct {
+	Root string
+	// PIDFile, which may name the node by placeholders, is where nodes that somebody else started have their pid; "" if there are none. Such a
+	// process is the node's while Windlass has started none.
+	PIDFile string
+}
 
 func (l Local) spec(u Unit) process.Spec {
 	return process.Spec{Name: u.Node.Name, Dir: filepath.Join(l.Root, u.Ref.Env, u.Ref.Name, u.Node.Name), Argv: u.Argv, Env: u.Env}
+}
+
+// either is spec, and where its pid is if somebody else started it.
+func (l Local) either(u Unit) (process.Spec, error) {
+	s := l.spec(u)
+	var err error
+	if l.PIDFile != "" {
+		s.Theirs, err = expand(l.PIDFile, u)
+	}
+	return s, err
 }
 
 // Process is the process of a node, for whoever wants to end it.
@@ -30,7 +45,11 @@ func (l Local) Process(c fleet.ClusterRef, n fleet.Node) process.Spec {
 
 // Runs looks at the process.
 func (l Local) Runs(_ context.Context, u Unit) (bool, error) {
-	s, _, err := l.spec(u).Status()
+	p, err := l.either(u)
+	if err != nil {
+		return false, err
+	}
+	s, _, err := p.Status()
 	return s == process.Running, err
 }
 
@@ -54,7 +73,10 @@ func (l Local) Stop(ctx context.Context, u Unit) error {
 
 // guarded changes a node under its lock, unless a higher term has (trap 1).
 func (l Local) guarded(ctx context.Context, u Unit, f func(process.Spec) error) error {
-	s := l.spec(u)
+	s, err := l.either(u)
+	if err != nil {
+		return err
+	}
 	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
 		return fmt.Errorf("make the folder of %s: %w", u.Node.Name, err)
 	}

@@ -106,7 +106,10 @@ func New(cfg Config) (*Driver, error) {
 	if cfg.RunsWithin == 0 {
 		cfg.RunsWithin = 30 * time.Second
 	}
-	_, local := cfg.Runner.(Local)
+	l, local := cfg.Runner.(Local)
+	if _, err := expand(l.PIDFile, Unit{Node: fleet.Node{Name: "n", Address: "h:1"}}); err != nil {
+		return nil, fmt.Errorf("the pid file of nodes: %w", err)
+	}
 	for _, v := range cfg.Versions {
 		if local && len(v.Command) == 0 {
 			return nil, fmt.Errorf("version %s has no command", v.Version)
@@ -134,6 +137,9 @@ func (d *Driver) Observe(ctx context.Context, c fleet.Cluster, n fleet.Node) (ro
 		s := rolling.NodeState{Detail: "its process is not there"}
 		if l, ours := d.cfg.Runner.(Local); ours {
 			s.Detail = "no process that Windlass started for it is there, by windlass.pid in " + l.spec(u).Dir
+			if l.PIDFile != "" {
+				s.Detail += ", and none that somebody else did, by " + l.PIDFile
+			}
 		}
 		return s, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strconv"
@@ -75,7 +76,7 @@ func newNode(t *testing.T, moods map[string]string) (*Driver, fleet.Cluster, fle
 	for _, v := range []string{"1.0", "1.1"} {
 		versions = append(versions, Version{Version: v, Command: []string{os.Args[0], "{address}", "{version}"}, Env: map[string]string{asNode: "1", "MOOD": moods[v]}})
 	}
-	d, err := New(Config{Versions: versions, Runner: Local{t.TempDir()}, StopWithin: time.Second,
+	d, err := New(Config{Versions: versions, Runner: Local{Root: t.TempDir()}, StopWithin: time.Second,
 		Health: Probe{HTTP: "http://{address}/health"}, Version: Probe{HTTP: "http://{host}:{port}/version", JSON: "build.0.version"}})
 	must(t, err)
 	t.Cleanup(func() { must(t, d.Stop(ctx, c, n, 1<<40)) })
@@ -128,6 +129,30 @@ func TestANodeOfThisMachine(t *testing.T) {
 	if err := d.Start(ctx, c, n, "2.0", 9); err == nil || !strings.Contains(err.Error(), "1.0, 1.1") {
 		t.Errorf("an unknown version: %v", err)
 	}
+}
+
+// A node that somebody else started is taken over by its pid file, and goes to the next version as any other.
+func TestANodeThatRunsAlready(t *testing.T) {
+	d, c, n := newNode(t, nil)
+	l := d.cfg.Runner.(Local)
+	dir := t.TempDir()
+	l.PIDFile = filepath.Join(dir, "{node}.pid")
+	d.cfg.Runner = l
+	if s, err := d.Observe(ctx, c, n); err != nil || s.Running || !strings.Contains(s.Detail, "{node}.pid") {
+		t.Errorf("before: %+v, %v", s, err)
+	}
+	cmd := exec.Command(os.Args[0], n.Address, "1.0")
+	cmd.Env = append(os.Environ(), asNode+"=1")
+	must(t, cmd.Start())
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
+	must(t, os.WriteFile(filepath.Join(dir, "n1.pid"), fmt.Appendln(nil, cmd.Process.Pid), 0o644))
+	see(t, d, c, n, "it is healthy", func(s rolling.NodeState) bool { return s.Healthy && s.Running && s.Version == "1.0.3" })
+	must(t, d.Stop(ctx, c, n, 1))
+	<-ended
+	must(t, d.Start(ctx, c, n, "1.1", 1))
+	see(t, d, c, n, "it is on the next version", func(s rolling.NodeState) bool { return s.Healthy && s.Running && s.Version == "1.1.3" })
 }
 
 // One that is ill says why; one that does not end is killed; one that was killed is seen to be gone.
@@ -285,6 +310,7 @@ func TestWhatCantBeMeant(t *testing.T) {
 		"JSON of a connection": func(c *Config) { c.Health.JSON = "a" },
 		"no command":           func(c *Config) { c.Versions = []Version{{Version: "1"}} },
 		"unknown placeholder":  func(c *Config) { c.Versions = []Version{{Version: "1", Command: []string{"{pod}"}}} },
+		"in a pid file":        func(c *Config) { c.Runner = Local{PIDFile: "/run/{pod}.pid"} },
 		"in a probe":           func(c *Config) { c.Version.Command = []string{"{pod}"} },
 	} {
 		c := ok

@@ -52,7 +52,8 @@ type EngineRun struct {
 
 // EngineLocal runs nodes as processes.
 type EngineLocal struct {
-	Root string `yaml:"root" rule:"required nonempty" doc:"folder of the nodes' pids and logs" example:"/var/lib/windlass-engines"`
+	Root    string `yaml:"root" rule:"required nonempty" doc:"folder of the nodes' pids and logs" example:"/var/lib/windlass-engines"`
+	PIDFile string `yaml:"pid_file" rule:"nonempty" doc:"where nodes that run already, because somebody else started them, have their pid, and nothing but it" example:"\"/run/jobs/{node}.pid\""`
 }
 
 // EngineSystemd runs nodes as units.
@@ -198,6 +199,9 @@ func (e *Engine) build(at config.Spot) {
 		run.Problem(config.CodeMissing, "nothing says what starts and stops nodes", "add one of local, systemd and commands")
 	case n > 1:
 		run.Problem(config.CodeContradiction, "several things would start and stop the same nodes", "keep one of local, systemd and commands")
+	}
+	if r.Local != nil {
+		checkText(run.At("local", "pid_file"), r.Local.PIDFile, ofNode)
 	}
 	if s := r.Systemd; s != nil {
 		checkText(run.At("systemd", "unit"), s.Unit, ofStart)
@@ -378,7 +382,7 @@ func (e Engine) from(abs func(string) string, program func(string) string) Engin
 		v.SecretEnv = files
 	}
 	if e.Run.Local != nil {
-		e.Run.Local = &EngineLocal{Root: abs(e.Run.Local.Root)}
+		e.Run.Local = &EngineLocal{Root: abs(e.Run.Local.Root), PIDFile: abs(e.Run.Local.PIDFile)}
 	}
 	if c := e.Run.Commands; c != nil {
 		own := EngineCommands{Running: slices.Clone(c.Running), Start: slices.Clone(c.Start), Stop: slices.Clone(c.Stop)}

@@ -22,7 +22,7 @@ engines:
         command: [./jobs, --listen, "{address}"]
         secret_env: {JOBS_DSN: secret}
         migrations: migrations/1.0
-    run: {local: {root: nodes}}
+    run: {local: {root: nodes, pid_file: "run/{node}.pid"}}
     health: {http: "http://{address}/health"}
     version: {command: [our-version, "{node}"]}
     balancer: {haproxy: {socket: "unix:run/{cluster}.sock", backend: jobs}}
@@ -64,7 +64,7 @@ func TestEnginesAlone(t *testing.T) {
 	}
 	e := f.Engines[0]
 	for got, want := range map[string]string{
-		e.Versions[0].Command[0]: "jobs", e.Versions[0].Migrations: "migrations/1.0", e.Versions[0].SecretEnv["JOBS_DSN"]: "secret", e.Run.Local.Root: "nodes",
+		e.Versions[0].Command[0]: "jobs", e.Versions[0].Migrations: "migrations/1.0", e.Versions[0].SecretEnv["JOBS_DSN"]: "secret", e.Run.Local.Root: "nodes", e.Run.Local.PIDFile: "run/{node}.pid",
 		strings.TrimPrefix(e.Balancer.HAProxy.Socket, "unix:"): "run/{cluster}.sock", e.Database.DSNFile: "{cluster}.dsn", e.Database.DevDSNFile: "dev",
 	} {
 		if got != filepath.Join(dir, want) {
