@@ -71,11 +71,18 @@ func TestNodesThatDoNotCome(t *testing.T) {
 	liar := w.spoil(func(v *service.Version) { v.Command = w.Command(Old) })
 	w.forward(strategy.StageExpandSchema)
 	patient := w.camp.Rolling.HealthyWithin
-	for want, how := range map[string]rolling.Nodes{"does not get healthy": ill, "says that it runs 1.0": liar} {
-		nodes.set("n1", how)
-		w.camp.Rolling.HealthyWithin = 2 * time.Second // of the way there; the way back takes as many of it as it needs
-		if o, message := w.run(w.add(strategy.StageCanary, strategy.Forward), nil); o != engine.WentBack || !strings.Contains(message, want) || !strings.Contains(message, "n1") {
-			t.Errorf("%s: %s: %s", want, o, message)
+	for _, tried := range []struct {
+		want   string
+		how    rolling.Nodes
+		within time.Duration // of the way there; the way back takes as many of it as it needs
+	}{
+		{"does not get healthy", ill, 2 * time.Second},
+		{"says that it runs 1.0", liar, 15 * time.Second}, // it has to come up to say so
+	} {
+		nodes.set("n1", tried.how)
+		w.camp.Rolling.HealthyWithin = tried.within
+		if o, message := w.run(w.add(strategy.StageCanary, strategy.Forward), nil); o != engine.WentBack || !strings.Contains(message, tried.want) || !strings.Contains(message, "n1") {
+			t.Errorf("%s: %s: %s", tried.want, o, message)
 		}
 		w.on(Old)
 	}
