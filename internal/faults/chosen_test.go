@@ -2,7 +2,7 @@ package faults
 
 import "testing"
 
-// TestEachWriteIsMetFromOneSide: what `make test` runs kills each victim at each write of the switch once, before or after it, and at each
+// TestEachWriteIsMetFromOneSide: what `make faults` runs kills each victim at each write of the switch once, before or after it, and at each
 // point every other victim, so that a change of the selection is not a change of what it promises.
 func TestEachWriteIsMetFromOneSide(t *testing.T) {
 	t.Setenv(allEnv, "sides")

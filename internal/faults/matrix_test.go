@@ -185,7 +185,7 @@ func runLane(t *testing.T, l *lane, c testCase, q *queue, sum *tally) {
 }
 
 // What is run is chosen by the environment: allEnv=all runs every victim at every edge, as make matrix does, and sides one side of each, as make
-// test does; onlyEnv, a regular expression over "edge × victim", runs those of all that match.
+// faults does; onlyEnv, a regular expression over "edge × victim", runs those of all that match.
 const allEnv, onlyEnv = "WINDLASS_FAULTS", "WINDLASS_FAULTS_ONLY"
 
 // chosen lists the cases to run.

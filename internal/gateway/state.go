@@ -57,7 +57,10 @@ const sentinel = "windlass"
 var harvestSQL = []string{
 	"SELECT '" + sentinel + "', HEX(DATABASE()), HEX(CURRENT_ROLE()), @@last_insert_id, @@insert_id, @@rand_seed1, @@rand_seed2, @@timestamp, ABS(@@timestamp - UNIX_TIMESTAMP(SYSDATE(6))) > 1 LIMIT 1",
 	"SELECT HEX(VARIABLE_NAME), VARIABLE_TYPE, HEX(SESSION_VALUE), HEX(GLOBAL_VALUE) FROM information_schema.SYSTEM_VARIABLES" +
-		" WHERE READ_ONLY = 'NO' AND NOT (SESSION_VALUE <=> GLOBAL_VALUE) AND VARIABLE_SCOPE IN ('SESSION', 'SESSION ONLY') LIMIT 10000",
+		" WHERE READ_ONLY = 'NO' AND NOT (SESSION_VALUE <=> GLOBAL_VALUE) AND VARIABLE_SCOPE IN ('SESSION', 'SESSION ONLY')" +
+		// The default collations as compiled in are of a session that logged in before the server was given the old version's, as after its restart:
+		// nobody set them, and the old version has no such variable.
+		" AND NOT (VARIABLE_NAME = 'CHARACTER_SET_COLLATIONS' AND SESSION_VALUE RLIKE '^([a-z0-9]+=[a-z0-9]+_uca1400_ai_ci(,|$)){5}$') LIMIT 10000",
 	"SELECT HEX(VARIABLE_NAME), VARIABLE_TYPE, HEX(VARIABLE_VALUE) FROM information_schema.USER_VARIABLES LIMIT 100000",
 	"SELECT VARIABLE_NAME, VARIABLE_VALUE FROM information_schema.SESSION_STATUS WHERE VARIABLE_NAME IN ('" + strings.Join(countNames, "', '") + "') LIMIT 100",
 }
