@@ -32,7 +32,6 @@ func TestTheCanaryIsWatched(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, 6)
 				w.schema = "1.1"
-				time.Sleep(warmUp)
 				began := time.Now()
 				o, message := w.stage(1, strategy.StageCanary, strategy.Forward, func(e engine.Edge) { at(w, e) })
 				if took := time.Since(began); o != engine.WentBack || took > 10*time.Minute {
@@ -49,7 +48,6 @@ func TestConnectionsThatNobodyIsSeenWithProveNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 6)
 		w.schema, w.blind = "1.1", true
-		time.Sleep(warmUp)
 		o, message := w.stage(1, strategy.StageCanary, strategy.Forward, nil)
 		if o == engine.Completed {
 			t.Errorf("%s: %s", o, message)
@@ -66,7 +64,6 @@ func TestNothingIsGivenToWhoIsNotProved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 6)
 		w.schema = "1.1"
-		time.Sleep(warmUp)
 		o, message := w.stage(1, strategy.StageCanary, strategy.Forward, func(e engine.Edge) {
 			if e.Point == "started" {
 				w.trouble(w.forget)

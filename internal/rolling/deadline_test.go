@@ -33,7 +33,6 @@ func TestLongSettingsFitTheDeadlines(t *testing.T) {
 					time.AfterFunc(2*time.Hour, func() { w.set("n1", "") })
 					time.AfterFunc(5*time.Hour, func() { w.set("n3", "") })
 				}
-				time.Sleep(warmUp)
 				for i, stage := range []string{strategy.StageCanary, strategy.StageNodes} {
 					if o, message := w.stage(int64(i+1), stage, strategy.Forward, nil); o != engine.Completed {
 						t.Fatalf("%s: %s: %s", stage, o, message)

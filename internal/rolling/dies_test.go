@@ -35,7 +35,6 @@ func TestANodeThatDies(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, 6)
 				w.schema, w.camp.Rolling.HealthyWithin, w.camp.Rolling.SlowStart = "1.1", time.Hour, time.Minute
-				time.Sleep(warmUp)
 				var died time.Time
 				var turned time.Duration
 				saves := 0

@@ -4,7 +4,6 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	product "github.com/windlass-db/windlass/examples/rolling"
 	"github.com/windlass-db/windlass/internal/campaign"
@@ -20,7 +19,6 @@ func TestEarlyFeature(t *testing.T) {
 		w.camp.Rolling.LeastServing = 50
 		text := strings.Replace(string(product.Product), `["1.0", "1.1"]`, `["0.9", "1.0", "1.1"]`, 1) + "  - {name: batches, since: \"1.0\", table: batch, source: ours}\n"
 		w.camp.Policy = campaign.NewPolicy("jobs.yaml", text)
-		time.Sleep(warmUp)
 		for i, st := range strategy.Rolling().Stages[:3] {
 			if st.Name == strategy.StageNodes {
 				w.used = map[string]int{"priorities": 3, "batches": 1, "unnamed": 1}

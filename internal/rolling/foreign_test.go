@@ -19,7 +19,6 @@ func TestAServerThatTheFleetDoesNotHave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 6)
 		w.schema, w.foreign = "1.1", append(idle, n7)
-		time.Sleep(warmUp)
 		if o, message := w.stage(1, strategy.StageCanary, strategy.Forward, nil); o == engine.Completed {
 			t.Errorf("%s: %s", o, message)
 		}
@@ -36,7 +35,6 @@ func TestAServerThatTheFleetDoesNotHave(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, 6)
 				w.foreign = idle
-				time.Sleep(warmUp)
 				step := min(len(x.when), 1) // that holds
 				comes := func() {
 					w.trouble(func() {

@@ -20,7 +20,6 @@ func TestAnUndoThatCouldNotGoOnIsNoDeadEnd(t *testing.T) {
 		w := newWorld(t, 6)
 		w.schema = "1.1"
 		w.nodes["n3"].version = "1.1"
-		time.Sleep(warmUp)
 		if o, message := w.stage(1, strategy.StageCanary, strategy.Forward, nil); o != engine.Completed {
 			t.Fatalf("%s: %s", o, message)
 		}
@@ -71,7 +70,6 @@ func TestANodeThatDoesNotStart(t *testing.T) {
 					t.Fatal(err)
 				}
 				w.own = &hs
-				time.Sleep(warmUp)
 				began := time.Now()
 				stage, id := strategy.StageCanary, int64(1)
 				o, message := w.stage(id, stage, strategy.Forward, nil)

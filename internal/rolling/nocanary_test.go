@@ -18,7 +18,6 @@ func TestWithoutACanaryOneNodeGoesFirstAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 6)
 		w.schema, w.camp.Rolling.Group = "1.1", "2"
-		time.Sleep(warmUp)
 		if o, message := w.stage(1, strategy.StageCanary, strategy.Forward, nil); o != engine.Completed {
 			t.Fatalf("%s: %s", o, message)
 		}

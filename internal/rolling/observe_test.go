@@ -13,7 +13,6 @@ import (
 func TestObserve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 6)
-		time.Sleep(warmUp)
 		w.nodes["n2"].admitted = false
 		w.nodes["n3"].running = false
 		w.nodes["n4"].weight = 25

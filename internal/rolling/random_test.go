@@ -41,7 +41,6 @@ func anything(t *testing.T, seed uint64) {
 	for _, m := range w.nodes {
 		m.long = r.IntN(8) == 0
 	}
-	time.Sleep(warmUp)
 
 	// Trouble comes and goes, for as long as the campaign runs.
 	over := make(chan struct{})

@@ -102,7 +102,6 @@ func (s scenario) run(t *testing.T, at func(engine.Edge)) {
 		if s.setup != nil {
 			s.setup(w)
 		}
-		time.Sleep(warmUp)
 		var outcomes []engine.Outcome
 		if kill := at; s.at != nil {
 			at = func(e engine.Edge) {
@@ -142,7 +141,6 @@ func TestNoFeatureBeforeTheLastNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 3)
 		w.camp.Rolling.LeastServing = 50
-		time.Sleep(warmUp)
 		once := false // the step is begun anew after each wait
 		for i, st := range strategy.Rolling().Stages {
 			o, message := w.stage(int64(i+1), st.Name, strategy.Forward, func(e engine.Edge) {

@@ -34,7 +34,6 @@ func TestWhoFallsIllIsGivenNothing(t *testing.T) {
 					id = 2
 				} else {
 					w.schema = "1.1"
-					time.Sleep(warmUp)
 				}
 				w.camp.Rolling.SlowStart = x.start
 				o, message := w.stage(id, x.stage, strategy.Forward, func(e engine.Edge) {

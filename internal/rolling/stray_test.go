@@ -14,7 +14,6 @@ import (
 func canaryUp(t *testing.T, w *world) {
 	t.Helper()
 	w.schema, w.camp.Rolling.Group = "1.1", "2"
-	time.Sleep(warmUp)
 	if o, message := w.stage(1, strategy.StageCanary, strategy.Forward, nil); o != engine.Completed {
 		t.Fatalf("%s: %s", o, message)
 	}
@@ -59,7 +58,6 @@ func TestANodeThatAnswersAThirdVersion(t *testing.T) {
 				stage, id := strategy.StageCanary, int64(1)
 				if x.node == "n1" {
 					w.schema = "1.1"
-					time.Sleep(warmUp)
 				} else {
 					canaryUp(t, w)
 					stage, id = strategy.StageNodes, 2
