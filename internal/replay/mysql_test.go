@@ -127,6 +127,16 @@ func TestMySQL(t *testing.T) {
 func myRetest(t *testing.T, w *mysqls, cfg retest.Config) {
 	stop := w.load(t)
 	defer stop()
+	unplaced := func(want string) {
+		t.Helper()
+		if why, err := retest.Unplaced(t.Context(), cfg); err != nil || (why == "") != (want == "") || !strings.Contains(why, want) {
+			t.Errorf("no place at any time: %q, %v; want %q", why, err, want)
+		}
+	}
+	unplaced("")
+	w.old.Exec(t, "STOP REPLICA SQL_THREAD", "SET GLOBAL replica_preserve_commit_order=OFF", "START REPLICA SQL_THREAD")
+	unplaced("replica_preserve_commit_order")
+	w.old.Exec(t, "STOP REPLICA SQL_THREAD", "SET GLOBAL replica_preserve_commit_order=ON", "START REPLICA SQL_THREAD")
 	before := stops(t, w.old)
 	still := []string{"SELECT COUNT(*), SUM(v), SUM(d), MAX(id) FROM orders", "SELECT owner, COUNT(*), SUM(v) FROM orders GROUP BY owner ORDER BY owner", "SELECT a.id, o.v FROM acc a JOIN orders o ON o.owner = a.id ORDER BY o.id", "SELECT COUNT(*), NOW() FROM orders"}
 	differing := []string{"SELECT owner, AVG(v) FROM orders GROUP BY owner ORDER BY owner", "SELECT SUM(v) / 7 FROM orders"}
@@ -159,6 +169,7 @@ func myRetest(t *testing.T, w *mysqls, cfg retest.Config) {
 	stop()
 	w.prod.Exec(t, "REVOKE SELECT ON mysql.slave_worker_info FROM 'replay'@'%'")
 	w.old.CatchUp(t, w.prod)
+	unplaced("SELECT on mysql.slave_relay_log_info")
 	short := cfg
 	short.Quiet = time.Second
 	if _, err := retest.Run(t.Context(), short, w.suspects("SELECT COUNT(*) FROM orders"), nil); !errors.Is(err, node.ErrNoPosition) || !strings.Contains(err.Error(), "SELECT on mysql.slave_relay_log_info") {

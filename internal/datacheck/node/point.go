@@ -74,6 +74,19 @@ func (c *Conn) SnapshotFor(ctx context.Context, s Session, replica *Conn, atMost
 	return p, err
 }
 
+// Unplaced says why a snapshot of this server could have no place for the replica while there is never a moment without a commit (SnapshotFor); "" if it has one. It opens none.
+func (c *Conn) Unplaced(ctx context.Context, s Session, replica *Conn) (string, error) {
+	if c.MariaDB {
+		return "", nil
+	}
+	why, err := c.noPlace(ctx, replica)
+	if err != nil || why != "" {
+		return why, err
+	}
+	_, why = new(Point).place(ctx, s)
+	return why, s.Exec(ctx, "ROLLBACK") // fails if it was the connection that place could not read by
+}
+
 // still opens a snapshot, and tells whether nothing was committed meanwhile: then its position is known. If not, it knows in between which positions it is.
 func (c *Conn) still(ctx context.Context, s Session) (p Point, known bool, err error) {
 	if p.least, err = c.Position(ctx); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/windlass-db/windlass/internal/check"
 	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/gateway/adminapi"
+	"github.com/windlass-db/windlass/internal/replay/retest"
 )
 
 // The names of the checks before a replay.
@@ -25,6 +26,7 @@ const (
 	CheckTarget    = "replay-target"
 	CheckReference = "replay-reference"
 	CheckAccount   = "replay-account"
+	CheckRetest    = "replay-retest"
 )
 
 // Ready looks at everything that a replay needs.
@@ -47,7 +49,7 @@ func (d *Driver) Ready(ctx context.Context, r bluegreen.ReplayRequest) (check.Re
 	}
 	cs = append(cs, d.readyAccount(ctx, s.target))
 	if s.reference != nil {
-		cs = append(cs, d.readyAccount(ctx, *s.reference))
+		cs = append(cs, d.readyAccount(ctx, *s.reference), d.readyRetest(ctx, s.target, *s.reference))
 	}
 	return cs, nil
 }
@@ -197,6 +199,24 @@ func (d *Driver) readyAccount(ctx context.Context, n fleet.Node) check.Result {
 		return check.Failed(CheckAccount, "the account that queries are replayed by may not read on "+n.Name, "GRANT it SELECT on the schemas of the clients", now)
 	}
 	return check.Passed(CheckAccount, "the account that queries are replayed by can read on "+n.Name+", and do nothing else", now)
+}
+
+// readyRetest sees that what differs can be tested on frozen data however busy the reference is. It may be that it is quiet often enough: nobody is held for it.
+func (d *Driver) readyRetest(ctx context.Context, target, reference fleet.Node) check.Result {
+	now := d.cfg.Now()
+	var why string
+	cfg, err := d.retestConfig(ctx, target, &reference)
+	if err == nil {
+		why, err = retest.Unplaced(ctx, cfg)
+	}
+	switch {
+	case err != nil:
+		return check.Unknowable(CheckRetest, fmt.Errorf("%s: %w", reference.Name, notShown(err)), now)
+	case why != "":
+		return check.Warned(CheckRetest, fmt.Sprintf("what differs can be tested on frozen data only in a moment in which %s commits nothing: %s", reference.Name, why),
+			"GRANT the account that queries are replayed by SELECT on mysql.slave_relay_log_info and mysql.slave_worker_info, and see that both nodes have one source, replica_preserve_commit_order=ON and GTID_ONLY=0; else the verdict may stay insufficient", now)
+	}
+	return check.Passed(CheckRetest, "what differs can be tested on frozen data of "+reference.Name+" and "+target.Name+" at any time", now)
 }
 
 // notShown leaves the server's text out, which may quote a grant.

@@ -103,6 +103,26 @@ func (r *run) open(ctx context.Context) (err error) {
 	return r.tell(settle, "testing at "+position)
 }
 
+// Unplaced says why suspects could be tested only in a moment in which the old side commits nothing; "" if they can be at any time.
+func Unplaced(ctx context.Context, cfg Config) (string, error) {
+	replica, err := control(ctx, cfg.New)
+	if err != nil {
+		return "", err
+	}
+	defer replica.Close()
+	old, err := control(ctx, cfg.Old)
+	if err != nil {
+		return "", err
+	}
+	defer old.Close()
+	s, err := probe.Open(ctx, cfg.Old.server())
+	if err != nil {
+		return "", err
+	}
+	defer s.Close()
+	return old.Unplaced(ctx, s, replica)
+}
+
 // session opens a connection that holds a snapshot. A statement without end would keep the round open.
 func (r *run) session(ctx context.Context, s Side) (*probe.Session, error) {
 	p, err := probe.Open(ctx, s.server())
