@@ -81,7 +81,7 @@ func (c *checkers) sample(j *job) bool {
 	}
 }
 
-// run checks until finish, or the context's end: what is not checked then is counted as not compared.
+// run checks until finish, or the context's end: what is not checked then is counted as not compared, in a segment that whoever goes on replays anew.
 func (c *checkers) run(ctx context.Context) error {
 	for range checkersRun {
 		c.running.Go(func() {
@@ -144,6 +144,7 @@ func (k *checker) check(ctx context.Context, j *job) {
 			return
 		}
 		if ctx.Err() != nil {
+			j.part.cut.Store(true)
 			round.NoOld, round.NoRepeat = true, true
 			continue
 		}

@@ -144,6 +144,9 @@ func (r *replay) settle(j *job) {
 // count writes down what came of a statement.
 func (r *replay) count(j *job, outcome compare.Outcome, old *compare.Answer, pair, null *tally.Pair) {
 	p := j.part
+	if j.failed == tally.SkipInterrupted {
+		p.cut.Store(true)
+	}
 	p.mu.Lock()
 	switch {
 	case slices.Contains(byChoice, j.failed):

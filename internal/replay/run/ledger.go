@@ -42,6 +42,7 @@ type part struct {
 	mu      sync.Mutex
 	tally   tally.Tally
 	pending atomic.Int64 // statements that have not ended, and the reader, as long as it reads it
+	cut     atomic.Bool  // the replay's end broke something of it off: it is for whoever goes on
 }
 
 func newPart(s store.Segment) *part {
@@ -173,13 +174,17 @@ func (l *ledger) begin(s store.Segment) *part {
 	return p
 }
 
-// whole merges a part.
+// whole merges a part whose statements have all ended, unless the replay's end was the end of one of them.
 func (l *ledger) whole(p *part) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.parts[p] {
-		return
+	if l.parts[p] && !p.cut.Load() {
+		l.merge(p)
 	}
+}
+
+// merge adds a part up. The lock is held.
+func (l *ledger) merge(p *part) {
 	delete(l.parts, p)
 	l.total.Merge(&p.tally)
 	l.of(p.segment).Done[p.segment.Index] = p.edge
@@ -240,6 +245,11 @@ func (l *ledger) run(ctx context.Context) error {
 // finish writes the rest down, and whether it came to the source's end.
 func (l *ledger) finish(ctx context.Context, over bool) error {
 	l.mu.Lock()
+	for p := range l.parts {
+		if over && p.pending.Load() == 0 { // nobody goes on
+			l.merge(p)
+		}
+	}
 	l.over, l.dirty = over, l.dirty || l.over != over || len(l.runs) > 0 // also when it was
 	l.mu.Unlock()
 	return l.write(ctx)

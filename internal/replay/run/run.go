@@ -9,8 +9,8 @@
 //
 // # Counting
 //
-// A segment is the unit: what its statements came to is in a tally of its own, which is merged and written down in one atomic write when the last of its statements has ended. A worker that was
-// killed replays the segments that were not done, and counts each statement once. Segments that are done, but begin after one that is not, are read again for the state of
+// A segment is the unit: what its statements came to is in a tally of its own, which is merged and written down in one atomic write when the last of its statements has ended. Whoever comes after a worker that was
+// killed, or whose context ended, replays the segments that were not done, and counts each statement once. Segments that are done, but begin after one that is not, are read again for the state of
 // their sessions and the answers in them, and count nothing. Of N workers on one cluster each takes the connections that are its share by a hash.
 //
 // # Invariants

@@ -87,7 +87,7 @@ func TestReplay(t *testing.T) {
 	for name, test := range map[string]func(*testing.T, *world){
 		"equal": equal, "different": different, "guard": guard, "transactions": transactions, "sessions": sessions, "shares": shares, "away": away, "away, flat out": awayFlatOut,
 		"too long": tooLong, "long beside a burst": longBesideBurst, "damaged": damaged, "killed": killed, "ends": ends, "after a pause": pause, "open for hours": openForHours, "behind": behind, "lag": lag, "two gateways": twoGateways,
-		"interrupted": stopped, "a capture that grows": growing, "times": times, "when the capture was on": watched,
+		"interrupted": stopped, "goes on": goesOn, "a capture that grows": growing, "times": times, "when the capture was on": watched,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, w) })
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/windlass-db/windlass/internal/capture/store"
+	"github.com/windlass-db/windlass/internal/replay/tally"
 )
 
 // damaged: what can't be read of a file is counted, and the rest is replayed.
@@ -72,6 +73,52 @@ func stopped(t *testing.T, w *world) {
 		}
 		noFindings(t, got)
 		cancel()
+	}
+}
+
+// goesOn: what the end of a replay breaks off is no gap: whoever goes on replays it.
+func goesOn(t *testing.T, w *world) {
+	r := w.record(t)
+	s := r.Session("app")
+	for i := range 100 {
+		s.Query(fmt.Sprintf("SELECT name FROM t WHERE id = %d", i))
+		s.Query("SELECT conv(255, 10, 62)")
+		if i%10 == 9 {
+			r.Rotate()
+		}
+		time.Sleep(3 * time.Millisecond) // that is what is recorded
+	}
+	s.Close()
+	r.Close()
+	state := filepath.Join(t.TempDir(), "state")
+	config := func(c *Config) { c.Checkpoint, c.Identity = File(state), "x" }
+	broken := int64(0)
+	for range 2 {
+		ctx, cancel := context.WithCancel(t.Context())
+		got, err := w.run(t, ctx, r, func(c *Config) {
+			config(c)
+			c.Speed, c.every = 0.05, time.Millisecond // so slow that it has read all, and is nowhere near the end
+			c.Progress = func(p Progress) {
+				if p.Replayed > 25 {
+					cancel()
+				}
+			}
+		})
+		cancel()
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("it was not broken off: %v", err)
+		}
+		broken += got.Skipped[tally.SkipInterrupted]
+	}
+	if broken == 0 {
+		t.Error("nothing was under way when it was broken off")
+	}
+	got := w.replay(t, r, config)
+	if got.Captured != r.Counted || got.Replayed != r.Counted || len(got.Skipped) > 0 || len(got.Unreplayable) > 0 {
+		t.Errorf("%d captured, %d replayed of %d, %v %v", got.Captured, got.Replayed, r.Counted, got.Skipped, got.Unreplayable)
+	}
+	if d := counted(t, got, "conv").Differences; len(d) != 1 || d["content"] == nil || d["content"].Real != 100 {
+		t.Errorf("the difference was counted %+v", d)
 	}
 }
 
