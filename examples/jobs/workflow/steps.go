@@ -15,7 +15,7 @@ const claimFor = 3 * time.Second
 const (
 	between    = 250 * time.Millisecond
 	retryAfter = 100 * time.Millisecond
-	idle       = 20 * time.Millisecond // of a worker that found nothing to do
+	idle       = 60 * time.Millisecond // of a worker that found nothing to do
 	sick       = time.Second           // of one that got an error
 )
 

@@ -135,6 +135,7 @@ func (h *Balancer) Retried(ctx context.Context) (int, error) {
 	return sum, nil
 }
 
+// driver is for whoever looks at which nodes serve. What a process from before a reload still serves nobody asks it: that costs a look through all connections of the machine each time.
 func (h *Balancer) driver() *haproxy.Driver {
-	return haproxy.New(haproxy.Config{Network: "unix", Address: h.sock, Backend: Backend, Timeout: 20 * time.Second})
+	return haproxy.New(haproxy.Config{Network: "unix", Address: h.sock, Backend: Backend, Timeout: 20 * time.Second, ReloadWithin: time.Nanosecond})
 }
