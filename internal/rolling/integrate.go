@@ -1,6 +1,7 @@
 package rolling
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -115,9 +116,9 @@ func proof(n fleet.Node, s NodeState, version string, err error) (missing string
 	case err != nil:
 		return "", err
 	case !s.Running || !s.Healthy:
-		return fmt.Sprintf("%s: %s", n.Name, or(s.Detail, "it does not say that it is healthy")), nil
+		return fmt.Sprintf("%s: %s", n.Name, cmp.Or(s.Detail, "it does not say that it is healthy")), nil
 	case !fleet.HasVersion(s.Version, version):
-		return fmt.Sprintf("%s says that it runs %s, not %s", n.Name, or(s.Version, "no version"), version), nil
+		return fmt.Sprintf("%s says that it runs %s, not %s", n.Name, cmp.Or(s.Version, "no version"), version), nil
 	}
 	return "", nil
 }

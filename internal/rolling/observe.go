@@ -1,6 +1,7 @@
 package rolling
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -45,7 +46,7 @@ func observeNode(ctx context.Context, p Ports, c fleet.Cluster, cell string, n f
 		out.Error = err.Error()
 		return out
 	case is.Running && is.Version == "":
-		out.Error = "it runs and does not say its version: " + or(is.Detail, "no answer")
+		out.Error = "it runs and does not say its version: " + cmp.Or(is.Detail, "no answer")
 		return out
 	case lost != nil:
 		out.Version, out.Error = is.Version, "the load balancer could not be asked"

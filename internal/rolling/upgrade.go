@@ -1,6 +1,7 @@
 package rolling
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,7 +103,7 @@ func (h handlers) bring(ctx context.Context, c *engine.Call, version string, upT
 		if st.For != version {
 			st.Why = "" // it was to be brought elsewhere
 		}
-		if st = (status{Out: names(group), For: or(st.For, version), First: first, Up: st.Up, Why: st.Why}); st.Why != "" {
+		if st = (status{Out: names(group), For: cmp.Or(st.For, version), First: first, Up: st.Up, Why: st.Why}); st.Why != "" {
 			text += ", once more: " + st.Why
 		}
 		if err := c.Save(ctx, st, progress(all, version, want), strings.Join(st.Out, ", ")+": out, to be brought to "+version+text); err != nil {
@@ -233,11 +234,4 @@ func tooFew(all []seen, serving, least int) string {
 		}
 	}
 	return fmt.Sprintf("%d of %d nodes serve, and %d have to; %s", serving, len(all), least, strings.Join(out, "; "))
-}
-
-func or(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }

@@ -1,6 +1,7 @@
 package rolling
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -101,7 +102,7 @@ func (w *world) healthy(name string, m *member) bool {
 
 // said is the version that a node says it runs. The lock is held.
 func (w *world) said(name string) string {
-	return or(w.says[name], w.nodes[name].version)
+	return cmp.Or(w.says[name], w.nodes[name].version)
 }
 
 // left counts the node's connections to the database. The lock is held.
