@@ -54,7 +54,8 @@ const (
 )
 
 // effects are functions, and words, of which a run is felt by others, waits, or gives no two equal answers that could be compared. They lie between what begins and ends a word.
-var effects = regexp.MustCompile(`(?i)(?:^|[ (,=.])[\x60"]?(?:nextval|setval|lastval|sleep|benchmark|get_lock|release_lock|release_all_locks|load_file|master_pos_wait|source_pos_wait|master_gtid_wait|wait_for_executed_gtid_set|wait_until_sql_thread_after_gtids|sys_exec|sys_eval|lo_import|kill)[\x60"]? *\(|` +
+var effects = regexp.MustCompile(`(?i)(?:^|[ (,=.])[\x60"]?(?:nextval|setval|lastval|sleep|benchmark|get_lock|release_lock|release_all_locks|load_file|master_pos_wait|source_pos_wait|master_gtid_wait|wait_for_executed_gtid_set|wait_until_sql_thread_after_gtids|sys_exec|sys_eval|lo_import|kill|` +
+	`service_(?:get_read|get_write|release)_locks|asynchronous_connection_failover_\w+|group_replication_\w+|keyring_key_(?:store|generate|remove)|version_tokens_\w+)[\x60"]? *\(|` +
 	`\b(?:next|previous) value for\b|read_only|\boutfile\b|\bdumpfile\b`)
 
 // ownCalls mean something in the session alone that wrote.
