@@ -147,6 +147,8 @@ func weigh(q counted, k compare.Kind, d *tally.Difference, r Rules, asked bool) 
 	}
 	what := sentence(k, d)
 	switch {
+	case k == compare.Pattern: // it says how often
+		return level, what, true
 	case d.Confirmed > 0:
 		return level, fmt.Sprintf("%s, %s; confirmed on data that stands still", what, times), true
 	case tally.Retestable(k) && d.Cleared():
@@ -251,6 +253,12 @@ func sentence(k compare.Kind, d *tally.Difference) string {
 		return "the plan differs"
 	case compare.Table:
 		return "a table differs after the same writes"
+	case compare.Pattern: // of one query there may be several
+		var all []string
+		for _, e := range d.Examples.Values() {
+			all = append(all, e.Detail)
+		}
+		return strings.Join(all, " ")
 	}
 	if e := d.Examples.Values(); len(e) > 0 && e[0].Detail != "" {
 		return e[0].Detail

@@ -166,8 +166,8 @@ func neverEqual(q counted) bool {
 	if q.Traits.Any(query.Volatile|query.LimitAlone) || q.Same+q.Causes[compare.Moved] > 0 {
 		return false
 	}
-	for _, d := range q.Differences {
-		if d.Real > 0 || d.Retested > 0 {
+	for k, d := range q.Differences {
+		if k != compare.Pattern && k != compare.Slow && (d.Real > 0 || d.Retested > 0) { // those two are no answers
 			return false
 		}
 	}

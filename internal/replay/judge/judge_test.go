@@ -184,6 +184,11 @@ func TestVerdict(t *testing.T) {
 		"a variable in every statement":                       {do: func(s *scene) { s.run("SELECT x FROM v WHERE tenant = @tenant", 600, nil) }, verdict: Insufficient, why: WhyCompared},
 		"what servers say of themselves is no answer of data": {do: func(s *scene) { s.run("SELECT @@version", 2000, nil) }, verdict: Pass},
 		"a hot query that was never equal":                    {do: func(s *scene) { s.run(text, 600, differ(1, compare.Content, compare.Volatile)) }, verdict: Insufficient, why: WhyCompared},
+		"so is one of which something else was found": {do: func(s *scene) {
+			f := s.run(text, 600, differ(1, compare.Content, compare.Volatile))
+			s.AddFound(f, tally.Seen{}, compare.Pattern, tally.Found{ID: 1, At: noon, Detail: "streams", Count: 7})
+			s.AddFound(f, tally.Seen{}, compare.Pattern, tally.Found{ID: 2, At: noon, Detail: "is idle"})
+		}, verdict: Insufficient, why: WhyCompared, findings: "pattern:warn"},
 		"data that always moves is compared with today's":     {do: func(s *scene) { s.run(text, 600, differ(1, compare.Content, compare.Moved)) }, verdict: Pass},
 		"a timeout that a retest clears":                      {do: func(s *scene) { s.run(text, 600, differ(600, compare.Timeout, compare.Suspect)); s.retest(false) }, verdict: Pass},
 		"two statements two days apart": {do: func(s *scene) {
@@ -301,6 +306,18 @@ func TestIgnoreRules(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestPatterns: what is found of one query in several ways is told in one finding, and how often.
+func TestPatterns(t *testing.T) {
+	s := newScene()
+	f := s.run("SELECT a FROM t WHERE id = 2", 10, nil)
+	s.AddFound(f, tally.Seen{}, compare.Pattern, tally.Found{ID: 1, At: noon, Detail: "it streams.", Count: 7})
+	s.AddFound(f, tally.Seen{}, compare.Pattern, tally.Found{ID: 2, At: noon, Detail: "it is idle."})
+	r := s.judge(nil)
+	if len(r.Findings) != 1 || r.Findings[0].Count != 8 || r.Findings[0].What != "it streams. it is idle." && r.Findings[0].What != "it is idle. it streams." {
+		t.Errorf("%+v", r.Findings)
 	}
 }
 

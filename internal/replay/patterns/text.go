@@ -17,15 +17,30 @@ import (
 // Find looks through a whole capture.
 func Find(ctx context.Context, blocks func(context.Context) iter.Seq2[capture.Block, error], r Rules) ([]Pattern, error) {
 	f := Finder{Rules: r}
-	for b, err := range blocks(ctx) {
+	for _, err := range f.Beside(blocks)(ctx) {
 		if err != nil {
 			return nil, fmt.Errorf("read the capture: %w", err)
 		}
-		for i := range b.Events {
-			f.Event(&b.Meta, &b.Events[i])
-		}
 	}
 	return f.Found(), nil
+}
+
+// Beside looks through the blocks that somebody else reads.
+func (f *Finder) Beside(blocks func(context.Context) iter.Seq2[capture.Block, error]) func(context.Context) iter.Seq2[capture.Block, error] {
+	return func(ctx context.Context) iter.Seq2[capture.Block, error] {
+		return func(yield func(capture.Block, error) bool) {
+			for b, err := range blocks(ctx) {
+				if err == nil {
+					for i := range b.Events {
+						f.Event(&b.Meta, &b.Events[i])
+					}
+				}
+				if !yield(b, err) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // Tell gives the patterns to a tally, so that they are in its report.
@@ -35,7 +50,7 @@ func Tell(t *tally.Tally, found []Pattern) {
 		if p.Fingerprint == 0 {
 			text = string(p.Kind) + " " + text
 		}
-		t.AddFound(p.Fingerprint, tally.Seen{Text: []byte(text), Traits: p.Traits &^ query.Multi}, compare.Pattern, tally.Found{ID: uint64(i), At: p.Last, Detail: p.String(), Statement: p.Example})
+		t.AddFound(p.Fingerprint, tally.Seen{Text: []byte(text), Traits: p.Traits &^ query.Multi}, compare.Pattern, tally.Found{ID: uint64(i), At: p.Last, Detail: p.String(), Statement: p.Example, Count: p.Count})
 	}
 }
 

@@ -178,6 +178,7 @@ type Found struct {
 	Statement Statement
 	Old, New  *compare.Answer
 	Cause     compare.Cause // "": real
+	Count     int64         // how often; 0: once
 }
 
 // AddFound counts it.
@@ -188,13 +189,14 @@ func (t *Tally) AddFound(f Fingerprint, s Seen, k compare.Kind, found Found) {
 	}
 	d := q.difference(k)
 	d.seen(found.At)
+	n := max(found.Count, 1)
 	switch found.Cause {
 	case compare.Suspect:
-		d.Suspect++
+		d.Suspect += n
 	case compare.Unknown:
-		d.Unknown++
+		d.Unknown += n
 	default:
-		d.Real++
+		d.Real += n
 	}
 	if found.New != nil && found.New.Errno != 0 {
 		d.errno(found.New.Errno, 1)
