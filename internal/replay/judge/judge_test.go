@@ -189,8 +189,8 @@ func TestVerdict(t *testing.T) {
 			s.AddFound(f, tally.Seen{}, compare.Pattern, tally.Found{ID: 1, At: noon, Detail: "streams", Count: 7})
 			s.AddFound(f, tally.Seen{}, compare.Pattern, tally.Found{ID: 2, At: noon, Detail: "is idle"})
 		}, verdict: Insufficient, why: WhyCompared, findings: "pattern:warn"},
-		"data that always moves is compared with today's":     {do: func(s *scene) { s.run(text, 600, differ(1, compare.Content, compare.Moved)) }, verdict: Pass},
-		"a timeout that a retest clears":                      {do: func(s *scene) { s.run(text, 600, differ(600, compare.Timeout, compare.Suspect)); s.retest(false) }, verdict: Pass},
+		"data that always moves is compared with today's": {do: func(s *scene) { s.run(text, 600, differ(1, compare.Content, compare.Moved)) }, verdict: Pass},
+		"a timeout that a retest clears":                  {do: func(s *scene) { s.run(text, 600, differ(600, compare.Timeout, compare.Suspect)); s.retest(false) }, verdict: Pass},
 		"two statements two days apart": {do: func(s *scene) {
 			s.Tally = tally.Tally{Began: s.Began, Ended: s.Ended}
 			s.run("SELECT a FROM t", 2, func(_ int, r *tally.Replayed) { r.Pair = nil })
