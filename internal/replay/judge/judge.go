@@ -14,6 +14,7 @@
 package judge
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -58,8 +59,8 @@ func Judge(t *tally.Tally, r Rules, now time.Time) Report {
 // silent is for how long a capture that goes on may tell nothing: its files have to end and to be shipped first.
 const silent = 5 * time.Minute
 
-// upTo is within how long older captures told what they saw.
-const upTo = time.Second
+// unsaid is within how long a capture tells what it sees if it was killed before it said so itself: as long as gateways take at the most.
+const unsaid = 15 * time.Second
 
 // unended are the captures that ended without telling. The last one of a gateway may go on, as long as it was heard of lately, as of when it was counted: a tally is judged again long after that.
 func unended(t *tally.Tally, now time.Time) (out []Unended) {
@@ -71,11 +72,7 @@ func unended(t *tally.Tally, now time.Time) (out []Unended) {
 		if next.IsZero() && now.Sub(r.Until) < silent {
 			continue
 		}
-		u := Unended{Gateway: r.Gateway, Run: r.Number, At: r.Until, UpTo: r.Hold, Next: next}
-		if u.UpTo == 0 {
-			u.UpTo = upTo
-		}
-		out = append(out, u)
+		out = append(out, Unended{Gateway: r.Gateway, Run: r.Number, At: r.Until, UpTo: cmp.Or(r.Hold, unsaid), Next: next})
 	}
 	return out
 }

@@ -464,7 +464,7 @@ func TestUnended(t *testing.T) {
 	s.AddRun(tally.Run{Gateway: "c", Number: 5, From: at(-9), Until: at(-3)}) // it was killed just now, and is back
 	s.AddRun(tally.Run{Gateway: "c", Number: 6, From: at(-2), Until: at(-1)})
 	r := s.judge(nil)
-	want := []Unended{{"a", 1, at(-60), 15 * time.Second, at(-50)}, {"b", 4, at(-6), time.Second, time.Time{}}, {"c", 5, at(-3), time.Second, at(-2)}}
+	want := []Unended{{"a", 1, at(-60), 15 * time.Second, at(-50)}, {"b", 4, at(-6), 15 * time.Second, time.Time{}}, {"c", 5, at(-3), 15 * time.Second, at(-2)}}
 	if !slices.Equal(r.Unended, want) {
 		t.Errorf("%+v", r.Unended)
 	}

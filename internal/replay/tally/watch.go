@@ -25,7 +25,7 @@ type Run struct {
 	Number  uint64        `json:"run,string"`
 	From    time.Time     `json:"from,omitzero"`
 	Until   time.Time     `json:"until,omitzero"`  // up to which it told all that it saw
-	Hold    time.Duration `json:"hold,omitempty"`  // within which it promised to tell more; 0: an older one, which did so within a second
+	Hold    time.Duration `json:"hold,omitempty"`  // within which it promised to tell more; 0: it has not said
 	Ended   bool          `json:"ended,omitempty"` // its end was read, or that of the time that is replayed
 }
 
