@@ -142,10 +142,16 @@ func (c *Conn) noPlace(ctx context.Context, replica *Conn) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if workers, _ := strconv.Atoi(v["replica_parallel_workers"]); workers > 1 && v["replica_preserve_commit_order"] != "ON" {
-		return "replica_preserve_commit_order of " + c.Node.Name + " is OFF", nil
+	if !ordered(v) {
+		return "replica_preserve_commit_order of " + c.Node.Name + " is not ON", nil
 	}
 	return "", nil
+}
+
+// ordered tells by a replica's variables whether it commits in its source's order: one that has a single applier knows no other. What it does not say is no yes.
+func ordered(v map[string]string) bool {
+	workers := v["replica_parallel_workers"]
+	return v["replica_preserve_commit_order"] == "ON" || workers == "0" || workers == "1"
 }
 
 // place reads in the snapshot how far the appliers are in the source's binary log. Commits are in its order, so the furthest counts. It gives why if that can't be read.
