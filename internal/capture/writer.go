@@ -199,13 +199,11 @@ func (w *Writer) Flush() error {
 	if w.count == 0 && w.told {
 		return nil
 	}
-	return w.block()
+	return w.Beat()
 }
 
 // Beat writes a block also if there is nothing to tell but that the capture is on.
-func (w *Writer) Beat() error { return w.block() }
-
-func (w *Writer) block() error {
+func (w *Writer) Beat() error {
 	w.index++
 	w.told = true
 	if w.count == 0 {
@@ -256,7 +254,7 @@ func (w *Writer) block() error {
 // End writes the run's last block, which says so.
 func (w *Writer) End() error {
 	w.ended = true
-	return w.block()
+	return w.Beat()
 }
 
 // lose counts the statements of a block that could not be written, and the answers whose statement is in another one.
