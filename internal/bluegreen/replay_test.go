@@ -90,48 +90,10 @@ func (r *aReplay) Release(context.Context, ReplayRequest, json.RawMessage) error
 	return nil
 }
 
-// stageOf runs the stage under one lease after the other until it ends, or has been leased so often. Each lease is changed as the state would by what a
-// person has done meanwhile.
-func stageOf(t *testing.T, p Ports, leases int, meanwhile func(lease int, a *engine.Assignment, m *enginetest.Memory)) (engine.Outcome, engine.Assignment, []enginetest.Row) {
+// replayStage runs the stage replay.
+func replayStage(t *testing.T, p Ports, leases int, meanwhile func(lease int, a *engine.Assignment, m *enginetest.Memory)) (engine.Outcome, engine.Assignment) {
 	t.Helper()
-	hs, err := engine.NewHandlers(Handlers(p)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	now := time.Now()
-	m := enginetest.NewMemory(func() time.Time { return now })
-	plan, _ := strategy.BlueGreen().Expand(strategy.StageReplay, strategy.Forward)
-	c := campaign.Defaults()
-	c.Name, c.Product, c.From, c.To = "up", "mariadb", "10.11", "11.8"
-	m.Add(engine.Assignment{ActionID: 7, LeaseTTL: 10 * time.Second, Campaign: c, Plan: plan, Cluster: fleet.Cluster{Env: "qa", Name: "orders", Product: "mariadb", Cells: []fleet.Cell{{Name: "blue"}, {Name: "green"}}}})
-	for i := range leases {
-		a, ok := m.Lease(7)
-		if !ok {
-			t.Fatalf("lease %d: it can't be had", i+1)
-		}
-		if meanwhile != nil {
-			meanwhile(i+1, &a, m)
-		}
-		end, err := engine.Run(t.Context(), m, hs, a, engine.Options{RetryMin: 6 * time.Second}) // longer than what is waited for under the lease
-		if err != nil {
-			t.Fatal(err)
-		}
-		now = now.Add(end.Waits + time.Second)
-		if outcome, _ := m.Ended(7); outcome != "" {
-			break
-		}
-	}
-	a, outcome, _ := m.Action(7)
-	return outcome, a, m.Rows()
-}
-
-func stepOf(a engine.Assignment, k strategy.Kind) engine.StepRecord {
-	for _, rec := range a.Steps {
-		if rec.Kind == k {
-			return rec
-		}
-	}
-	return engine.StepRecord{}
+	return stageOf(t, p, strategy.StageReplay, fleet.Cluster{Env: "qa", Name: "orders", Product: "mariadb", Cells: []fleet.Cell{{Name: "blue"}, {Name: "green"}}}, leases, meanwhile)
 }
 
 // The stage ends only with a verdict that passes, whatever else is there; each way past it that a person has is told in the step's checks. trap 37
@@ -181,7 +143,7 @@ func TestNoStageReplayEndsWithoutAVerdict(t *testing.T) {
 			if name == "what was counted is lost" {
 				ports.Replayer = &losing{&r}
 			}
-			outcome, a, _ := stageOf(t, ports, 8, x.meanwhile)
+			outcome, a := replayStage(t, ports, 8, x.meanwhile)
 			if outcome != x.outcome {
 				t.Errorf("it ended as %q, want %q: %+v", outcome, x.outcome, a.Steps)
 			}
@@ -210,7 +172,7 @@ func TestNoStageReplayEndsWithoutAVerdict(t *testing.T) {
 // What was found in the first hours is told then, and not after two days.
 func TestAFindingIsHeldBeforeItIsEnough(t *testing.T) {
 	r := aReplay{needs: 99, finding: "5f0c7e2a91d3b846"}
-	_, a, _ := stageOf(t, Ports{Capturer: &r, Replayer: &r}, 2, nil)
+	_, a := replayStage(t, Ports{Capturer: &r, Replayer: &r}, 2, nil)
 	if rec := stepOf(a, strategy.ReplayQueries); !rec.Held || rec.Phase != engine.Waiting || !strings.Contains(rec.Message, "unless a person judges 1 findings; the replay goes on") {
 		t.Errorf("%+v", rec)
 	}
@@ -254,7 +216,7 @@ func abortAt(lease int) func(int, *engine.Assignment, *enginetest.Memory) {
 
 // A supervisor whose file says nothing of replays does not let a campaign pass for want of one.
 func TestNoReplayerHolds(t *testing.T) {
-	outcome, a, _ := stageOf(t, Ports{}, 3, nil)
+	outcome, a := replayStage(t, Ports{}, 3, nil)
 	if m := stepOf(a, strategy.CheckReplay).Message; outcome != "" || !strings.Contains(m, CheckReplayPort) || !strings.Contains(m, "supervisor's file") {
 		t.Errorf("%q: %s", outcome, m)
 	}
@@ -270,7 +232,7 @@ func TestStoredRulesAreFilled(t *testing.T) {
 
 func TestLastReplayed(t *testing.T) {
 	r := aReplay{needs: 1}
-	_, a, _ := stageOf(t, Ports{Capturer: &r, Replayer: &r}, 5, nil)
+	_, a := replayStage(t, Ports{Capturer: &r, Replayer: &r}, 5, nil)
 	if got, err := LastReplayed(a.Steps); err != nil || got == nil || got.Verdict != VerdictPass {
 		t.Errorf("%+v, %v", got, err)
 	}

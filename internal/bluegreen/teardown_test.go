@@ -8,10 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/check"
 	"github.com/windlass-db/windlass/internal/engine"
-	"github.com/windlass-db/windlass/internal/engine/enginetest"
 	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/strategy"
 )
@@ -157,7 +155,7 @@ func TestTearDown(t *testing.T) {
 			if x.change != nil {
 				x.change(l)
 			}
-			a, outcome := tearDown(t, l, x.owner)
+			outcome, a := tearDown(t, l, x.owner)
 			if got := strings.Join(slices.Compact(l.calls), ", "); got != x.calls { // what waits does again what can be repeated
 				t.Errorf("calls %q, want %q", got, x.calls)
 			}
@@ -186,42 +184,16 @@ func after(call string, happens func()) func(string) {
 }
 
 // tearDown runs the stage under some leases, one after the other.
-func tearDown(t *testing.T, l *leaving, owner string) (engine.Assignment, engine.Outcome) {
+func tearDown(t *testing.T, l *leaving, owner string) (engine.Outcome, engine.Assignment) {
 	t.Helper()
-	hs, err := engine.NewHandlers(Handlers(Ports{Provisioner: leavingProvisioner{leaving: l}, Storage: leavingStorage{leaving: l}, Switcher: leavingSwitcher{leaving: l},
-		Gateways: leavingGateways{leaving: l}, Records: leavingRecords{leaving: l}})...)
-	if err != nil {
-		t.Fatal(err)
-	}
 	node := func(name, host string) fleet.Node {
 		return fleet.Node{Name: name, Address: host + ":3306", UUID: "uuid-" + name}
 	}
 	gateway := func(cell, host string) *fleet.Gateway {
 		return &fleet.Gateway{Name: cell + "-gateway", Address: host + ":3306"}
 	}
-	cluster := fleet.Cluster{Env: "qa", Name: "orders", Product: "mariadb", Record: "orders.test.", Cells: []fleet.Cell{
-		{Name: "blue", Version: "10.11", Owner: owner, Nodes: []fleet.Node{node("blue-1", "blue"), node("blue-2", "blue-two")}, Gateway: gateway("blue", "10.0.0.1")},
-		{Name: "green", Version: "11.8", Owner: "up:qa/orders", Nodes: []fleet.Node{node("green-1", "green")}, Gateway: gateway("green", "10.0.0.2")}}}
-	now := time.Now()
-	m := enginetest.NewMemory(func() time.Time { return now })
-	plan, _ := strategy.BlueGreen().Expand(strategy.StageTearDown, strategy.Forward)
-	c := campaign.Defaults()
-	c.Name, c.Product, c.From, c.To, c.FromCell, c.ToCell = "up", "mariadb", "10.11", "11.8", "blue", "green"
-	m.Add(engine.Assignment{ActionID: 7, LeaseTTL: 10 * time.Second, Campaign: c, Plan: plan, Cluster: cluster})
-	for range 3 {
-		a, ok := m.Lease(7)
-		if !ok {
-			t.Fatal("it can't be leased")
-		}
-		end, err := engine.Run(t.Context(), m, hs, a, engine.Options{RetryMin: 6 * time.Second}) // longer than what is waited for under the lease
-		if err != nil {
-			t.Fatal(err)
-		}
-		now = now.Add(end.Waits + time.Second)
-		if outcome, _ := m.Ended(7); outcome != "" {
-			break
-		}
-	}
-	a, outcome, _ := m.Action(7)
-	return a, outcome
+	return stageOf(t, Ports{Provisioner: leavingProvisioner{leaving: l}, Storage: leavingStorage{leaving: l}, Switcher: leavingSwitcher{leaving: l}, Gateways: leavingGateways{leaving: l}, Records: leavingRecords{leaving: l}},
+		strategy.StageTearDown, fleet.Cluster{Env: "qa", Name: "orders", Product: "mariadb", Record: "orders.test.", Cells: []fleet.Cell{
+			{Name: "blue", Version: "10.11", Owner: owner, Nodes: []fleet.Node{node("blue-1", "blue"), node("blue-2", "blue-two")}, Gateway: gateway("blue", "10.0.0.1")},
+			{Name: "green", Version: "11.8", Owner: "up:qa/orders", Nodes: []fleet.Node{node("green-1", "green")}, Gateway: gateway("green", "10.0.0.2")}}}, 3, nil)
 }
