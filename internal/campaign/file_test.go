@@ -49,7 +49,7 @@ func TestParse(t *testing.T) {
 		Switch: Switch{HoldTTL: 10 * time.Second, Drain: time.Second, Tries: 3, OnOpenTransaction: "call-off", MaxLag: 5 * time.Second,
 			Timeout: 300 * time.Second, MinInterval: 10 * time.Minute},
 		Verify: Verify{ChunkRows: 1000, MaxLag: 5 * time.Second, Pause: 10 * time.Millisecond},
-		Replay: Replay{MinTime: 48 * time.Hour, MinCoverage: 90, MinSample: 100, Delay: time.Minute, Latency: ReplayLatency{Factor: 1.2, Budget: 10 * time.Second, Pairs: 15, Timed: 80}, Ignore: []ReplayIgnore{
+		Replay: Replay{MinTime: 48 * time.Hour, MinCoverage: 90, MinSample: 100, Delay: time.Minute, Latency: ReplayLatency{Factor: 1.2, Budget: 10 * time.Second, Pairs: 15, Timed: 80}, Leeway: 0.001, Ignore: []ReplayIgnore{
 			{Fingerprint: "5f0c7e2a91d3b846", Kinds: []string{"content"}, Reason: "from_unixtime() after 2038 is right in 11.8", By: "mira", Until: time.Date(2027, 3, 1, 0, 0, 0, 0, ny)},
 			{Like: "select conv(%", Reason: "nobody stores base 62", By: "mira"},
 		}},

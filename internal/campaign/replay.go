@@ -22,6 +22,7 @@ type Replay struct {
 	MinSample   int            `json:"min_sample"`   // percent of each kind of statement that the gateway has to keep
 	Delay       time.Duration  `json:"delay"`        // between a statement's capture and its replay
 	Latency     ReplayLatency  `json:"latency"`
+	Leeway      float64        `json:"leeway,omitempty"` // share of a statement's replays, from 0 to 1, that may be answered otherwise (H7); a syntax error or a conflict has none
 	Ignore      []ReplayIgnore `json:"ignore,omitempty"`
 	KeepCapture bool           `json:"keep_capture,omitempty"` // the capture goes on after the verdict, until a rollback ends it or the old cell is removed
 	Skip        *ReplaySkip    `json:"skip,omitempty"`         // a person has decided that nothing is replayed
@@ -98,6 +99,7 @@ type fileReplay struct {
 	MinSample   percent            `yaml:"min_sample" doc:"share of each kind of statement that the gateway has to keep" example:"100%"`
 	Delay       time.Duration      `yaml:"delay" rule:"min=1s max=1d" doc:"between a statement's capture and its replay" example:"1m"`
 	Latency     fileReplayLatency  `yaml:"latency" doc:"from when on a statement counts as slower" example:"{factor: 1.2, budget: 10s}"`
+	Leeway      float64            `yaml:"leeway" rule:"min=0 max=1" doc:"share of a statement's replays that may be answered otherwise; a syntax error or a conflict has none" example:"0.001"`
 	Ignore      []fileReplayIgnore `yaml:"ignore" doc:"differences that a person has judged, and that do not count"`
 	KeepCapture bool               `yaml:"keep_capture" doc:"the capture goes on after the verdict, until a rollback ends it or the old cell is removed" example:"false"`
 	Skip        *fileReplaySkip    `yaml:"skip" doc:"nothing is replayed: who has decided so, and why; it is shown wherever the campaign is" example:"{reason: no gateway captures yet, by: mira}"`
@@ -145,7 +147,7 @@ func (*percent) Wanted() string { return "a share" }
 func (*percent) Form() string { return "95%" }
 
 func (f fileReplay) settings(zone *time.Location) Replay {
-	r := Replay{MinTime: f.MinTime, MinCoverage: int(f.MinCoverage), MinSample: int(f.MinSample), Delay: f.Delay, Latency: ReplayLatency{Factor: f.Latency.Factor, Budget: f.Latency.Budget, Pairs: f.Latency.Pairs, Timed: int(f.Latency.Timed)}, KeepCapture: f.KeepCapture}
+	r := Replay{MinTime: f.MinTime, MinCoverage: int(f.MinCoverage), MinSample: int(f.MinSample), Delay: f.Delay, Latency: ReplayLatency{Factor: f.Latency.Factor, Budget: f.Latency.Budget, Pairs: f.Latency.Pairs, Timed: int(f.Latency.Timed)}, Leeway: f.Leeway, KeepCapture: f.KeepCapture}
 	for _, i := range f.Ignore {
 		one := ReplayIgnore{Fingerprint: i.Fingerprint, Like: i.Like, Kinds: i.Kinds, Reason: i.Reason, By: i.By}
 		if i.Until.Given() {
@@ -160,7 +162,7 @@ func (f fileReplay) settings(zone *time.Location) Replay {
 }
 
 func (r Replay) file() fileReplay {
-	return fileReplay{MinTime: r.MinTime, MinCoverage: percent(r.MinCoverage), MinSample: percent(r.MinSample), Delay: r.Delay, Latency: fileReplayLatency{Factor: r.Latency.Factor, Budget: r.Latency.Budget, Pairs: r.Latency.Pairs, Timed: percent(r.Latency.Timed)}}
+	return fileReplay{MinTime: r.MinTime, MinCoverage: percent(r.MinCoverage), MinSample: percent(r.MinSample), Delay: r.Delay, Latency: fileReplayLatency{Factor: r.Latency.Factor, Budget: r.Latency.Budget, Pairs: r.Latency.Pairs, Timed: percent(r.Latency.Timed)}, Leeway: r.Leeway}
 }
 
 var fingerprint = regexp.MustCompile(`^[0-9a-f]{16}$`)
@@ -169,7 +171,7 @@ var fingerprint = regexp.MustCompile(`^[0-9a-f]{16}$`)
 func checkReplay(f *file, r *config.Report) {
 	at := r.At("replay")
 	if f.Replay.Skip != nil {
-		for _, key := range []string{"min_time", "min_coverage", "min_sample", "delay", "latency", "ignore", "keep_capture"} {
+		for _, key := range []string{"min_time", "min_coverage", "min_sample", "delay", "latency", "leeway", "ignore", "keep_capture"} {
 			if at.At(key).Given() {
 				at.At(key).KeyProblem(config.CodeContradiction, fmt.Sprintf("%q means nothing beside \"skip\": nothing is replayed", key), "remove one of the two")
 			}
@@ -216,6 +218,9 @@ func (c Campaign) replayFact(t *planText) {
 	r := c.Replay
 	t.fact("replay", fmt.Sprintf("%s of production, %s behind it, at least %d%% of its statements; slower counts from %g times on, above %s in an hour, by %d pairs of times or more",
 		human(r.MinTime), human(r.Delay), r.MinCoverage, r.Latency.Factor, human(r.Latency.Budget), r.Latency.Pairs))
+	if r.Leeway > 0 {
+		t.fact("leeway", fmt.Sprintf("%g%% of a statement's replays may be answered otherwise", r.Leeway*100))
+	}
 	for _, i := range r.Ignore {
 		what := "fingerprint " + i.Fingerprint
 		if i.Like != "" {

@@ -19,6 +19,7 @@ import (
 func rulesOf(r campaign.Replay) judge.Rules {
 	out := judge.Default()
 	out.MinTime, out.MinStatements, out.MinLatency = r.MinTime, float64(r.MinCoverage)/100, float64(r.Latency.Timed)/100
+	out.Leeway = r.Leeway
 	out.Latency.Factor, out.Latency.Budget, out.Latency.Least = r.Latency.Factor, r.Latency.Budget, r.Latency.Pairs
 	for _, i := range r.Ignore {
 		one := judge.Ignore{Fingerprint: i.Fingerprint, Like: i.Like, Who: i.By, Why: i.Reason, Expires: i.Until}

@@ -48,9 +48,9 @@ func TestEnough(t *testing.T) {
 
 func TestRulesOf(t *testing.T) {
 	until := time.Date(2027, 3, 1, 0, 0, 0, 0, time.UTC)
-	r := rulesOf(campaign.Replay{MinTime: time.Hour, MinCoverage: 70, Latency: campaign.ReplayLatency{Factor: 2, Budget: time.Minute, Pairs: 30, Timed: 60},
+	r := rulesOf(campaign.Replay{MinTime: time.Hour, MinCoverage: 70, Latency: campaign.ReplayLatency{Factor: 2, Budget: time.Minute, Pairs: 30, Timed: 60}, Leeway: 0.01,
 		Ignore: []campaign.ReplayIgnore{{Like: "select 1", Kinds: []string{"content"}, Reason: "right", By: "mira", Until: until}}})
-	if r.MinTime != time.Hour || r.MinStatements != 0.7 || r.MinLatency != 0.6 || r.Latency.Factor != 2 || r.Latency.Budget != time.Minute || r.Latency.Least != 30 {
+	if r.MinTime != time.Hour || r.MinStatements != 0.7 || r.MinLatency != 0.6 || r.Latency.Factor != 2 || r.Latency.Budget != time.Minute || r.Latency.Least != 30 || r.Leeway != 0.01 {
 		t.Errorf("%+v", r)
 	}
 	if i := r.Ignore[0]; i.Like != "select 1" || i.Who != "mira" || i.Why != "right" || !i.Expires.Equal(until) || len(i.Kinds) != 1 {
