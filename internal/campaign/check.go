@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/windlass-db/windlass/internal/config"
@@ -122,9 +121,7 @@ func (c Campaign) checkPatterns(f fleet.Fleet, add adder) {
 			}
 			hint := "write a pattern that fits, such as \"*/*\""
 			if len(names) <= 2000 { // the nearest of very many names is dear to find, and rarely the one that was meant
-				if s := config.Suggest(pattern, names); strings.HasPrefix(s, "did") {
-					hint = s
-				}
+				hint = config.Meant(pattern, names, hint)
 			}
 			add(fmt.Sprintf("%s[%d]", key, i), config.CodeReference, hint, "the pattern %q fits no cluster of the campaign's environments", pattern)
 		}
@@ -172,7 +169,7 @@ func (c Campaign) checkCells(selected []fleet.Cluster, add adder) {
 	}
 	if single.n > 0 && c.replays() && c.Replay.Skip == nil {
 		add("cells.nodes", config.CodeContradiction, "write \"cells: {nodes: 2}\", or decide against a replay with \"replay: {skip: {reason: …, by: …}}\"",
-			"%s one node in the new cell %q, which is to be the primary: queries are replayed on another one: %s", wouldHave(single.n), c.ToCell, &single)
+			"%s one node in the new cell %q, which is to be the primary: queries are replayed on another one: %s", plural(single.n, "cluster")+" would have", c.ToCell, &single)
 	}
 	if noCell.n > 0 {
 		add("cells.from", config.CodeReference, "name the cell that is in service, or exclude these clusters", "%s no cell %q: %s", have(noCell.n), c.FromCell, &noCell)
@@ -187,9 +184,6 @@ func (c Campaign) checkCells(selected []fleet.Cluster, add adder) {
 		add("clusters", config.CodeMissing, "add \"gateway\" to the cell in the fleet file: the strategy "+c.Strategy+" holds and moves clients with it", "%s no gateway in the cell %q: %s", have(noGateway.n), c.FromCell, &noGateway)
 	}
 }
-
-// wouldHave is have of what is to come.
-func wouldHave(n int) string { return plural(n, "cluster") + " would have" }
 
 // have is "1 cluster has" or "3 clusters have".
 func have(n int) string {

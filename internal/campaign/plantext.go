@@ -23,13 +23,12 @@ func (p Plan) WriteText(w io.Writer) error {
 		for _, f := range p.Findings {
 			t.wrap("  ", "  ", f.String())
 		}
-		_, err := io.WriteString(w, t.b.String())
-		return err
-	}
-	p.writeFacts(t)
-	p.writeEnvironments(t)
-	for i, st := range p.Stages {
-		p.writeStage(t, i, st)
+	} else {
+		p.writeFacts(t)
+		p.writeEnvironments(t)
+		for i, st := range p.Stages {
+			p.writeStage(t, i, st)
+		}
 	}
 	_, err := io.WriteString(w, t.b.String())
 	return err

@@ -91,10 +91,7 @@ func roll(f *file, r *config.Report) {
 			at.KeyProblem(config.CodeContradiction, fmt.Sprintf("the strategy %s takes no groups of nodes out of a load balancer", f.Strategy), "remove it, or write \"strategy: rolling\"")
 		}
 		if f.Product != "" && !fleet.IsDatabase(f.Product) && f.Strategy != strategy.Contract().Name {
-			hint := "write \"strategy: rolling\" for the nodes of an engine behind a load balancer, or correct the product"
-			if s := config.Suggest(f.Product, []string{"mariadb", "mysql"}); strings.HasPrefix(s, "did") {
-				hint = s
-			}
+			hint := config.Meant(f.Product, []string{"mariadb", "mysql"}, "write \"strategy: rolling\" for the nodes of an engine behind a load balancer, or correct the product")
 			r.At("product").Problem(config.CodeContradiction, fmt.Sprintf("the strategy %s is for databases, mariadb and mysql, and %q is none", f.Strategy, f.Product), hint)
 		}
 		f.Rolling = fileRolling{}

@@ -15,6 +15,7 @@ import (
 	"github.com/windlass-db/windlass/internal/api"
 	"github.com/windlass-db/windlass/internal/campaign"
 	"github.com/windlass-db/windlass/internal/check"
+	"github.com/windlass-db/windlass/internal/config"
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/state"
@@ -181,7 +182,7 @@ func unknownCluster(cmd *cobra.Command, c *api.Client, ref fleet.ClusterRef) err
 			}
 		}
 	}
-	return Failf(ExitError, meant(ref.String(), names, "`windlass status` lists the clusters"), "there is no cluster %s", ref)
+	return Failf(ExitError, config.Meant(ref.String(), names, "`windlass status` lists the clusters"), "there is no cluster %s", ref)
 }
 
 // errSilent ends the command with its exit code and no further word.
@@ -361,20 +362,33 @@ func eventsCommand(o *Options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			f.Newest = !follow
+			f.Newest = true // what is old is not what is asked for, also of who follows
 			for {
 				all, err := c.Events(cmd.Context(), f)
+				if follow && cmd.Context().Err() != nil {
+					return nil
+				}
 				if err != nil {
 					return err
 				}
-				if !follow {
-					reverse(all)
+				if f.After == 0 && len(all) == 0 {
+					if err := there(cmd, c, f); err != nil {
+						return err
+					}
 				}
-				if err := o.printer(cmd).value(all, func(w io.Writer) error { return printEvents(w, all) }); err != nil || !follow {
-					return err
+				first := f.Newest
+				if first {
+					slices.Reverse(all)
 				}
-				if len(all) > 0 {
+				if !follow || len(all) > 0 {
+					if err := o.printer(cmd).value(all, func(w io.Writer) error { return printEvents(w, all) }); err != nil || !follow {
+						return err
+					}
 					f.After = all[len(all)-1].Seq
+				}
+				f.Newest = false
+				if !first && len(all) > 0 && len(all) == f.Limit { // there may be more already
+					continue
 				}
 				select {
 				case <-cmd.Context().Done():
@@ -391,10 +405,28 @@ func eventsCommand(o *Options) *cobra.Command {
 	return cmd
 }
 
-func reverse(all []state.Event) {
-	for i, j := 0, len(all)-1; i < j; i, j = i+1, j-1 {
-		all[i], all[j] = all[j], all[i]
+// there refuses a cluster or a campaign that there is not: that nothing is told of it would be taken for peace.
+func there(cmd *cobra.Command, c *api.Client, f state.EventFilter) error {
+	if f.Campaign != "" {
+		all, err := c.Campaigns(cmd.Context())
+		if err != nil {
+			return err
+		}
+		var names []string
+		for _, one := range all {
+			names = append(names, one.Campaign.Name)
+		}
+		if !slices.Contains(names, f.Campaign) {
+			return Failf(ExitError, config.Suggest(f.Campaign, names), "there is no campaign %s", f.Campaign)
+		}
 	}
+	if f.Ref == (fleet.ClusterRef{}) {
+		return nil
+	}
+	if _, err := c.Cluster(cmd.Context(), f.Ref); errors.Is(err, state.ErrNotFound) {
+		return unknownCluster(cmd, c, f.Ref)
+	}
+	return nil
 }
 
 func printEvents(w io.Writer, all []state.Event) error {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/windlass-db/windlass/internal/api"
+	"github.com/windlass-db/windlass/internal/config"
 	"github.com/windlass-db/windlass/internal/state"
 )
 
@@ -121,7 +122,7 @@ func knownToken(cmd *cobra.Command, c *api.Client, named string) error {
 		}
 		names = append(names, t.ID, t.Name)
 	}
-	return Failf(ExitUsage, meant(named, names, "`windlass token list` lists them"), "no good token is %q", named)
+	return Failf(ExitUsage, config.Meant(named, names, "`windlass token list` lists them"), "no good token is %q", named)
 }
 
 func tokenRevokeCommand(o *Options) *cobra.Command {

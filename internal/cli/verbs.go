@@ -43,11 +43,11 @@ func knownVerb(cmd *cobra.Command, args []string) error {
 			names = append(names, c.Name())
 		}
 	}
-	hint := config.Suggest(args[0], names)
-	if list := cmd.CommandPath() + " --help lists the verbs"; len(hint) > 60 {
+	hint, list := config.Suggest(args[0], names), cmd.CommandPath()+" --help lists the verbs"
+	if near := config.Meant(args[0], names, ""); near != "" {
+		hint = near + " " + list
+	} else if len(hint) > 60 {
 		hint = list
-	} else if strings.HasPrefix(hint, "did") {
-		hint += " " + list
 	}
 	return Failf(ExitUsage, hint, "%s has no verb %q", cmd.CommandPath(), args[0])
 }
@@ -73,14 +73,6 @@ func completeVerbs(root *cobra.Command) {
 			}
 		}
 	}
-}
-
-// meant is a hint for a word that is none of these: the nearest of them, or else where they are listed.
-func meant(got string, words []string, list string) string {
-	if s := config.Suggest(got, words); strings.HasPrefix(s, "did") {
-		return s
-	}
-	return list
 }
 
 // exactly is cobra.ExactArgs with an error that says what is wanted.

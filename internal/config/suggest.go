@@ -51,11 +51,17 @@ func distance(a, b string) int {
 
 // Suggest is a hint for a word that is none of the known ones: the nearest of them, or the list.
 func Suggest(got string, words []string) string {
+	list := ""
+	if len(words) > 0 {
+		list = "write " + orList(words)
+	}
+	return Meant(got, words, list)
+}
+
+// Meant is the nearest of the known words as a hint, or the other hint if none is near.
+func Meant(got string, words []string, other string) string {
 	if w := nearest(got, words); w != "" {
 		return "did you mean \"" + w + "\"?"
 	}
-	if len(words) == 0 {
-		return ""
-	}
-	return "write " + orList(words)
+	return other
 }

@@ -291,18 +291,13 @@ func (e *Engine) build(at config.Spot) {
 		}
 	}
 	d := at.At("database")
-	known := schema.Rules()
+	var ids []string
+	for _, r := range schema.Rules() {
+		ids = append(ids, r.ID)
+	}
 	for i, id := range e.Database.Allow {
-		if here := d.At("allow", i); !here.Bad() && !slices.ContainsFunc(known, func(r schema.Rule) bool { return r.ID == id }) {
-			var ids []string
-			for _, r := range known {
-				ids = append(ids, r.ID)
-			}
-			hint := "docs/schema.md lists them"
-			if s := config.Suggest(id, ids); strings.HasPrefix(s, "did") {
-				hint = s
-			}
-			here.Problem(config.CodeReference, fmt.Sprintf("there is no rule %q", id), hint)
+		if here := d.At("allow", i); !here.Bad() && !slices.Contains(ids, id) {
+			here.Problem(config.CodeReference, fmt.Sprintf("there is no rule %q", id), config.Meant(id, ids, "docs/schema.md lists them"))
 		}
 	}
 	checkText(d.At("dsn_file"), e.Database.DSNFile, ofCluster)
