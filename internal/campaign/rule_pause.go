@@ -3,6 +3,8 @@ package campaign
 import (
 	"strings"
 	"time"
+
+	"github.com/windlass-db/windlass/internal/fleet"
 )
 
 // paused appends a reason for every pause over the cluster's next stage. A pause holds from the moment when it is
@@ -11,7 +13,7 @@ func (t *tick) paused(c *candidate, at time.Time, to []Reason) []Reason {
 	for _, list := range [2][]Pause{t.pauses.general, t.pauses.cluster[c.Ref.Name]} {
 		for i := range list {
 			p := &list[i]
-			if !inScope(p.Env, p.Cluster, p.Stage, c) || !p.Until.IsZero() && !at.Before(p.Until) {
+			if !p.Covers(c.Ref, c.name, at) {
 				continue
 			}
 			release := "a person resumes " + p.what()
@@ -22,6 +24,11 @@ func (t *tick) paused(c *candidate, at time.Time, to []Reason) []Reason {
 		}
 	}
 	return to
+}
+
+// Covers tells whether the pause holds a stage of the cluster at that time.
+func (p *Pause) Covers(ref fleet.ClusterRef, stage string, at time.Time) bool {
+	return inScope(p.Env, p.Cluster, p.Stage, ref, stage) && (p.Until.IsZero() || at.Before(p.Until))
 }
 
 // what names the pause's scope.

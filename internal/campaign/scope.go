@@ -1,6 +1,10 @@
 package campaign
 
-import "time"
+import (
+	"time"
+
+	"github.com/windlass-db/windlass/internal/fleet"
+)
 
 // scoped holds pauses or overrides so that those of one cluster are found without looking at all of the others'.
 type scoped[T any] struct {
@@ -24,9 +28,9 @@ func scope[T any](all []T, cluster func(T) string) scoped[T] {
 	return s
 }
 
-// inScope reports whether a pause or override is for the cluster's next stage. Empty fields match everything.
-func inScope(env, cluster, stage string, c *candidate) bool {
-	return (env == "" || env == c.Ref.Env) && (cluster == "" || cluster == c.Ref.Name) && (stage == "" || stage == c.name)
+// inScope reports whether a pause or override is for a stage of the cluster. Empty fields match everything.
+func inScope(env, cluster, stage string, of fleet.ClusterRef, its string) bool {
+	return (env == "" || env == of.Env) && (cluster == "" || cluster == of.Name) && (stage == "" || stage == its)
 }
 
 func overridesByRule(all []Override) map[string]scoped[Override] {
@@ -53,7 +57,7 @@ func (t *tick) overridden(code string, c *candidate, at time.Time) bool {
 	for _, list := range [2][]Override{s.general, s.cluster[c.Ref.Name]} {
 		for i := range list {
 			o := &list[i]
-			if at.Before(o.Expires) && inScope(o.Env, o.Cluster, o.Stage, c) {
+			if at.Before(o.Expires) && inScope(o.Env, o.Cluster, o.Stage, c.Ref, c.name) {
 				return true
 			}
 		}

@@ -15,8 +15,7 @@ import (
 // loseCanary takes a cluster back whose first node on the new version was seen, in two looks in a row, to serve no more while it is watched between two
 // stages: nobody waits for the soak's end to find it ill. before is the look before this one.
 //
-// It is done once, and only where nothing is unknown and others serve on the old version: a load balancer that can't be asked, or an illness that all nodes
-// share, says nothing of the new version. Not in a campaign, environment or cluster that a person has paused: that may be a hand on the node.
+// It is done once. Not in a campaign, environment or cluster that a person has paused: that may be a hand on the node.
 func (s *Store) loseCanary(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef, before, o fleet.Observation) error {
 	if !o.OfEngine() || !before.OfEngine() {
 		return nil
@@ -37,8 +36,8 @@ func (s *Store) loseCanary(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef
 	if err != nil || !c.Rolls() || !before.At.After(fromMicros(since)) {
 		return err
 	}
-	lost := canaryLost(c, o)
-	if len(lost) == 0 || len(canaryLost(c, before)) == 0 {
+	lost := c.CanaryLost(o)
+	if len(lost) == 0 || len(c.CanaryLost(before)) == 0 {
 		return nil
 	}
 	pauses, err := rules[campaign.Pause](ctx, tx, name, "pause", func(p *campaign.Pause, id int64) { p.ID = id })
@@ -46,7 +45,7 @@ func (s *Store) loseCanary(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef
 		return err
 	}
 	for _, p := range pauses {
-		if (p.Env == "" || p.Env == ref.Env) && (p.Cluster == "" || p.Cluster == ref.Name) && (p.Stage == "" || p.Stage == strategy.StageCanary) && (p.Until.IsZero() || p.Until.After(s.Now())) {
+		if p.Covers(ref, strategy.StageCanary, s.Now()) {
 			return nil
 		}
 	}
@@ -55,30 +54,4 @@ func (s *Store) loseCanary(ctx context.Context, tx *sql.Tx, ref fleet.ClusterRef
 		return nil
 	}
 	return err
-}
-
-// canaryLost says what is to be seen of the nodes that are out, if none serves on the new version, others do on the old one, and nothing is unknown.
-func canaryLost(c campaign.Campaign, o fleet.Observation) (lost []string) {
-	old := false
-	if o.Unknown() != "" {
-		return nil
-	}
-	for _, n := range o.Nodes {
-		switch {
-		case n.Role == fleet.RoleServing && fleet.HasVersion(n.Version, c.To):
-			return nil
-		case n.Role == fleet.RoleServing:
-			old = true
-		case n.Role == fleet.RoleOut && !fleet.HasVersion(n.Version, c.From):
-			text := n.Detail
-			if text == "" {
-				text = n.Node + " is out"
-			}
-			lost = append(lost, text)
-		}
-	}
-	if !old {
-		return nil
-	}
-	return lost
 }
