@@ -46,7 +46,7 @@ func same(t interface{ Errorf(string, ...any) }, text []byte, m Mode) {
 	}
 }
 
-// TestWords: each byte, at each place among letters and among blanks.
+// TestLook: each byte, at each place among letters and among blanks.
 func TestLook(t *testing.T) {
 	for c := range 256 {
 		for at := range block {
