@@ -19,5 +19,5 @@ func Build(ctx context.Context, dir string) error {
 	return nil
 }
 
-// Path is where the program of a version is in such a folder; the version may be more exact.
+// Path is where the program of a version, 1.0 or 1.1, is in such a folder.
 func Path(dir, version string) string { return filepath.Join(dir, "jobs-"+version) }

@@ -3,6 +3,9 @@
 // A server outlives the program that started it: it has a session of its own, and is found again by its pid file, which
 // holds the pid and the kernel's start time of that pid, so that a pid that was given to another program is never
 // mistaken for it. Only that exact process is ever signalled.
+//
+// A server that somebody else started can be told by a pid file of theirs, Spec.Theirs. It has the pid alone, so there the
+// process has to be older than the file.
 package process
 
 import (

@@ -61,12 +61,12 @@ func (k Connections) query(ctx context.Context) (q query, err error) {
 // Others names who is connected to the engine's own database by what would be the name, user or address of one of its nodes, if the cluster had such a
 // node: Value says so by what it has beside the node's own. Where it has nothing, every other program would be one: rolling.ErrNoNames.
 func (k Connections) Others(ctx context.Context, c fleet.Cluster) (others []string, err error) {
-	const any = "\x00"
-	text, err := expand(k.Value, Unit{Ref: c.Ref(), Node: fleet.Node{Name: any, Address: any + ":" + any, Zone: any}})
+	const other = "\x00" // stands for what is another node's
+	text, err := expand(k.Value, Unit{Ref: c.Ref(), Node: fleet.Node{Name: other, Address: other + ":" + other, Zone: other}})
 	if err != nil {
 		return nil, err
 	}
-	parts := strings.Split(strings.ReplaceAll(text, any+":"+any, any), any)
+	parts := strings.Split(strings.ReplaceAll(text, other+":"+other, other), other)
 	if strings.Join(parts, "") == "" {
 		return nil, fmt.Errorf("%w: %q has nothing that all nodes share", rolling.ErrNoNames, k.Value)
 	}
