@@ -32,7 +32,7 @@ func (r *run) table(ctx context.Context, t *catalog.Table) error {
 	if len(subs) == 0 {
 		return nil
 	}
-	s := shapeOf(t, flavourOf(r.ref.ctl), others)
+	s := shapeOf(t, r.ref.ctl.MariaDB, others)
 	if len(s.columns) == 0 {
 		return nil
 	}

@@ -14,13 +14,13 @@ import (
 type shape struct {
 	table   *catalog.Table
 	columns []catalog.Column // compared, in the reference's order
-	f       flavour
+	mariaDB bool
 }
 
 // shapeOf takes the columns that both sides have. Computed columns count if they are stored or indexed: others may
 // depend on the moment of reading.
-func shapeOf(t *catalog.Table, f flavour, others []*catalog.Table) shape {
-	s := shape{table: t, f: f}
+func shapeOf(t *catalog.Table, mariaDB bool, others []*catalog.Table) shape {
+	s := shape{table: t, mariaDB: mariaDB}
 next:
 	for _, c := range t.Columns {
 		if c.Virtual && !c.Indexed {
@@ -58,9 +58,7 @@ func (s shape) digest() string {
 }
 
 // value is a column as bytes that both versions print alike.
-func (s shape) value(c catalog.Column) string {
-	return s.table.Value(c, s.f.hash, s.f.stopsReference()) // MySQL keeps a JSON document of its own kind; MariaDB keeps text
-}
+func (s shape) value(c catalog.Column) string { return s.table.Value(c, s.mariaDB) }
 
 // row is the hash of a whole row.
 func (s shape) row() string {
@@ -68,7 +66,7 @@ func (s shape) row() string {
 	for i, c := range s.columns {
 		values[i] = s.value(c)
 	}
-	return s.f.hash("CONCAT_WS(',', " + strings.Join(values, ", ") + ")")
+	return catalog.Hash("CONCAT_WS(',', "+strings.Join(values, ", ")+")", s.mariaDB)
 }
 
 // half takes 64 bits out of a hash; which is 0 or 1.

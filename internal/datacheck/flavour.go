@@ -13,8 +13,6 @@ type flavour interface {
 	stopsReference() bool
 	// freeze opens the reference's snapshot and tells its exact position.
 	freeze(ctx context.Context, ref *side) (string, error)
-	// hash is the expression of a hash over bytes, in hexadecimal digits.
-	hash(expr string) string
 }
 
 func flavourOf(c *node.Conn) flavour {
@@ -27,8 +25,7 @@ func flavourOf(c *node.Conn) flavour {
 // mariadb tells a snapshot's position without stopping anything.
 type mariadb struct{}
 
-func (mariadb) stopsReference() bool    { return false }
-func (mariadb) hash(expr string) string { return "MD5(" + expr + ")" }
+func (mariadb) stopsReference() bool { return false }
 
 func (mariadb) freeze(ctx context.Context, ref *side) (string, error) {
 	if err := ref.data.Exec(ctx, "ROLLBACK"); err != nil { // of an earlier try
@@ -41,8 +38,7 @@ func (mariadb) freeze(ctx context.Context, ref *side) (string, error) {
 // oracle is MySQL, which can't tell a snapshot's position: the reference's applier is stopped for the moment of opening it.
 type oracle struct{}
 
-func (oracle) stopsReference() bool    { return true }
-func (oracle) hash(expr string) string { return "SHA2(" + expr + ", 256)" }
+func (oracle) stopsReference() bool { return true }
 
 func (oracle) freeze(ctx context.Context, ref *side) (string, error) {
 	if !ref.replica {

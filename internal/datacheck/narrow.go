@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/windlass-db/windlass/internal/datacheck/catalog"
 	"github.com/windlass-db/windlass/internal/datacheck/node"
 )
 
@@ -129,7 +130,7 @@ func merge(a, b []hashed) []hashed {
 func (r *run) differing(ctx context.Context, s shape, sd *side, h hashed) (string, error) {
 	var sums, where []string
 	for _, c := range s.columns {
-		sums = append(sums, "BIT_XOR("+half(s.f.hash(s.value(c)), 0)+") AS "+node.Ident(c.Name))
+		sums = append(sums, "BIT_XOR("+half(catalog.Hash(s.value(c), s.mariaDB), 0)+") AS "+node.Ident(c.Name))
 	}
 	for i := range s.table.Key {
 		where = append(where, s.key(i)+" = "+h.literals[i])

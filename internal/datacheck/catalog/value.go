@@ -12,8 +12,9 @@ const endOfTime = "2038-01-19 03:14:07"
 // Value is a column as bytes that both versions print alike; never NULL, and unlike for every two values. What may be
 // long is hashed by itself, so that no result outgrows max_allowed_packet and silently becomes NULL.
 //
-// The hash makes an expression of an expression over bytes; parsed means that JSON is kept as a document, not as text.
-func (t Table) Value(c Column, hash func(expr string) string, parsed bool) string {
+// Products differ in the hash, and in JSON: MySQL keeps a document of its own kind, MariaDB text.
+func (t Table) Value(c Column, mariaDB bool) string {
+	hash := func(expr string) string { return Hash(expr, mariaDB) }
 	name := node.Ident(c.Name)
 	text := ""
 	switch c.Type {
@@ -27,7 +28,7 @@ func (t Table) Value(c Column, hash func(expr string) string, parsed bool) strin
 			text = fmt.Sprintf("IF(%[1]s >= '%[2]s', 'now', CAST(%[1]s AS CHAR))", name, endOfTime)
 		}
 	case "json":
-		if parsed { // MySQL keeps a document of its own kind; MariaDB keeps text
+		if !mariaDB {
 			text = hash("CAST(" + name + " AS CHAR)")
 			break
 		}
@@ -42,4 +43,12 @@ func (t Table) Value(c Column, hash func(expr string) string, parsed bool) strin
 		text = hash(name)
 	}
 	return "IFNULL(" + text + ", 'N')"
+}
+
+// Hash makes of an expression over bytes one of its hash, in hexadecimal digits.
+func Hash(expr string, mariaDB bool) string {
+	if mariaDB {
+		return "MD5(" + expr + ")"
+	}
+	return "SHA2(" + expr + ", 256)" // its MD5 is in a component that may not be there
 }

@@ -104,7 +104,7 @@ func (r *run) differ(ctx context.Context) (bad []unlike, definitions []string, e
 }
 
 // rowHash is an expression of the hash of a row, in hexadecimal digits, over the columns that both sides have.
-func rowHash(f flavour, t, o *catalog.Table) (hash string, from string) {
+func rowHash(mariaDB bool, t, o *catalog.Table) (hash string, from string) {
 	var values []string
 	for _, c := range t.Columns {
 		if t.Versioned && (c.Name == t.RowStart || c.Name == t.RowEnd) {
@@ -113,15 +113,15 @@ func rowHash(f flavour, t, o *catalog.Table) (hash string, from string) {
 		if c.Virtual && !c.Indexed || !slices.ContainsFunc(o.Columns, func(x catalog.Column) bool { return x.Name == c.Name }) {
 			continue
 		}
-		values = append(values, t.Value(c, f.hash, f.parsed))
+		values = append(values, t.Value(c, mariaDB))
 	}
 	// Of a versioned table the present alone: its history has the clones' own clock.
-	return f.hash("CONCAT_WS(',', " + strings.Join(values, ", ") + ")"), node.Table(t.Schema, t.Name)
+	return catalog.Hash("CONCAT_WS(',', "+strings.Join(values, ", ")+")", mariaDB), node.Table(t.Schema, t.Name)
 }
 
 // table compares one table; "" if both are equal.
 func (r *run) table(ctx context.Context, t, o *catalog.Table) (string, error) {
-	hash, from := rowHash(flavourOf(r.ctl[0]), t, o)
+	hash, from := rowHash(r.ctl[0].MariaDB, t, o)
 	part := func(at int) string { return fmt.Sprintf("CAST(CONV(SUBSTRING(h, %d, 16), 16, 10) AS UNSIGNED)", at) }
 	query := fmt.Sprintf("SELECT COUNT(*), COALESCE(BIT_XOR(%s), 0), COALESCE(SUM(%s), 0) FROM (SELECT %s AS h FROM %s) x", part(1), part(17), hash, from)
 	var rows [2]int64
