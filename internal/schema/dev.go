@@ -131,7 +131,9 @@ func (d *dev) state(ctx context.Context) (*state, error) {
 	if err != nil {
 		return nil, &Error{Where: "--dev", What: d.server.String() + " can't be read", Hint: "if its log shows nothing, then a table has what the check can't read: leave the statement that makes it out of what is checked, and report it", Err: d.server.clean(err)}
 	}
-	s.numbers = readNumbers(ctx, d.dialect, d.maria, d.db)
+	if s.numbers, err = readNumbers(ctx, d.dialect, d.maria, d.db); err != nil {
+		return nil, d.wrong("does not tell its tables from each other", err)
+	}
 	return s, nil
 }
 

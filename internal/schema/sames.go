@@ -3,16 +3,19 @@ package schema
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/go-sql-driver/mysql"
 )
 
 // This file finds what is another one though it looks the same: a table that was dropped and made anew, or that changed places with another, and a
 // column that was dropped and added again. Their rows and values are gone, and the catalogs before and after are equal.
 
 // identities are what the server tells tables and columns from each other by, by their names. On PostgreSQL a column has one in its table; on MySQL
-// and MariaDB tables alone have one in InnoDB, which is another after each rebuild, too. What could not be asked for is not there.
+// and MariaDB tables alone have one in InnoDB, which is another after each rebuild, too. What the account may not see is not there.
 type identities map[string]string
 
 const pgNumbers = `SELECT n.nspname||'.'||c.relname, '', c.oid::text` + pgOf + ` AND c.relkind IN ('r','p')
@@ -23,8 +26,9 @@ const myNumbers = `SELECT SUBSTRING_INDEX(NAME,'/',-1), '', TABLE_ID FROM inform
 
 func numberOf(table, column string) string { return table + "\x00" + column }
 
-// readNumbers asks for them. An account that may not see InnoDB's gets none: they are for findings beside what the catalog says.
-func readNumbers(ctx context.Context, d Dialect, maria bool, db *sql.DB) identities {
+// readNumbers asks for them. An account that may not see InnoDB's, and a server that does not show them so, give none: they are for findings beside what the
+// catalog says. Whatever else fails is an error.
+func readNumbers(ctx context.Context, d Dialect, maria bool, db *sql.DB) (identities, error) {
 	q := pgNumbers
 	switch {
 	case d == MySQL && maria:
@@ -34,22 +38,29 @@ func readNumbers(ctx context.Context, d Dialect, maria bool, db *sql.DB) identit
 	}
 	out := identities{}
 	rows, err := db.QueryContext(ctx, q)
-	if err != nil {
-		return nil
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var table, column, number string
-		if rows.Scan(&table, &column, &number) != nil {
-			return nil
+	if err == nil {
+		defer rows.Close()
+		for rows.Next() {
+			var table, column, number string
+			if err := rows.Scan(&table, &column, &number); err != nil {
+				return nil, err
+			}
+			out[numberOf(table, column)] = number
 		}
-		out[numberOf(table, column)] = number
+		err = rows.Err()
 	}
-	if rows.Err() != nil {
-		return nil
+	var my *mysql.MySQLError
+	if errors.As(err, &my) && (my.Number == noProcess || my.Number == noSuchTable) {
+		return nil, nil
 	}
-	return out
+	return out, err
 }
+
+// What MySQL and MariaDB answer to an account without PROCESS, and of a table of information_schema that they do not have.
+const (
+	noProcess   = 1227
+	noSuchTable = 1109
+)
 
 // tableWith is the table that has a number, or "".
 func (n identities) tableWith(number string) string {

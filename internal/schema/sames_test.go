@@ -1,6 +1,9 @@
 package schema
 
-import "testing"
+import (
+	"database/sql"
+	"testing"
+)
 
 const pgSamesOld = `CREATE EXTENSION pgcrypto;
 CREATE TYPE addr AS (street text, city text);
@@ -50,4 +53,40 @@ func TestMariaDBSames(t *testing.T) {
 		{"OPTIMIZE TABLE big;", ""},
 		{"EXECUTE IMMEDIATE 'DELETE FROM big';", "note unknown-lock statement"},
 	})
+}
+
+// TestNumbersThatAreNotTold: who may not see InnoDB's numbers has none; that they could not be read is an error, and not that there are none.
+func TestNumbersThatAreNotTold(t *testing.T) {
+	for driver, c := range map[string]struct {
+		d   Dialect
+		dsn string
+	}{"pgx": {Postgres, "postgres://nobody@127.0.0.1:1/nothing"}, "mysql": {MySQL, "nobody@tcp(127.0.0.1:1)/nothing"}} {
+		db, err := sql.Open(driver, c.dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if n, err := readNumbers(t.Context(), c.d, true, db); err == nil {
+			t.Errorf("%s: no server, and no error: %v", c.d, n)
+		}
+	}
+	text, db := database(t, MySQL, mariaServer(t), "numbers")
+	run(t, db, "CREATE TABLE seen (id int)", "CREATE USER plain@'%'", "GRANT SELECT ON *.* TO plain@'%'")
+	defer run(t, db, "DROP USER plain@'%'")
+	if n, err := readNumbers(t.Context(), MySQL, true, db); err != nil || n[numberOf("seen", "")] == "" {
+		t.Errorf("%v, %v", n, err)
+	}
+	plain, err := parseDSN(MySQL, "test", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain.my.User, plain.my.Passwd = "plain", ""
+	own, err := plain.open(t.Context(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	if n, err := readNumbers(t.Context(), MySQL, true, own); err != nil || len(n) > 0 {
+		t.Errorf("without PROCESS: %v, %v", n, err)
+	}
 }

@@ -118,7 +118,7 @@ func (c *checker) findIn(ctx context.Context, want *state, files []migration) (n
 		Hint: "somebody changed the database by hand, or the folder is another's: write the missing migration, or name the last one that was applied with --applied"}, nil
 }
 
-// withoutGrants leaves out who owns and may do what: accounts of production are not on a development server.
+// withoutGrants leaves out who owns and may do what, and extensions: accounts of production are not on a development server, nor all that was installed there.
 func withoutGrants(d diff) diff {
 	grant := func(e extra) bool { return e.Kind == "grant" || e.Kind == "owner" || e.Kind == "extension" }
 	d.gone, d.came, d.other = slices.DeleteFunc(d.gone, grant), slices.DeleteFunc(d.came, grant), slices.DeleteFunc(d.other, grant)
