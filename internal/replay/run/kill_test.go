@@ -3,11 +3,13 @@ package run
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,7 +19,35 @@ import (
 )
 
 // childsTask is what a replay in a process of its own is to do, as the tests kill it.
-type childsTask struct{ From, State, Target, Reference string }
+type childsTask struct {
+	From, State, Target, Reference string
+	Dies                           string // "before" or "after" it writes down that something is counted; "": it does not
+}
+
+// dying is a checkpoint whose process ends without a word at the first write that has counted anything.
+type dying struct {
+	Checkpoint
+	when string
+}
+
+func (d dying) Save(ctx context.Context, data []byte) error {
+	t, err := Merge(data)
+	if err != nil {
+		return err
+	}
+	if t.Captured == 0 || d.when == "after" {
+		if err := d.Checkpoint.Save(ctx, data); err != nil {
+			return err
+		}
+	}
+	if t.Captured == 0 {
+		return nil
+	}
+	if err := syscall.Kill(os.Getpid(), syscall.SIGKILL); err != nil {
+		return err
+	}
+	select {}
+}
 
 const taskVariable = "WINDLASS_REPLAY_TASK"
 
@@ -51,8 +81,29 @@ func child(text string) error {
 	if err != nil {
 		return err
 	}
-	_, err = Run(ctx, Config{Source: Bucket(b, Range{}), Target: target, Reference: &reference, Checkpoint: File(task.State), Identity: "x"})
+	state := File(task.State)
+	if task.Dies != "" {
+		state = dying{state, task.Dies}
+	}
+	_, err = Run(ctx, Config{Source: Bucket(b, Range{}), Target: target, Reference: &reference, Checkpoint: state, Identity: "x", saves: time.Millisecond})
 	return err
+}
+
+// countedIn is how many statements a state file has.
+func (w *world) countedIn(t *testing.T, path string) int64 {
+	t.Helper()
+	state, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Merge(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got.Captured
 }
 
 // killed: wherever a replay is killed, the next one goes on, and in the end each statement is counted once.
@@ -73,16 +124,21 @@ func killed(t *testing.T, w *world) {
 	b.Close()
 	r.Close()
 	dsn := func(s session.Server) string { return s.Config.FormatDSN() }
-	task, err := json.Marshal(childsTask{r.Dir, filepath.Join(t.TempDir(), "state"), dsn(server(w.new)), dsn(server(w.old))})
-	if err != nil {
-		t.Fatal(err)
-	}
+	task := childsTask{From: r.Dir, State: filepath.Join(t.TempDir(), "state"), Target: dsn(server(w.new)), Reference: dsn(server(w.old))}
 	seed := rand.Uint64()
 	rng := rand.New(rand.NewPCG(seed, 1))
 	kills := 0
 	for done := false; !done; {
+		task.Dies = ""
+		if kills < 2 { // at the two edges of a write, and then anywhere
+			task.Dies = []string{"before", "after"}[kills]
+		}
+		text, err := json.Marshal(task)
+		if err != nil {
+			t.Fatal(err)
+		}
 		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), taskVariable+"="+string(task))
+		cmd.Env = append(os.Environ(), taskVariable+"="+string(text))
 		cmd.Stderr = os.Stderr
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -90,26 +146,28 @@ func killed(t *testing.T, w *world) {
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()
 		wait := time.Minute
-		if kills < 5 {
+		if kills >= 2 && kills < 7 {
 			wait = 20*time.Millisecond + time.Duration(rng.IntN(150))*time.Millisecond
 		}
 		select {
 		case err := <-ended:
-			if err != nil {
+			if done = err == nil; done {
+				break
+			}
+			if task.Dies == "" {
 				t.Fatalf("seed %d: %v", seed, err)
 			}
-			done = true
+			if n := w.countedIn(t, task.State); (n > 0) != (task.Dies == "after") {
+				t.Errorf("it died %s it wrote down what it had counted, and %d statements are there", task.Dies, n)
+			}
+			kills++
 		case <-time.After(wait):
 			cmd.Process.Kill()
 			<-ended
 			kills++
 		}
 	}
-	var path childsTask
-	if err := json.Unmarshal(task, &path); err != nil {
-		t.Fatal(err)
-	}
-	state, err := os.ReadFile(path.State)
+	state, err := os.ReadFile(task.State)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,6 +176,9 @@ func killed(t *testing.T, w *world) {
 		t.Fatal(err)
 	}
 	t.Logf("killed %d times (seed %d)", kills, seed)
+	if kills < 2 {
+		t.Errorf("it was killed %d times", kills)
+	}
 	if got.Captured != r.Counted || got.Unaccounted() != 0 || got.Skipped[tally.SkipWrite] != 40 || got.Replayed != r.Counted-40 || len(got.Dropped) > 0 {
 		t.Errorf("seed %d: captured %d of %d, replayed %d, %v %v %v", seed, got.Captured, r.Counted, got.Replayed, got.Skipped, got.Unreplayable, got.Dropped)
 	}

@@ -70,6 +70,7 @@ type ledger struct {
 	to       Checkpoint
 	identity string
 	share    Share
+	apart    time.Duration // between two writes, at the least
 
 	mu     sync.Mutex
 	total  tally.Tally
@@ -223,7 +224,7 @@ func (l *ledger) learned(f tally.Fingerprint) compare.Noise {
 	return n
 }
 
-// run writes down what changed, as it changes, and at most once a second.
+// run writes down what changed, as it changes, and not too often.
 func (l *ledger) run(ctx context.Context) error {
 	for {
 		select {
@@ -237,7 +238,7 @@ func (l *ledger) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(time.Second):
+		case <-time.After(l.apart):
 		}
 	}
 }

@@ -73,6 +73,7 @@ type Config struct {
 
 	started func()        // for tests: when both servers were reached
 	every   time.Duration // for tests: how often there is progress
+	saves   time.Duration // for tests: how long at the least is between two writes of the checkpoint
 	lag     time.Duration // for tests: how far behind the target is
 }
 
@@ -183,7 +184,7 @@ func prepare(cfg Config) (*replay, error) {
 		return nil, fmt.Errorf("there is no share %d of %d", cfg.Share.I, cfg.Share.N)
 	}
 	r := &replay{Config: cfg, budget: semaphore.NewWeighted(cfg.Memory), catching: semaphore.NewWeighted(catchingUp), ledger: newLedger(cfg.Checkpoint, cfg.Identity, cfg.Share)}
-	r.ledger.follow = cfg.Delay > 0
+	r.ledger.follow, r.ledger.apart = cfg.Delay > 0, cmp.Or(cfg.saves, time.Second)
 	r.target = newHealth(cfg.Target, cfg.Log)
 	r.target.least = cfg.lag
 	if cfg.Reference != nil {
