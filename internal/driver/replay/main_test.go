@@ -26,6 +26,8 @@ import (
 	"github.com/windlass-db/windlass/internal/engine"
 	"github.com/windlass-db/windlass/internal/fleet"
 	"github.com/windlass-db/windlass/internal/gateway/adminapi"
+	"github.com/windlass-db/windlass/internal/replay/compare"
+	"github.com/windlass-db/windlass/internal/replay/judge"
 	"github.com/windlass-db/windlass/internal/replay/replaytest"
 )
 
@@ -346,13 +348,20 @@ func TestReplay(t *testing.T) {
 			t.Fatal(err)
 		}
 		// The write is not replayed: that 11.8 does not understand it is seen by asking for its plan.
-		s.clients(t, 11, "SELECT FROM_UNIXTIME(4000000000)", "SELECT v, CONV(255, 10, 62) FROM orders WHERE id = 3", "UPDATE orders SET v = (SELECT vector FROM (SELECT 5 AS vector) d) WHERE id = 1")
+		s.clients(t, 11, "SELECT FROM_UNIXTIME(4000000000)", "SELECT v, CONV(255, 10, 62) FROM orders WHERE id = 3", "UPDATE orders SET v = (SELECT vector FROM (SELECT 5 AS vector) d) WHERE id = 1", "SELECT GET_LOCK('orders', 1)")
 		got, err := d.Replay(ctx, s.request, time.Minute, nil, st.save)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got.Verdict != bluegreen.VerdictFail || !got.Enough || got.Findings != 3 || !strings.Contains(got.Message, "select from_unixtime(?) (content)") || !strings.Contains(got.Message, "(syntax)") || strings.Contains(got.Checks.String(), "4000000000") || !strings.Contains(got.Message, "/clusters/qa/orders/replay") {
 			t.Errorf("%+v", got)
+		}
+		// What clients do that a switch bears badly is listed, and holds nobody (H20).
+		var rep judge.Report
+		if err := json.Unmarshal(got.Report, &rep); err != nil || !slices.ContainsFunc(rep.Findings, func(f judge.Finding) bool {
+			return f.Kind == compare.Pattern && f.Level == judge.Warn && f.Text == "select get_lock(?, ?)" && f.Count > 1 && strings.HasPrefix(f.What, "user-lock, ")
+		}) {
+			t.Errorf("no pattern is listed, %v: %+v", err, rep.Findings)
 		}
 		if c := named(got.Checks, "replay-finding"); c.Verdict != check.Fail || !strings.Contains(c.Remedy, "replay.ignore") {
 			t.Errorf("%+v", c)

@@ -12,18 +12,21 @@ import (
 	"github.com/windlass-db/windlass/internal/capture/store"
 	"github.com/windlass-db/windlass/internal/query"
 	"github.com/windlass-db/windlass/internal/replay/compare"
+	"github.com/windlass-db/windlass/internal/replay/patterns"
 	"github.com/windlass-db/windlass/internal/replay/plans"
 	"github.com/windlass-db/windlass/internal/replay/probe"
 	"github.com/windlass-db/windlass/internal/replay/tally"
 	"github.com/windlass-db/windlass/internal/replay/writes"
 )
 
-// explained is what EXPLAIN said of both versions, of reads and of writes: those are not replayed here, and a text that the new version does not understand is found all the same (H9).
+// explained is what EXPLAIN said of both versions, of reads and of writes: those are not replayed here, and a text that the new version does not understand is found all the same (H9). Beside it
+// is what clients do that a new version or a switch bears badly (H20).
 type explained struct {
-	Asked    int             `json:"asked"`   // kinds of statements
-	Refused  int             `json:"refused"` // for want of rights, or as a server is read-only
-	Findings []plans.Finding `json:"findings"`
-	Failed   string          `json:"failed,omitempty"` // why they were not all asked
+	Asked    int                `json:"asked"`   // kinds of statements
+	Refused  int                `json:"refused"` // for want of rights, or as a server is read-only
+	Findings []plans.Finding    `json:"findings"`
+	Patterns []patterns.Pattern `json:"patterns,omitempty"`
+	Failed   string             `json:"failed,omitempty"` // why they were not all asked
 }
 
 const (
@@ -70,7 +73,9 @@ func (d *Driver) explainAll(ctx context.Context, r bluegreen.ReplayRequest, s si
 	blocks := func(ctx context.Context) iter.Seq2[capture.Block, error] {
 		return writes.Blocks(ctx, captures, store.Range{From: at.From, Gateways: []string{g.Name}}, key)
 	}
-	kinds, err := plans.Collect(ctx, blocks, mostKinds)
+	var found patterns.Finder
+	kinds, err := plans.Collect(ctx, found.Beside(blocks), mostKinds)
+	out.Patterns = found.Found()
 	if err != nil {
 		return out, err
 	}
@@ -121,6 +126,10 @@ func (e explained) tell(t *tally.Tally) {
 		}
 		t.AddPlan(f.Fingerprint, tally.Explained{Old: f.Old, New: f.New, Differs: true, Worse: f.Worse, Why: f.Why})
 	}
+	for i := range e.Patterns {
+		e.Patterns[i].Traits = query.Look(e.Patterns[i].Example.Text, query.Mode{})
+	}
+	patterns.Tell(t, e.Patterns)
 	if e.Refused > 0 {
 		t.AddNote("kinds of statements whose plans could not be compared, for want of rights or as a server is read-only (windlass replay plans)", int64(e.Refused))
 	}
