@@ -40,7 +40,7 @@ func newWorld(t *testing.T) *world {
 	w.same.Follow(t, w.prod)
 	w.newer.Follow(t, w.prod)
 	for _, stmt := range []string{
-		"CREATE TABLE app.people (id INT PRIMARY KEY, name VARCHAR(50) NOT NULL, town VARCHAR(30), born DATE, points INT, UNIQUE KEY (name), KEY (town)) CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci",
+		"CREATE TABLE app.people (id INT PRIMARY KEY, name VARCHAR(50) NOT NULL, town VARCHAR(30), born DATE, points INT, UNIQUE KEY (name), KEY (town), KEY (points)) CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci",
 		"CREATE TABLE app.orders (id INT PRIMARY KEY AUTO_INCREMENT, person INT NOT NULL, amount DECIMAL(10,2), weight DOUBLE, ratio FLOAT, made DATETIME, note TEXT, doc JSON, KEY (person)) CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci",
 		"CREATE TABLE app.hot (id INT PRIMARY KEY AUTO_INCREMENT, k INT NOT NULL, v INT NOT NULL, KEY (k)) STATS_AUTO_RECALC=0 CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci",
 		"INSERT INTO app.people SELECT seq, CONCAT('name ', seq), ELT(1 + seq % 5, 'Ulm', 'Köln', 'Ålesund', 'łódź', NULL), '1950-01-01' + INTERVAL seq * 17 DAY, seq % 13 FROM app.seq_1_to_400",
@@ -304,6 +304,19 @@ func (w *world) versions(t *testing.T) {
 		_, normal := query.Fingerprint(nil, []byte(text), query.Mode{})
 		want[string(normal)] = kind
 	}
+	for i := range 8 {
+		s.Query(fmt.Sprintf("SELECT COUNT(*), MAX(name) FROM people WHERE points = %d", i)) // of which the new version has no index any more
+	}
+	local, err := w.newer.Admin.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer local.Close()
+	for _, stmt := range []string{"SET SESSION sql_log_bin=0", "DROP INDEX points ON app.people"} {
+		if _, err := local.ExecContext(t.Context(), stmt); err != nil {
+			t.Fatal(err)
+		}
+	}
 	p := s.Prepare("SELECT CONV(?, 10, 62) AS prepared")
 	s.Execute(p, false, 255)
 	want["select conv(?, ?, ?) as prepared"] = compare.Content
@@ -315,8 +328,10 @@ func (w *world) versions(t *testing.T) {
 	rep := w.judged(t, r, w.newer, rules)
 	stop()
 	got := map[string]compare.Kind{}
+	unindexed := false
 	for _, f := range rep.Findings {
 		if f.Kind == compare.Plan { // the optimizers differ in some of the fifty, which is what this kind tells
+			unindexed = unindexed || f.Text == "select count(*), max(name) from people where points = ?" && f.PlanBits != nil && f.PlanBits.Worse == 8 && strings.HasPrefix(f.What, "the new version uses no index")
 			if f.Level != judge.Warn {
 				t.Errorf("%s: %s", f.ID, f.Level)
 			}
@@ -331,6 +346,9 @@ func (w *world) versions(t *testing.T) {
 		if got[text] != want[text] {
 			t.Errorf("%s: %q, want %q", text, got[text], want[text])
 		}
+	}
+	if !unindexed {
+		t.Error("by the servers' own flags an index is not used any more, and it was not found")
 	}
 	if rep.Verdict != judge.Failed {
 		t.Errorf("%s", rep.Verdict)
