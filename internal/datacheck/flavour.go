@@ -50,8 +50,8 @@ func (oracle) freeze(ctx context.Context, ref *side) (string, error) {
 	if err := ref.ctl.Stop(ctx); err != nil {
 		return "", err
 	}
-	if err := ref.data.Exec(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"); err != nil {
-		return "", fmt.Errorf("open a snapshot on %s: %w", ref.name, err)
+	if err := node.Freeze(ctx, ref.data, ref.name); err != nil {
+		return "", err
 	}
 	position, err := ref.ctl.Position(ctx)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/windlass-db/windlass/internal/datacheck/catalog"
+	"github.com/windlass-db/windlass/internal/datacheck/node"
 )
 
 // tries is how often definitions may change under our hands before we give up for now.
@@ -108,8 +109,8 @@ func (r *run) openOnce(ctx context.Context, f flavour) (bool, string, error) {
 		if s.sequences, err = readSequences(ctx, s.ctl, k); err != nil {
 			return err
 		}
-		if err := s.data.Exec(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"); err != nil {
-			return fmt.Errorf("open a snapshot on %s: %w", s.name, err)
+		if err := node.Freeze(ctx, s.data, s.name); err != nil {
+			return err
 		}
 		return s.ctl.Stands(ctx, r.position)
 	})

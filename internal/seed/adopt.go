@@ -3,7 +3,6 @@ package seed
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/windlass-db/windlass/internal/datacheck/catalog"
 	"github.com/windlass-db/windlass/internal/datacheck/node"
@@ -17,7 +16,6 @@ func (j *job) adopt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	text = strings.ReplaceAll(text, "\n", "")
 	const clear = "delete the node, if nobody needs it, and run the stage again"
 	if text == "" {
 		return refuse(now, "target-empty", fmt.Sprintf("%s holds a schema %s that no try of ours has made, and no position (%s) that it could be a backup of", name, j.held, j.f.variable()),

@@ -53,13 +53,12 @@ func (oracle) snapshot(ctx context.Context, j *job) (position string, err error)
 	if err := watch.Exec(ctx, "STOP REPLICA SQL_THREAD"); err != nil {
 		return "", fmt.Errorf("stop the applier of %s: %w", j.source.Node.Name, err)
 	}
-	if err := j.source.Exec(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"); err != nil {
-		return "", fmt.Errorf("open a snapshot on %s: %w", j.source.Node.Name, err)
+	if err := node.Freeze(ctx, j.source, j.source.Node.Name); err != nil {
+		return "", err
 	}
 	if position, err = watch.Position(ctx); err != nil {
 		return "", err
 	}
-	position = strings.ReplaceAll(position, "\n", "")
 	a, err := watch.Applier(ctx)
 	if err != nil {
 		return "", err
@@ -93,7 +92,6 @@ func (oracle) reached(ctx context.Context, c *node.Conn, position string) (has b
 	if executed, err = c.Position(ctx); err != nil {
 		return false, "", err
 	}
-	executed = strings.ReplaceAll(executed, "\n", "")
 	if err := c.One(ctx, "SELECT GTID_SUBSET("+node.Quote(position)+", "+node.Quote(executed)+")", &has); err != nil {
 		return false, "", fmt.Errorf("compare positions on %s: %w", c.Node.Name, err)
 	}
@@ -121,7 +119,6 @@ func (oracle) logged(ctx context.Context, j *job, m *mark) (string, error) {
 	if err != nil || executed == "" || j.held != "" {
 		return "", err
 	}
-	executed = strings.ReplaceAll(executed, "\n", "")
 	if m == nil || m.State != copying {
 		return executed, nil
 	}

@@ -26,8 +26,6 @@ var ErrElsewhere = errors.New("the replica is not at the snapshot's point")
 // stuck is how long a replica may be without a transaction on the way to a place of its source's binary log.
 const stuck = 5 * time.Second
 
-const consistent = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
-
 // SnapshotFor opens a consistent snapshot in a session of this server, without a lock and without stopping anything, and tells where it stands, so that the replica can be brought there. It
 // looks for so long at the most.
 //
@@ -92,8 +90,8 @@ func (c *Conn) still(ctx context.Context, s Session) (p Point, known bool, err e
 	if p.least, err = c.Position(ctx); err != nil {
 		return p, false, err
 	}
-	if err := s.Exec(ctx, consistent); err != nil {
-		return p, false, fmt.Errorf("open a snapshot on %s: %w", c.Node.Name, err)
+	if err := Freeze(ctx, s, c.Node.Name); err != nil {
+		return p, false, err
 	}
 	var owned string
 	if err := c.One(ctx, "SELECT @@global.gtid_owned", &owned); err != nil {

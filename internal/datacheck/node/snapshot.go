@@ -22,6 +22,14 @@ type Session interface {
 	Rows(ctx context.Context, query string, args ...any) ([]Row, error)
 }
 
+// Freeze opens a consistent snapshot in a session of the server that has the name. It does not tell where that stands.
+func Freeze(ctx context.Context, s Session, server string) error {
+	if err := s.Exec(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"); err != nil {
+		return fmt.Errorf("open a snapshot on %s: %w", server, err)
+	}
+	return nil
+}
+
 // SnapshotIn opens a snapshot as Snapshot does, in a session that need not have the right to ask for positions.
 func (c *Conn) SnapshotIn(ctx context.Context, s Session) (Position, error) {
 	if !c.MariaDB {
@@ -49,8 +57,8 @@ func (c *Conn) SnapshotIn(ctx context.Context, s Session) (Position, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Exec(ctx, consistent); err != nil {
-		return nil, fmt.Errorf("open a snapshot on %s: %w", c.Node.Name, err)
+	if err := Freeze(ctx, s, c.Node.Name); err != nil {
+		return nil, err
 	}
 	rs, err := s.Rows(ctx, "SHOW SESSION STATUS LIKE 'binlog_snapshot_%'")
 	if err != nil {

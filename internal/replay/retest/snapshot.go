@@ -88,8 +88,8 @@ func (r *run) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := r.b.Exec(settle, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"); err != nil {
-		return fmt.Errorf("open a snapshot on %s: %w", r.New.Name, err)
+	if err := node.Freeze(settle, r.b, r.New.Name); err != nil {
+		return err
 	}
 	if err := r.new.Stands(settle, position); err != nil {
 		return err
