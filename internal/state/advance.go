@@ -202,8 +202,10 @@ func RollbackAllowed(c campaign.Campaign, p campaign.Progress, to string) error 
 	case to != "" && target < 0:
 		return &Refused{fmt.Sprintf("strategy %s has no stage %q", c.Strategy, to), "write " + completed(st, at)}
 	case p.Action != nil:
-		return &Refused{fmt.Sprintf("%s is in the middle of %s", p.Ref, p.Action.Stage), "wait until it has ended, or abort the campaign: that turns the action round"}
-	case at < 0 || target >= at:
+		return &Refused{fmt.Sprintf("%s is in the middle of %s", p.Ref, p.Action.Stage), fmt.Sprintf("wait until it has ended, or turn it round: windlass abort %s", p.Ref)}
+	case at < 0:
+		return &Refused{fmt.Sprintf("%s has completed no stage: there is nothing to roll back", p.Ref), fmt.Sprintf("windlass pause %s keeps its first stage from starting", p.Ref)}
+	case target >= at:
 		return &Refused{fmt.Sprintf("%s is at %s: there is nothing to roll back to %s", p.Ref, orBeginning(p.Stage), orBeginning(to)), "name a stage before the one that it is at"}
 	case st.Stages[at].PointOfNoReturn:
 		return &Refused{fmt.Sprintf("%s has passed the point of no return: %s", p.Ref, lost(c)), "go forward; a campaign in the other direction is a new upgrade"}
