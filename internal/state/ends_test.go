@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/windlass-db/windlass/internal/campaign"
+	"github.com/windlass-db/windlass/internal/fleet"
 )
 
 func refused(t *testing.T, what string, err error, words ...string) {
@@ -85,5 +86,32 @@ thawed noor everything: all of it
 override-ended noor override of the rule soak for cluster qa/c00: too early
 approval-revoked noor approval for environment qa, stage tear-down: too early` {
 		t.Errorf("events:\n%s", got)
+	}
+}
+
+// What a person set for one environment or cluster is in its timeline, as what ends it is.
+func TestWhatIsSetIsInTheTimelineOfItsScope(t *testing.T) {
+	s, c, _ := world(t, 2)
+	ref := fleet.ClusterRef{Env: "qa", Name: "c00"}
+	must(t, s.Pause(ctx, "c", campaign.Pause{Env: ref.Env, Cluster: ref.Name, Stage: "verify", Who: "mira", Why: "its disk"}))
+	must(t, s.Override(ctx, "c", campaign.Override{Rule: "soak", Env: ref.Env, Cluster: ref.Name, Who: "mira", Why: "it is only qa", Expires: c.Now().Add(time.Hour)}))
+	must(t, s.Freeze(ctx, "c", campaign.Freeze{From: c.Now(), To: c.Now().Add(time.Hour), Environments: []string{"qa"}, Reason: "audit", Who: "mira"}))
+	must(t, s.Pause(ctx, "c", campaign.Pause{Who: "mira", Why: "everything"}))
+	told := func(of fleet.ClusterRef) string {
+		all, err := s.Events(ctx, EventFilter{Ref: of})
+		must(t, err)
+		var kinds []string
+		for _, e := range all {
+			if e.Who == "mira" {
+				kinds = append(kinds, e.Kind+" "+e.Message)
+			}
+		}
+		return strings.Join(kinds, "\n")
+	}
+	if got := told(ref); !strings.HasPrefix(got, "paused cluster qa/c00, stage verify: its disk\noverridden rule soak for cluster qa/c00") || strings.Count(got, "\n") != 1 {
+		t.Errorf("of the cluster:\n%s", got)
+	}
+	if got := told(fleet.ClusterRef{Env: "qa"}); !strings.Contains(got, "frozen environment qa from ") || strings.Contains(got, "everything") {
+		t.Errorf("of the environment:\n%s", got)
 	}
 }

@@ -17,7 +17,7 @@ import (
 // Pause stops new starts in the pause's scope.
 func (s *Store) Pause(ctx context.Context, name string, p campaign.Pause) error {
 	p.At = s.Now()
-	return s.addRule(ctx, name, "pause", p, Event{Kind: "paused", Who: p.Who, Message: fmt.Sprintf("%s: %s", scope(p.Env, p.Cluster, p.Stage), p.Why)})
+	return s.addRule(ctx, name, "pause", p, Event{Kind: "paused", Ref: fleet.ClusterRef{Env: p.Env, Name: p.Cluster}, Stage: p.Stage, Who: p.Who, Message: fmt.Sprintf("%s: %s", scope(p.Env, p.Cluster, p.Stage), p.Why)})
 }
 
 // Freeze adds a time in which nothing starts.
@@ -25,7 +25,11 @@ func (s *Store) Freeze(ctx context.Context, name string, f campaign.Freeze) erro
 	if !f.To.After(f.From) {
 		return &Refused{"the freeze ends before it begins", "give an end after the beginning"}
 	}
-	return s.addRule(ctx, name, "freeze", f, Event{Kind: "frozen", Who: f.Who, Message: fmt.Sprintf("from %s to %s: %s", f.From.Format(time.RFC3339), f.To.Format(time.RFC3339), f.Reason)})
+	e := Event{Kind: "frozen", Who: f.Who, Message: fmt.Sprintf("%s from %s to %s: %s", frozenScope(f.Environments), f.From.Format(time.RFC3339), f.To.Format(time.RFC3339), f.Reason)}
+	if len(f.Environments) == 1 {
+		e.Ref.Env = f.Environments[0]
+	}
+	return s.addRule(ctx, name, "freeze", f, e)
 }
 
 // Override lets one rule pass in a scope, until it expires.
@@ -34,7 +38,7 @@ func (s *Store) Override(ctx context.Context, name string, o campaign.Override) 
 	if !o.Expires.After(o.At) || o.Who == "" || o.Why == "" {
 		return &Refused{"an override needs who, why, and an expiry that is to come", "say them all"}
 	}
-	return s.addRule(ctx, name, "override", o, Event{Kind: "overridden", Loud: true, Who: o.Who, Message: fmt.Sprintf("rule %s for %s until %s: %s", o.Rule, scope(o.Env, o.Cluster, o.Stage), o.Expires.Format(time.RFC3339), o.Why)})
+	return s.addRule(ctx, name, "override", o, Event{Kind: "overridden", Loud: true, Ref: fleet.ClusterRef{Env: o.Env, Name: o.Cluster}, Stage: o.Stage, Who: o.Who, Message: fmt.Sprintf("rule %s for %s until %s: %s", o.Rule, scope(o.Env, o.Cluster, o.Stage), o.Expires.Format(time.RFC3339), o.Why)})
 }
 
 func scope(env, cluster, stage string) string {
