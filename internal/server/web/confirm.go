@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -36,7 +37,7 @@ type confirmView struct {
 	Operation
 	Title, Effect, Button string
 	Scope                 string
-	Error                 string
+	Error, Hint           string
 	Back                  string
 }
 
@@ -79,12 +80,13 @@ func (op Operation) page() string {
 	return "/campaigns/" + url.PathEscape(op.Campaign)
 }
 
-func (h *Handler) askFor(w http.ResponseWriter, r *http.Request, op Operation, status int, problem string) {
+// askFor asks, and says after a refusal what it was and what to do about it.
+func (h *Handler) askFor(w http.ResponseWriter, r *http.Request, op Operation, status int, problem, hint string) {
 	v := verbs[op.Verb]
 	if op.Verb == "abort" && op.Ref.Name != "" {
 		v.effect, v.button = "The action that runs turns round and is undone. The cluster then stays until you resume it; the campaign goes on without it.", "Abort what runs"
 	}
-	h.render(w, r, status, "confirm", page{Title: v.title, Data: confirmView{Operation: op, Title: v.title, Effect: v.effect, Button: v.button, Scope: op.scope(), Error: problem, Back: op.page()}})
+	h.render(w, r, status, "confirm", page{Title: v.title, Data: confirmView{Operation: op, Title: v.title, Effect: v.effect, Button: v.button, Scope: op.scope(), Error: problem, Hint: hint, Back: op.page()}})
 }
 
 func (h *Handler) confirm(w http.ResponseWriter, r *http.Request) {
@@ -93,7 +95,7 @@ func (h *Handler) confirm(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, r, ErrNotFound)
 		return
 	}
-	h.askFor(w, r, op, http.StatusOK, "")
+	h.askFor(w, r, op, http.StatusOK, "", "")
 }
 
 func (h *Handler) perform(w http.ResponseWriter, r *http.Request) {
@@ -103,14 +105,18 @@ func (h *Handler) perform(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if op.Why == "" {
-		h.askFor(w, r, op, http.StatusUnprocessableEntity, "Say why: it is kept with the event.")
+		h.askFor(w, r, op, http.StatusUnprocessableEntity, "Say why: it is kept with the event.", "")
 		return
 	}
 	s, _ := h.session(r)
 	op.Who = s.name
 	if err := h.cfg.Operator.Operate(r.Context(), op); err != nil {
 		h.cfg.Log.Warn("operation refused", "verb", op.Verb, "campaign", op.Campaign, "cluster", op.Ref.String(), "err", err)
-		h.askFor(w, r, op, http.StatusConflict, fmt.Sprintf("Refused: %v", err))
+		hint := ""
+		if knows := (interface{ ErrorHint() string })(nil); errors.As(err, &knows) {
+			hint = knows.ErrorHint()
+		}
+		h.askFor(w, r, op, http.StatusConflict, fmt.Sprintf("Refused: %v", err), hint)
 		return
 	}
 	http.Redirect(w, r, op.page(), http.StatusSeeOther)

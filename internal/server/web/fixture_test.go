@@ -22,6 +22,7 @@ type fixture struct {
 	stage      string
 	operations []Operation
 	refuse     error
+	status     string        // of the campaign, on a cluster's page; "": running
 	foretell   chan struct{} // a forecast waits until it is closed; nil: it is there at once
 	foretold   int           // how many forecasts were worked out
 	big        int           // clusters of qa; 0: the five of rows
@@ -53,6 +54,14 @@ var stages = []StageHead{
 	{Name: "switch-storage", Summary: "Make a green node the primary.", Soak: 48 * time.Hour},
 	{Name: "switch-gateway", Summary: "Point the record at the green gateway."},
 	{Name: "tear-down", Summary: "Remove the blue cell.", PointOfNoReturn: true},
+}
+
+func (f *fixture) head() *CampaignHead {
+	h := head()
+	if f.status != "" {
+		h.Status = f.status
+	}
+	return h
 }
 
 func head() *CampaignHead {
@@ -139,7 +148,7 @@ func (f *fixture) Cluster(_ context.Context, ref fleet.ClusterRef) (Cluster, err
 	defer f.mu.Unlock()
 	row := f.rows()[3]
 	c := Cluster{
-		At: noon, Campaign: head(), Ref: row.Ref, Product: "mariadb", Record: "stock.qa.windlass.test.", Row: row, Stages: stages, RecordNow: "127.0.10.4",
+		At: noon, Campaign: f.head(), Ref: row.Ref, Product: "mariadb", Record: "stock.qa.windlass.test.", Row: row, Stages: stages, RecordNow: "127.0.10.4",
 		Cells: []Cell{
 			{Name: "blue", Version: "10.11", Nodes: []fleet.NodeObservation{{Node: "stock-blue-1", Address: "127.0.0.1:3301", Version: "10.11.18-MariaDB", Role: fleet.RolePrimary}, {Node: "stock-blue-2", Address: "127.0.0.1:3302", Version: "10.11.18-MariaDB", Role: fleet.RoleReplica, Source: "127.0.0.1:3301", Lag: 0}}, Gateways: []fleet.GatewayObservation{{Gateway: "stock-blue", Sessions: 42, Primary: "127.0.0.1:3301"}}},
 			{Name: "green", Version: "11.8", Owner: "mariadb-11.8", Nodes: []fleet.NodeObservation{{Node: "stock-green-1", Address: "127.0.0.1:3303", Version: "11.8.6-MariaDB", Role: fleet.RoleReplica, Source: "127.0.0.1:3301", Lag: 3 * time.Second}, {Node: "stock-green-2", Address: "127.0.0.1:3304", Role: fleet.RoleUnknown, Lag: -1, Error: "dial tcp: connection refused"}}},

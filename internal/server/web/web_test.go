@@ -1,7 +1,6 @@
 package web
 
 import (
-	"errors"
 	"html"
 	"io"
 	"net/http"
@@ -105,8 +104,8 @@ func TestOperationAsksAndNeedsTheFormOfThisSession(t *testing.T) {
 		t.Fatalf("done too early: %+v", f.operations)
 	}
 	form.Set("why", "because")
-	f.refuse = errors.New("the way back is broken")
-	if code, body := v.post("/confirm", form); code != http.StatusConflict || !strings.Contains(body, "the way back is broken") {
+	f.refuse = refusal{}
+	if code, body := v.post("/confirm", form); code != http.StatusConflict || !strings.Contains(body, "the way back is broken") || !strings.Contains(body, "To do: mend the replication") {
 		t.Errorf("the refusal is not shown: %d", code)
 	}
 	f.refuse = nil
@@ -116,6 +115,26 @@ func TestOperationAsksAndNeedsTheFormOfThisSession(t *testing.T) {
 	v.post("/logout", nil)
 	if _, body := v.get(pausePath); !strings.Contains(body, "<h1>Log in</h1>") {
 		t.Error("still logged in after the log-out")
+	}
+}
+
+// refusal is one that knows what to do, as the state's are.
+type refusal struct{}
+
+func (refusal) Error() string     { return "the way back is broken" }
+func (refusal) ErrorHint() string { return "mend the replication" }
+
+// A cluster of a campaign that is over has nothing to pause or resume.
+func TestNothingToPauseWhenItIsOver(t *testing.T) {
+	for status, want := range map[string]bool{"running": true, "paused": true, "completed": false, "aborted": false} {
+		f, base := serve(t, true)
+		f.mu.Lock()
+		f.status = status
+		f.mu.Unlock()
+		_, body := newVisitor(t, base).get("/clusters/qa/stock")
+		if got := strings.Contains(body, "verb=pause"); got != want || strings.Contains(body, "verb=resume") != want {
+			t.Errorf("%s: a pause is offered: %t", status, got)
+		}
 	}
 }
 
