@@ -86,6 +86,8 @@ func run(args []string) error {
 	if *check {
 		return gateway.Check(ctx, cfg)
 	}
+	// Whoever reads the log may end: a write to nobody fails, and clients are served on. (Notify and not Ignore, which what is started here would inherit.)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	g, err := gateway.New(ctx, cfg, log)
 	if err != nil {
