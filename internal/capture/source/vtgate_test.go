@@ -2,6 +2,7 @@ package source
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,6 +99,37 @@ func TestVTGate(t *testing.T) {
 		}
 		if got := strings.Join(sum, " "); !strings.Contains(got, "1146 42S02") || !strings.Contains(got, "1105 HY000") || strings.Count(got, "1.5ms") != 6 || strings.Count(got, " 3 1.5ms") != 1 {
 			t.Errorf("%s: %s", release, got)
+		}
+	}
+}
+
+// Two logs that vtgate's own package of version 23.0.3 wrote (vitess.io/vitess/go/vt/vtgate/logstats), with values of each kind: the list's are not in them.
+func TestLogsOfVTGate23(t *testing.T) {
+	want := []string{
+		"select id, `name` from orders where id = 42 /* INT64 */",
+		"select id from orders where `name` = 'O\\'Hara \"x\"\ttab\nline \\\\ back é 日本' /* VARCHAR */ and d = 12.5 /* DECIMAL(3,1) */",
+		"select * from orders where b = x'0001ff0a22' and n is NULL",
+		`insert into orders(id, ` + "`name`" + `) values (-7 /* INT64 */, 'a\0b' /* VARCHAR */)`,
+		"select nothing from orders", "begin",
+	}
+	for file, format := range map[string]Format{"vtgate-23.text": VTGateText, "vtgate-23.json": VTGateJSON} {
+		log, err := os.ReadFile("testdata/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		events, b, loss := all(t, format, log)
+		if diff := cmp.Diff(want, texts(events)); diff != "" || loss.Any() {
+			t.Errorf("%s: %+v %s", file, loss, diff)
+		}
+		if diff := cmp.Diff(map[string]uint64{DroppedValues: 1}, b.Dropped); diff != "" {
+			t.Errorf("%s: %s", file, diff)
+		}
+		failed := slices.IndexFunc(events, func(e capture.Event) bool {
+			return e.Kind == capture.End && e.Errno == 1054 && e.SQLState == "42S22" && e.Took == 1500*time.Microsecond
+		})
+		session := slices.IndexFunc(events, func(e capture.Event) bool { return e.Kind == capture.Session && e.Schema == "shop" })
+		if failed < 0 || session < 0 {
+			t.Errorf("%s: %+v", file, events)
 		}
 	}
 }
