@@ -6,7 +6,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 BIN := bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-rolling test faults fuzz race lint bench bench-replay matrix generate clean setup
+.PHONY: help build demo demo-rolling test fuzz race lint bench bench-replay matrix generate clean setup
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -26,12 +26,9 @@ setup: ## install the programs that the tests drive
 
 test: setup build ## all tests, on real servers
 	$(GO) vet ./...
-	$(GO) test -vet=off -timeout 20m $$($(GO) list ./... | grep -v '/internal/faults$$')
+	$(GO) test -vet=off -p 3 -timeout 20m $$($(GO) list ./... | grep -v '/internal/faults$$')
 	$(MAKE) --no-print-directory fuzz FUZZ=500x
 	$(GO) test -vet=off -timeout 20m ./internal/faults
-
-faults: setup build ## each victim at each write of the storage switch, on real servers: 501 cases instead of the selection of make test
-	WINDLASS_FAULTS=sides $(GO) test -count=1 -timeout 40m ./internal/faults
 
 # How many inputs for each target, or for how long: FUZZ=10m. What is found is kept under testdata/fuzz, as a test for ever.
 FUZZ ?= 50000x

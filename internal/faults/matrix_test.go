@@ -184,8 +184,8 @@ func runLane(t *testing.T, l *lane, c testCase, q *queue, sum *tally) {
 	}
 }
 
-// What is run is chosen by the environment: allEnv=all runs every victim at every edge, as make matrix does, and sides one side of each, as make
-// faults does; onlyEnv, a regular expression over "edge × victim", runs those of all that match.
+// What is run is chosen by the environment: allEnv=all runs every victim at every edge, as make matrix does; onlyEnv, a regular expression over "edge × victim",
+// those of all that match.
 const allEnv, onlyEnv = "WINDLASS_FAULTS", "WINDLASS_FAULTS_ONLY"
 
 // chosen lists the cases to run.
@@ -196,38 +196,31 @@ func chosen(t *testing.T) []testCase {
 	if err != nil {
 		t.Fatal(err)
 	}
-	vs := victims()
 	var cases []testCase
-	turn := map[way]int{turning: 2, back: 3} // so that an edge's victim back is another than its victim forward
-	sides := os.Getenv(allEnv) == "sides"
 	nth := 0 // of the writes and points; the two sides of a write are one
 	for _, e := range edges(t) {
 		if !e.After {
 			nth++
 		}
-		for i, v := range vs {
+		for i, v := range victims() {
 			c := testCase{e, v}
-			switch w := c.way(); {
+			switch {
 			case only != "":
 				if !match.MatchString(c.String()) {
 					continue
 				}
 			case all:
-			case sides:
-				if !oneSide(nth, i, e) {
-					continue
-				}
-			case !selected(e) || turn[w]%len(vs) != i:
+			case !oneSide(nth, i, e), v == victimPaused && nth%pausedAtEach != 0:
 				continue
 			}
 			cases = append(cases, c)
 		}
-		if selected(e) {
-			turn[testCase{edge: e}.way()]++
-		}
 	}
 	return cases
 }
+
+// pausedAtEach: a supervisor that is paused and wakes is at every fifth write or point. It is odd, so that both sides of writes come up.
+const pausedAtEach = 5
 
 // oneSide tells whether the victim is killed at an edge of the nth write or point when each write is met from one side: before it is made
 // or after it, in turn from victim to victim and from write to write. A point is met by every other victim, in turn.
@@ -237,21 +230,6 @@ func oneSide(nth, victim int, e engine.Edge) bool {
 		return odd
 	}
 	return e.After == odd
-}
-
-// selected tells whether an edge is of the selection that is run without being asked for: every point of the switch and of its
-// undo, one forward and the next back, and every write before it is made.
-func selected(e engine.Edge) bool {
-	i := slices.Index(switchPoints(), e.Point)
-	switch w := (testCase{edge: e}).way(); {
-	case e.After:
-		return false
-	case i < 0: // a write, or another step's point
-		return true
-	case w == forward:
-		return i%2 == 0
-	}
-	return e.Direction == strategy.Back && i%2 == 1
 }
 
 // TestStorageSwitch is the storage switch's part of the matrix that internal/sim runs in simulation, and what holds a switch.
