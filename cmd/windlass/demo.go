@@ -32,6 +32,12 @@ cluster, raises the fleet, and reports what the clients noticed. Ctrl-C stops ev
 and only that. Exits 1 if a cluster did not arrive, a write was lost or doubled, or a client saw an error.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.Writers < 1 || o.Readers < 1 {
+				return cli.Failf(cli.ExitUsage, "give one of each at least: the demo tells what they notice", "--writers %d, --readers %d: that is no load", o.Writers, o.Readers)
+			}
+			if err := someTime(o.Limit); err != nil {
+				return err
+			}
 			o.Out = cmd.OutOrStdout()
 			return conduct(cmd, o.Dir, func(ctx context.Context) error { _, err := demo.BlueGreen(ctx, o); return err })
 		},
@@ -64,6 +70,9 @@ served, or a feature of the new version was open before the last node was there.
 			default:
 				return cli.Failf(cli.ExitUsage, "write --db postgres or --db mariadb", "--db %q is no database that the demo has", db)
 			}
+			if err := someTime(o.Limit); err != nil {
+				return err
+			}
 			self, err := os.Executable()
 			if err != nil {
 				return err
@@ -82,6 +91,14 @@ served, or a feature of the new version was open before the last node was there.
 	return cmd
 }
 
+// someTime refuses a limit that is over before the demo begins.
+func someTime(limit time.Duration) error {
+	if limit > 0 {
+		return nil
+	}
+	return cli.Failf(cli.ExitUsage, "give it minutes, such as 20m", "--limit %s: the demo would give up before it begins", limit)
+}
+
 // conduct runs a demo in a folder that no other has, and says of one that a person ended no more than that, and what of the ending failed.
 func conduct(cmd *cobra.Command, dir string, run func(ctx context.Context) error) error {
 	release, err := demo.Hold(dir)
@@ -89,24 +106,35 @@ func conduct(cmd *cobra.Command, dir string, run func(ctx context.Context) error
 		return err
 	}
 	defer release()
-	// A second Ctrl-C ends other verbs at once. A demo that ended so would leave its servers behind.
+	// A second Ctrl-C ends other verbs at once, and so does a reader of what they say that is gone, such as tee after the same Ctrl-C. A demo
+	// that ended so would leave its servers behind.
 	more := make(chan os.Signal, 1)
-	signal.Notify(more, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(more, os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE)
 	defer signal.Stop(more)
-	defer context.AfterFunc(cmd.Context(), func() {
+	ctx, stop := untilHangup(cmd.Context())
+	defer stop()
+	defer context.AfterFunc(ctx, func() {
 		fmt.Fprintln(cmd.ErrOrStderr(), "Interrupted. What the demo started is stopped first, within a minute or so.")
 	})()
-	err = run(cmd.Context())
+	err = run(ctx)
 	switch {
 	case err == nil:
 		return nil
-	case cmd.Context().Err() == nil:
+	case ctx.Err() == nil:
 		return cli.Failf(cli.ExitError, "", "the demo failed: %w", err)
 	}
-	if err = beside(err, context.Canceled); err != nil {
+	if err = beside(beside(err, context.Canceled), syscall.EPIPE); err != nil { // nobody reads the report: no fault of the ending
 		return cli.Failf(cli.ExitInterrupted, "", "interrupted; what is not as it should be: %w", err)
 	}
 	return cli.Failf(cli.ExitInterrupted, "", "interrupted")
+}
+
+// untilHangup ends with ctx, or when the terminal is closed, unless the program was told to outlive that (nohup).
+func untilHangup(ctx context.Context) (context.Context, context.CancelFunc) {
+	if signal.Ignored(syscall.SIGHUP) {
+		return ctx, func() {}
+	}
+	return signal.NotifyContext(ctx, syscall.SIGHUP)
 }
 
 // beside is what an error joins that is not the other one.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -133,8 +134,14 @@ func TestCtrlCStopsEverythingThatTheDemoStarted(t *testing.T) {
 	}
 	defer log.Close()
 	said := func() string { b, _ := os.ReadFile(out); return string(b) }
+	tee, pipe, err := os.Pipe() // as in make demo | tee log: what reads it ends with the same Ctrl-C
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipe.Close()
+	go func() { _, _ = io.Copy(io.Discard, tee) }() // until it is closed
 	cmd := exec.Command(filepath.Join(bin, "windlass"), "demo", "bluegreen", "--once", "--dir", filepath.Join(dir, "d"), "--listen", freeAddress(t), "--limit", "5m")
-	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Stdout, cmd.Stderr = pipe, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -157,12 +164,14 @@ func TestCtrlCStopsEverythingThatTheDemoStarted(t *testing.T) {
 	if second, err := exec.Command(filepath.Join(bin, "windlass"), "demo", "bluegreen", "--once", "--dir", filepath.Join(dir, "d"), "--listen", freeAddress(t)).CombinedOutput(); err == nil || !strings.Contains(string(second), fmt.Sprintf("another demo, process %d,", cmd.Process.Pid)) {
 		t.Errorf("a second demo in the folder: %v: %s", err, second)
 	}
-	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+	if err := errors.Join(tee.Close(), pipe.Close(), cmd.Process.Signal(os.Interrupt)); err != nil {
 		t.Fatal(err)
 	}
-	processtest.Until(t, time.Minute, "the demo stops what it started", func() bool { return strings.Contains(said(), "Stopping everything") })
-	if err := cmd.Process.Signal(os.Interrupt); err != nil { // an impatient person
-		t.Fatal(err)
+	processtest.Until(t, time.Minute, "the demo stops what it started", func() bool { return strings.Contains(said(), "What the demo started is stopped first") })
+	for _, impatient := range []os.Signal{os.Interrupt, syscall.SIGHUP} { // who then closes the terminal
+		if err := cmd.Process.Signal(impatient); err != nil {
+			t.Fatal(err)
+		}
 	}
 	select {
 	case err := <-done:

@@ -3,19 +3,24 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/windlass-db/windlass/internal/cli"
 	"github.com/windlass-db/windlass/internal/driver/process/processtest"
 )
 
@@ -161,5 +166,49 @@ func TestSecondSignalEndsASlowStop(t *testing.T) {
 	processtest.Until(t, 10*time.Second, "it ends", p.ended)
 	if how := p.cmd.ProcessState.Sys().(syscall.WaitStatus); !how.Signaled() || how.Signal() != syscall.SIGINT {
 		t.Errorf("it ended with %v: the second signal waited like the first: %s", p.cmd.ProcessState, p.text())
+	}
+}
+
+// A demo that could only fail, after many minutes, is refused before anything is started.
+func TestDemoThatCouldOnlyFail(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file") // no folder: nothing is started by any of them
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"bluegreen", "--writers", "0"}, {"bluegreen", "--readers", "-1"}, {"bluegreen", "--limit", "0s"}, {"rolling", "--limit", "-1m"}} {
+		var out, errs bytes.Buffer
+		root := cli.New()
+		cli.Add(root, demoCommand())
+		root.SetArgs(append(append([]string{"demo"}, args...), "--dir", file))
+		code := cli.Run(t.Context(), root, cli.Streams{In: strings.NewReader(""), Out: &out, Err: &errs})
+		if code != cli.ExitUsage || !strings.Contains(errs.String(), args[1]) || !strings.Contains(errs.String(), "hint: give") {
+			t.Errorf("%v: exit code %d: %s", args, code, errs.String())
+		}
+	}
+}
+
+// Who closes the terminal ends a demo as Ctrl-C does.
+func TestHangupEndsADemo(t *testing.T) {
+	hangup := func(ctx context.Context) {
+		safe := make(chan os.Signal, 1) // so that the test outlives it, too
+		signal.Notify(safe, syscall.SIGHUP)
+		defer signal.Stop(safe)
+		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+			t.Error(err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(10 * time.Second):
+			t.Error("it goes on")
+		}
+	}
+	var said bytes.Buffer
+	cmd := &cobra.Command{}
+	cmd.SetErr(&said)
+	cmd.SetContext(t.Context())
+	err := conduct(cmd, "", func(ctx context.Context) error { hangup(ctx); return ctx.Err() })
+	var ended *cli.Error
+	if !errors.As(err, &ended) || ended.Code != cli.ExitInterrupted {
+		t.Errorf("a demo whose terminal was closed: %v", err)
 	}
 }
