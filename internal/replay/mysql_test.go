@@ -118,7 +118,7 @@ func TestMySQL(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		run  func(*testing.T, *mysqls, retest.Config)
-	}{{"retest", myRetest}, {"a retest that was killed", myKilled}, {"plans of writes", myPlans}, {"the client's character set", myCharsets}, {"writes", myWrites}} {
+	}{{"retest", myRetest}, {"a retest that was killed", myKilled}, {"rows that tie", myTies}, {"plans of writes", myPlans}, {"the client's character set", myCharsets}, {"writes", myWrites}} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, w, cfg) })
 	}
 }
@@ -213,6 +213,46 @@ func myKilled(t *testing.T, w *mysqls, cfg retest.Config) {
 		t.Errorf("released: %v, %v", ok, err)
 	}
 	w.running(t)
+}
+
+// myTies: of rows that are equal in what they are sorted by the two take others at the cut of a LIMIT, as one of them has an index that the other has not; whatever else differs there is a difference.
+func myTies(t *testing.T, w *mysqls, cfg retest.Config) {
+	w.prod.Exec(t, "CREATE TABLE app.ties (id INT PRIMARY KEY, grp INT NOT NULL, v INT NOT NULL)",
+		"INSERT INTO app.ties WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900) SELECT i, i DIV 10, -i FROM n")
+	w.running(t)
+	w.newer.Exec(t, "SET GLOBAL super_read_only=0", "SET SESSION sql_log_bin=0", "CREATE INDEX sorted ON app.ties (grp, v)", "SET SESSION sql_log_bin=1", "SET GLOBAL super_read_only=1")
+	cases := []struct {
+		text  string
+		cause compare.Cause // real is confirmed, and volatile are ties
+	}{
+		{"SELECT id, grp FROM ties ORDER BY grp LIMIT 15", compare.Volatile},
+		{"SELECT id FROM ties ORDER BY grp LIMIT 15", compare.Volatile}, // what it is sorted by is not shown
+		{"SELECT id, x.grp AS g FROM ties x ORDER BY g DESC LIMIT 3, 14", compare.Volatile},
+		{"SELECT id, grp FROM ties WHERE grp >= ? ORDER BY grp LIMIT ?", compare.Volatile},
+		{"SELECT id, grp FROM ties ORDER BY grp, id LIMIT 15", compare.Moved}, // which gives the same on both
+		{"SELECT id, grp, id / 7 FROM ties ORDER BY grp LIMIT 15", compare.Real},
+		{"SELECT IF(id = 12, id / 7, id) q, grp FROM ties ORDER BY grp LIMIT 15", compare.Real}, // in one row of those that tie
+	}
+	var texts []string
+	for _, c := range cases {
+		texts = append(texts, c.text)
+	}
+	suspects := w.suspects(texts...)
+	for i := range suspects {
+		if s := &suspects[i].Statement; strings.Contains(texts[i], "?") {
+			s.Command, s.Types = 0x17, []byte("\x08\x00\x03\x00")
+			s.Params = []byte("\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x01\x08\x00\x03\x00\x02\x00\x00\x00\x00\x00\x00\x00\x0f\x00\x00\x00")
+		}
+	}
+	done, err := retest.Run(t.Context(), cfg, suspects, nil)
+	if err != nil || len(done) != len(cases) {
+		t.Fatalf("%d tested, %v", len(done), err)
+	}
+	for i, d := range done {
+		if want := cases[i].cause; d.Cause != want || d.Confirmed != (want == compare.Real) || d.Ties != (want == compare.Volatile) {
+			t.Errorf("%s: %s, confirmed %v, ties %v: %s\n%v", texts[i], d.Cause, d.Confirmed, d.Ties, d.Why, d.Differs)
+		}
+	}
 }
 
 // myPlans: a MySQL that boots read-only for everybody explains a write for nobody, whatever rights there are; one that may be written to does for an account that may write. trap 38
