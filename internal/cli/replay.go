@@ -175,7 +175,8 @@ func (f *replayFlags) run(cmd *cobra.Command, o *Options) error {
 // judge writes the report, and ends with the verdict's code.
 func (f *replayFlags) judge(cmd *cobra.Command, o *Options, counted *tally.Tally, rules judge.Rules, versions [2]string, cut bool) error {
 	rep := judge.Judge(counted, rules, time.Now())
-	rep.Title, rep.New, rep.Old = f.from, versions[0], versions[1]
+	rep.New, rep.Old = versions[0], versions[1]
+	rep.Title, _, _ = strings.Cut(f.from, "?") // how a bucket is reached is no part of its name
 	if f.report != "" {
 		if err := report.Save(f.report, rep); err != nil {
 			return fmt.Errorf("write the report: %w", err)

@@ -119,7 +119,7 @@ Exits 0 if the verdict is pass, 3 if it is fail, 4 if too little was seen for on
 				return writesError(err)
 			}
 			rep := writes.Report(res, by, time.Now())
-			rep.Title = judged.from
+			rep.Title, _, _ = strings.Cut(judged.from, "?")
 			return finish(cmd, o, rep, out)
 		},
 	}

@@ -51,8 +51,8 @@ func Kind() config.Kind {
 	})
 }
 
-// ShapeDefaults is the shape of Default.
-func ShapeDefaults() Shape { return ShapeOf(Default()) }
+// ShapeDefaults is the shape of Once: a file with nothing but an ignore rule changes nothing else.
+func ShapeDefaults() Shape { return ShapeOf(Once()) }
 
 // ShapeOf writes rules as a shape, such as the defaults of a document.
 func ShapeOf(r Rules) Shape {
