@@ -41,7 +41,7 @@ func (op *operation) flags(cmd *cobra.Command, o *Options, scoped bool) {
 
 // do connects, says what will happen, asks, and acts.
 func (op *operation) do(cmd *cobra.Command, o *Options, what func(campaign string) string, act func(ctx context.Context, c *api.Client, campaign string) error) error {
-	if op.why == "" {
+	if strings.TrimSpace(op.why) == "" {
 		return Failf(ExitUsage, "say it with --why: it is kept with the event, for those who ask later", "a reason is needed")
 	}
 	c, err := o.connect()
@@ -106,6 +106,9 @@ func (op *operation) target(args []string) error {
 			return Failf(ExitUsage, fmt.Sprintf("write a cluster as ENV/CLUSTER, such as prod/orders; if %[1]s is a campaign, write --campaign %[1]s; an environment, --env %[1]s", args[0]), "%w", err)
 		}
 		return err
+	}
+	if op.scope.Env != "" && op.scope.Env != ref.Env {
+		return Failf(ExitUsage, "leave one of them out", "%s is of another environment than --env %s", ref, op.scope.Env)
 	}
 	op.scope.Env, op.scope.Cluster = ref.Env, ref.Name
 	return nil

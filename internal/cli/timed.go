@@ -65,6 +65,9 @@ func duration(text string) (time.Duration, error) {
 	if err != nil {
 		return 0, Failf(ExitUsage, "write it as 2h or 1d", "--for: %w", err)
 	}
+	if d == 0 {
+		return 0, Failf(ExitUsage, "write it as 2h or 1d; what there is ends by thaw, override --end and approve --revoke", "--for %s: it would be over at once", text)
+	}
 	return d, nil
 }
 
@@ -76,6 +79,9 @@ func approveCommand(o *Options) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := t.target(args); err != nil {
 				return err
+			}
+			if t.scope.Stage == "" && !t.end {
+				return Failf(ExitUsage, "name it with --stage; `windlass why` says for which one a cluster waits", "an approval is of one stage")
 			}
 			return t.run(cmd, o)
 		},
