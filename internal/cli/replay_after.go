@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/windlass-db/windlass/internal/replay/compare"
 	"github.com/windlass-db/windlass/internal/replay/plans"
 	"github.com/windlass-db/windlass/internal/replay/probe"
 	"github.com/windlass-db/windlass/internal/replay/retest"
@@ -44,7 +45,7 @@ func (f *replayFlags) control(cfg run.Config) (control [2]session.Server, err er
 	return control, err
 }
 
-// after asks both versions for their plans, and runs what differs again on data that stands still.
+// after runs what differs again, on data that stands still if it may, and asks both versions for their plans.
 func (f *replayFlags) after(cmd *cobra.Command, cfg run.Config, control [2]session.Server, counted *tally.Tally) error {
 	if cfg.Reference == nil {
 		return nil
@@ -54,6 +55,8 @@ func (f *replayFlags) after(cmd *cobra.Command, cfg run.Config, control [2]sessi
 		if err := f.retest(cmd, cfg, control, counted); err != nil {
 			return fmt.Errorf("run what differs again on frozen data: %w", err)
 		}
+	} else if err := showRows(ctx, cfg, counted); err != nil {
+		return err
 	}
 	if !f.plans {
 		return nil
@@ -71,6 +74,47 @@ func (f *replayFlags) after(cmd *cobra.Command, cfg run.Config, control [2]sessi
 		counted.AddNote("statements whose plans the accounts may not see", int64(refused))
 	}
 	return err
+}
+
+// mostShown bounds the statements whose rows are read for the report, and firstRows what of each is shown.
+const (
+	mostShown = 50
+	firstRows = 20
+)
+
+// showRows has both versions answer once more what differed, so that a finding shows rows and not counts alone. Where they agree by now, as data has moved, there is nothing to show.
+func showRows(ctx context.Context, cfg run.Config, counted *tally.Tally) error {
+	left, unread := mostShown, int64(0)
+	for _, s := range counted.Suspects() {
+		if !isRead(s.Statement) {
+			continue
+		}
+		if left--; left < 0 {
+			break
+		}
+		old, err := runOn(ctx, *cfg.Reference, s.Statement)
+		fresh := old
+		if err == nil {
+			fresh, err = runOn(ctx, cfg.Target, s.Statement)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			unread++
+			continue
+		}
+		if compare.Results(old.Rows, fresh.Rows).Any() {
+			counted.AddRows(s, first(old.Rows), first(fresh.Rows))
+		}
+	}
+	counted.AddNote("difference whose rows could not be read afterwards", unread)
+	return nil
+}
+
+func first(r compare.Result) compare.Result {
+	r.Rows = r.Rows[:min(len(r.Rows), firstRows)]
+	return r
 }
 
 // retestConfig says who is tested, and keeps its status beside the replay's: what it stops is there before it stops.

@@ -31,7 +31,7 @@ product: mariadb
 from: 10.11
 to: 11.8
 environments: [qa, prod]
-limits: {per_stage: 2, stages: {replay: 3}}
+limits: {per_stage: 2}
 soak:
   stages: {switch-storage: 4s, switch-gateway: 4s}
   environments: 2s

@@ -197,10 +197,13 @@ func chosen(t *testing.T) []testCase {
 		t.Fatal(err)
 	}
 	var cases []testCase
-	nth := 0 // of the writes and points; the two sides of a write are one
+	writes, points := 0, 0 // the two sides of a write are one
 	for _, e := range edges(t) {
-		if !e.After {
-			nth++
+		switch {
+		case e.Point != "":
+			points++
+		case !e.After:
+			writes++
 		}
 		for i, v := range victims() {
 			c := testCase{e, v}
@@ -210,7 +213,9 @@ func chosen(t *testing.T) []testCase {
 					continue
 				}
 			case all:
-			case !oneSide(nth, i, e), v == victimPaused && nth%pausedAtEach != 0:
+			case e.Point != "" && points%len(victims()) != i:
+				continue
+			case e.Point == "" && (e.After != oneSide(writes, i) || v == victimPaused && writes%pausedAtEach != 0):
 				continue
 			}
 			cases = append(cases, c)
@@ -219,18 +224,11 @@ func chosen(t *testing.T) []testCase {
 	return cases
 }
 
-// pausedAtEach: a supervisor that is paused and wakes is at every fifth write or point. It is odd, so that both sides of writes come up.
-const pausedAtEach = 5
+// pausedAtEach: a supervisor that is paused and wakes is at every third write. It is odd, so that both sides of writes come up.
+const pausedAtEach = 3
 
-// oneSide tells whether the victim is killed at an edge of the nth write or point when each write is met from one side: before it is made
-// or after it, in turn from victim to victim and from write to write. A point is met by every other victim, in turn.
-func oneSide(nth, victim int, e engine.Edge) bool {
-	odd := (nth+victim)%2 == 1
-	if e.Point != "" {
-		return odd
-	}
-	return e.After == odd
-}
+// oneSide tells whether the victim is killed after the nth write, and not before it: in turn from victim to victim and from write to write.
+func oneSide(nth, victim int) (after bool) { return (nth+victim)%2 == 1 }
 
 // TestStorageSwitch is the storage switch's part of the matrix that internal/sim runs in simulation, and what holds a switch.
 func TestStorageSwitch(t *testing.T) {

@@ -298,7 +298,7 @@ func (l *Load) account(id int64, err error) {
 	}
 }
 
-// readOne reads an order back, now and then by text and in a transaction.
+// readOne reads an order back by a prepared statement, now and then something by text.
 func (l *Load) readOne(c *client) error {
 	top := l.next.Load()
 	if top == 0 {

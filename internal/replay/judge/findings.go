@@ -270,7 +270,7 @@ func sentence(k compare.Kind, d *tally.Difference) string {
 func planFinding(q counted, r Rules) (Finding, bool) {
 	p := q.Plan
 	bits := p.Compared >= leastPlans && float64(p.Worse) > mostPlans*float64(p.Compared)
-	asked := q.Explained != nil && q.Explained.Differs
+	asked := q.Explained != nil && q.Explained.Differs && q.Differences[compare.Syntax] == nil // of what the new version does not understand there is no plan
 	if !bits && !asked || r.level(compare.Plan) == Note && !bits {
 		return Finding{}, false
 	}

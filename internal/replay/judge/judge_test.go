@@ -321,6 +321,22 @@ func TestPatterns(t *testing.T) {
 	}
 }
 
+// A query that the new version does not understand is one finding: that there is no plan of it either says nothing more.
+func TestWhatIsNotUnderstoodHasNoPlan(t *testing.T) {
+	for fails, want := range map[bool]string{true: "syntax:fail", false: "plan:warn"} {
+		s := newScene()
+		f := s.run("SELECT a AS vector FROM t", 100, func(i int, r *tally.Replayed) {
+			if fails {
+				differ(1, compare.Syntax, compare.Real)(i, r)
+			}
+		})
+		s.AddPlan(f, tally.Explained{Differs: true, Worse: true, Why: "explained on the old version, error 1064 on the new"})
+		if got := levels(s.judge(nil)); got != want {
+			t.Errorf("%v: %s, want %s", fails, got, want)
+		}
+	}
+}
+
 // TestFindingsHaveTheirOwnIDs: of a query that was found slow, and its plan another, in more than one way, each finding has an id of its own, which is the same in the next report.
 func TestFindingsHaveTheirOwnIDs(t *testing.T) {
 	s := newScene()

@@ -34,6 +34,7 @@ func TestCommand(t *testing.T) {
 	}{
 		"pass":  {[]string{"SELECT * FROM t WHERE id = 1", "SELECT COUNT(*) FROM t"}, "1", cli.ExitOK, "pass"},
 		"fail":  {[]string{"SELECT * FROM t WHERE id = 1", "SELECT 1 AS vector"}, "max", cli.ExitFinding, "fail"},
+		"rows":  {[]string{"SELECT id, CONV(255, 10, 62) FROM t WHERE id = 7"}, "max", cli.ExitFinding, "fail"},
 		"write": {[]string{"UPDATE t SET name = 'x' WHERE id = 0"}, "max", cli.ExitInsufficient, "insufficient"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -69,6 +70,10 @@ func TestCommand(t *testing.T) {
 					Fingerprint, Kind string
 					Example           json.RawMessage
 					Count             int64
+					Examples          []struct {
+						OldRows struct{ Rows [][][]byte } `json:"old_rows"`
+						NewRows struct{ Rows [][][]byte } `json:"new_rows"`
+					}
 				}
 				Lateness struct{ P50, P99 *float64 } `json:"lateness_us"`
 				QPS      *float64
@@ -83,7 +88,15 @@ func TestCommand(t *testing.T) {
 			if !strings.HasPrefix(rep.Old, "10.11") || !strings.HasPrefix(rep.New, "11.8") {
 				t.Errorf("versions %q and %q", rep.Old, rep.New)
 			}
-			if c.verdict == "fail" && (len(rep.Findings) == 0 || rep.Findings[0].Kind != "syntax" || rep.Findings[0].Count != 5 || rep.Findings[0].Fingerprint == "" || len(rep.Findings[0].Example) == 0) {
+			if name == "rows" {
+				if len(rep.Findings) != 1 || rep.Findings[0].Kind != "content" || len(rep.Findings[0].Examples) == 0 {
+					t.Fatalf("%+v", rep.Findings)
+				}
+				if e := rep.Findings[0].Examples[0]; len(e.OldRows.Rows) != 1 || len(e.NewRows.Rows) != 1 || string(e.OldRows.Rows[0][0]) != "7" || string(e.OldRows.Rows[0][1]) == string(e.NewRows.Rows[0][1]) {
+					t.Errorf("the rows of both versions: %q, %q", e.OldRows.Rows, e.NewRows.Rows)
+				}
+			}
+			if name == "fail" && (len(rep.Findings) == 0 || rep.Findings[0].Kind != "syntax" || rep.Findings[0].Count != 5 || rep.Findings[0].Fingerprint == "" || len(rep.Findings[0].Example) == 0) {
 				t.Errorf("%+v", rep.Findings)
 			}
 			for _, text := range []string{out.String(), told.String(), string(b)} {

@@ -151,10 +151,7 @@ func (t *Tally) AddRetest(r Retest) {
 		return
 	}
 	d := q.Differences[r.Kind]
-	e := d.Examples.get(precedence(compare.Real, r.ID))
-	if e == nil {
-		e = d.Examples.get(precedence(compare.Suspect, r.ID))
-	}
+	e := d.example(r.ID)
 	if e == nil || e.Retested && (e.Confirmed || r.Count <= e.Of) {
 		return
 	}
@@ -172,6 +169,25 @@ func (t *Tally) AddRetest(r Retest) {
 		e.New = r.New
 	}
 	e.OldRows, e.NewRows = cut(r.OldRows), cut(r.NewRows)
+}
+
+// example is the kept one of that statement; nil if it was not kept.
+func (d *Difference) example(id uint64) *Example {
+	if e := d.Examples.get(precedence(compare.Real, id)); e != nil {
+		return e
+	}
+	return d.Examples.get(precedence(compare.Suspect, id))
+}
+
+// AddRows notes the first rows that both versions give to a suspect when they are asked once more. They show what differs, and decide nothing.
+func (t *Tally) AddRows(s Suspect, old, new compare.Result) {
+	q := t.Queries[s.Fingerprint]
+	if q == nil || q.Differences[s.Kind] == nil {
+		return
+	}
+	if e := q.Differences[s.Kind].example(s.ID); e != nil && e.OldRows == nil && e.NewRows == nil {
+		e.OldRows, e.NewRows = cut(&old), cut(&new)
+	}
 }
 
 // cut keeps the first rows of a result.
