@@ -423,10 +423,11 @@ func there(cmd *cobra.Command, c *api.Client, f state.EventFilter) error {
 	if f.Ref == (fleet.ClusterRef{}) {
 		return nil
 	}
-	if _, err := c.Cluster(cmd.Context(), f.Ref); errors.Is(err, state.ErrNotFound) {
+	_, err := c.Cluster(cmd.Context(), f.Ref)
+	if errors.Is(err, state.ErrNotFound) {
 		return unknownCluster(cmd, c, f.Ref)
 	}
-	return nil
+	return err
 }
 
 func printEvents(w io.Writer, all []state.Event) error {

@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/windlass-db/windlass/internal/query"
 	"github.com/windlass-db/windlass/internal/replay/compare"
 	"github.com/windlass-db/windlass/internal/replay/plans"
 	"github.com/windlass-db/windlass/internal/replay/probe"
+	"github.com/windlass-db/windlass/internal/replay/report"
 	"github.com/windlass-db/windlass/internal/replay/retest"
 	"github.com/windlass-db/windlass/internal/replay/run"
 	"github.com/windlass-db/windlass/internal/replay/session"
@@ -76,45 +79,46 @@ func (f *replayFlags) after(cmd *cobra.Command, cfg run.Config, control [2]sessi
 	return err
 }
 
-// mostShown bounds the statements whose rows are read for the report, and firstRows what of each is shown.
+// What is read for the report of what differed: so many rows of each statement, of so many statements, each within that time, and all within that.
 const (
-	mostShown = 50
-	firstRows = 20
+	shownRows   = 20
+	mostShown   = 50
+	shownWithin = 5 * time.Second
+	allWithin   = time.Minute
 )
 
-// showRows has both versions answer once more what differed, so that a finding shows rows and not counts alone. Where they agree by now, as data has moved, there is nothing to show.
+// unlikeItself are the traits of statements whose rows say nothing: they differ from themselves.
+const unlikeItself = query.Volatile | query.OwnSession | query.OwnServer | query.LimitAlone
+
+// showRows has both versions answer once more what differed, so that a finding shows rows and not counts alone. Where they agree by now, as data has moved, there is nothing to show, and so it
+// is where one has no answer: its error is in the finding.
 func showRows(ctx context.Context, cfg run.Config, counted *tally.Tally) error {
+	within, cancel := context.WithTimeout(ctx, allWithin)
+	defer cancel()
 	left, unread := mostShown, int64(0)
 	for _, s := range counted.Suspects() {
-		if !isRead(s.Statement) {
+		if left == 0 || s.Traits.Any(unlikeItself) || !isRead(s.Statement) {
 			continue
 		}
-		if left--; left < 0 {
-			break
+		left--
+		var both [2]report.Live
+		var err error
+		for i, server := range []session.Server{*cfg.Reference, cfg.Target} {
+			if err == nil {
+				both[i], err = runOn(within, server, s.Statement, shownWithin)
+			}
 		}
-		old, err := runOn(ctx, *cfg.Reference, s.Statement)
-		fresh := old
-		if err == nil {
-			fresh, err = runOn(ctx, cfg.Target, s.Statement)
-		}
-		if ctx.Err() != nil {
+		switch old, fresh := both[0], both[1]; {
+		case ctx.Err() != nil:
 			return ctx.Err()
-		}
-		if err != nil {
+		case err != nil:
 			unread++
-			continue
-		}
-		if compare.Results(old.Rows, fresh.Rows).Any() {
-			counted.AddRows(s, first(old.Rows), first(fresh.Rows))
+		case old.Answer.Errno == 0 && fresh.Answer.Errno == 0 && compare.Results(old.Rows, fresh.Rows).Any():
+			counted.AddRows(s, old.Rows.First(shownRows), fresh.Rows.First(shownRows))
 		}
 	}
 	counted.AddNote("difference whose rows could not be read afterwards", unread)
 	return nil
-}
-
-func first(r compare.Result) compare.Result {
-	r.Rows = r.Rows[:min(len(r.Rows), firstRows)]
-	return r
 }
 
 // retestConfig says who is tested, and keeps its status beside the replay's: what it stops is there before it stops.

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/windlass-db/windlass/internal/query"
-	"github.com/windlass-db/windlass/internal/replay/compare"
 	"github.com/windlass-db/windlass/internal/replay/judge"
 	"github.com/windlass-db/windlass/internal/replay/probe"
 	"github.com/windlass-db/windlass/internal/replay/report"
@@ -22,6 +21,9 @@ import (
 
 // explainWithin bounds how long an example may run when it is run now.
 const explainWithin = time.Minute
+
+// lateAnswer is how long a server has to open a session, and to say that it has ended a statement.
+const lateAnswer = 5 * time.Second
 
 func replayExplainCommand(o *Options) *cobra.Command {
 	var file, target, reference, page string
@@ -141,7 +143,7 @@ func runNow(ctx context.Context, f judge.Finding, reference, target string) ([]r
 		if err != nil {
 			return nil, err
 		}
-		live, err := runOn(ctx, server, s)
+		live, err := runOn(ctx, server, s, explainWithin)
 		if err != nil {
 			return nil, Failf(ExitError, "look at --"+at.flag+", and whether the server answers", "run it on %s: %w", server.Name, err)
 		}
@@ -156,8 +158,9 @@ func isRead(s tally.Statement) bool {
 	return session.Classify(s.Text, normal, query.Look(s.Text, query.Mode{})).Kind == session.Read
 }
 
-func runOn(ctx context.Context, server session.Server, s tally.Statement) (report.Live, error) {
-	ctx, cancel := context.WithTimeout(ctx, explainWithin)
+// runOn runs a read in a session of its own, which ends it on the server, too, when its time is over.
+func runOn(ctx context.Context, server session.Server, s tally.Statement, within time.Duration) (report.Live, error) {
+	ctx, cancel := context.WithTimeout(ctx, within+lateAnswer)
 	defer cancel()
 	p, err := probe.Open(ctx, server)
 	if err != nil {
@@ -165,6 +168,9 @@ func runOn(ctx context.Context, server session.Server, s tally.Statement) (repor
 	}
 	defer p.Close()
 	if err := p.Exec(ctx, "SET SESSION TRANSACTION READ ONLY"); err != nil {
+		return report.Live{}, err
+	}
+	if err := p.Limit(ctx, within, within); err != nil {
 		return report.Live{}, err
 	}
 	if err := p.Enter(ctx, s); err != nil {
@@ -175,5 +181,5 @@ func runOn(ctx context.Context, server session.Server, s tally.Statement) (repor
 		return report.Live{}, err
 	}
 	const most = 1000
-	return report.Live{Server: server.Name, Version: p.Version, Answer: r.Answer, Rows: compare.Result{Columns: r.Data.Columns, Rows: r.Data.Rows[:min(len(r.Data.Rows), most)]}}, nil
+	return report.Live{Server: server.Name, Version: p.Version, Answer: r.Answer, Rows: r.Data.First(most)}, nil
 }

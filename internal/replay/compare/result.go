@@ -45,6 +45,12 @@ type Result struct {
 	Rows    [][][]byte `json:"rows"`
 }
 
+// First is the result with so many rows at the most.
+func (r Result) First(n int) Result {
+	r.Rows = r.Rows[:min(len(r.Rows), n)]
+	return r
+}
+
 // Typed are hashes of a whole result that know its types: floating-point numbers are rounded to what both versions mean by them.
 type Typed struct {
 	Columns []uint64 // each column's values in any order

@@ -87,7 +87,8 @@ func (r *run) test(ctx context.Context, s tally.Suspect, position string) (Teste
 	}
 	if !outcome.Same && !old.Cut && !new.Cut {
 		t.Differs = compare.Results(old.Data, new.Data)
-		t.OldRows, t.NewRows = first(old.Data, r.Rows), first(new.Data, r.Rows)
+		a, b := old.Data.First(r.Rows), new.Data.First(r.Rows)
+		t.OldRows, t.NewRows = &a, &b
 	}
 	return t, nil
 }
@@ -145,9 +146,4 @@ func (r *run) once(ctx context.Context, p *probe.Session, s tally.Statement) (pr
 		res.Answer.Typed = compare.TypedOf(res.Data)
 	}
 	return res, nil
-}
-
-// first keeps the first rows of a result, as evidence.
-func first(d compare.Result, n int) *compare.Result {
-	return &compare.Result{Columns: d.Columns, Rows: d.Rows[:min(n, len(d.Rows))]}
 }
